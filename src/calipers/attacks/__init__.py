@@ -1,0 +1,1 @@
+"""Attacks: inputs of a set that break the specification."""

@@ -1,0 +1,1 @@
+"""Bounds of a network over input sets: interval propagation and linear bounds."""

@@ -1,0 +1,172 @@
+"""The walk from a node back to the input, written once; relaxations and concretizers plug into it."""
+
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from functools import singledispatch
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rows import Rows, clip_to_value
+from calipers.graph import ops
+from calipers.graph.graph import Graph, Node
+
+
+def pull_back(
+    graph: Graph, start: int, rows: Rows, relaxations: Mapping[int, Relaxation], stop: Set[int] = frozenset({0})
+) -> dict[int, Rows]:
+    """Replace rows over node `start` by rows over the nodes in `stop` that bound them.
+
+    relaxations: by node, for every nonlinearity between. Rows with two sides need parallel relaxations.
+    Returns rows by node; their sum, over values within the bounds, encloses the rows given.
+    """
+    pending = {start: rows}
+    reached: dict[int, Rows] = {}
+    for position in range(start, -1, -1):
+        if position not in pending:
+            continue
+        here = pending.pop(position)
+        if position in stop:
+            reached[position] = here
+            continue
+        node = graph.nodes[position]
+        sources = [graph.nodes[i] for i in node.inputs]
+        for source, part in zip(node.inputs, _through(node.op, here, sources, relaxations.get(position)), strict=True):
+            pending[source] = pending[source] + part if source in pending else part
+    return reached
+
+
+@singledispatch
+def _through(op: ops.Op, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    raise TypeError(f"no backward rule for {type(op).__name__}")
+
+
+@_through.register
+def _(op: ops.Linear, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    constant = rows.constant + rows.coefficient @ op.bias
+    return [replace(rows, coefficient=rows.coefficient @ op.weight, constant=constant, shape=sources[0].shape)]
+
+
+@_through.register
+def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    groups, count = rows.coefficient.shape[:2]
+    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
+    flat = rows.coefficient.flatten(0, 1)
+    shape = sources[0].shape
+    if rows.corner is None:
+        extra = [
+            shape[1 + i] - ((rows.window[i] - 1) * op.stride[i] - 2 * op.padding[i] + reach(op)[i]) for i in (0, 1)
+        ]
+        pulled = F.conv_transpose2d(
+            flat, op.weight, None, op.stride, op.padding, extra, op.groups, op.dilation
+        )
+        coefficient, corner = pulled.unflatten(0, (groups, count)), None
+    else:
+        pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, 0, 0, op.groups, op.dilation)
+        corner = _corner(op, rows.corner)
+        coefficient = clip_to_value(pulled.unflatten(0, (groups, count)), corner, shape)
+    return [_settle(replace(rows, coefficient=coefficient, constant=constant, corner=corner, shape=shape))]
+
+
+@_through.register
+def _(op: ops.Scale, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    bias = op.bias.expand(rows.shape)
+    constant = rows.constant + rows.dot(rows.constants(bias if rows.corner is None else op.bias))
+    return [replace(rows, coefficient=rows.coefficient * rows.constants(op.weight), constant=constant)]
+
+
+@_through.register
+def _(op: ops.Reshape, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    rows = rows.dense()
+    shape = sources[0].shape
+    return [replace(rows, coefficient=rows.coefficient.reshape(*rows.coefficient.shape[:2], *shape), shape=shape)]
+
+
+@_through.register
+def _(op: ops.Add, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    return [rows, replace(rows, constant=rows.constant * 0)]
+
+
+@_through.register
+def _(op: ops.Relu, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    r = _given(relaxation, op)
+    constant = _relaxed_constant(rows, r)
+    if r.parallel:
+        coefficient = rows.coefficient * rows.spread(r.lower_slope)
+    else:
+        coefficient = rows.coefficient.clamp(min=0) * rows.spread(r.lower_slope)
+        coefficient += rows.coefficient.clamp(max=0) * rows.spread(r.upper_slope)
+    return [replace(rows, coefficient=coefficient, constant=constant)]
+
+
+@_through.register
+def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    r = _given(relaxation, op)
+    constant = _relaxed_constant(rows, r)
+    height, width = grow(op, rows.window)
+    pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
+    positive = rows.coefficient if r.parallel else rows.coefficient.clamp(min=0)
+    negative = None if r.parallel else rows.coefficient.clamp(max=0)
+    for pixel, (dy, dx) in enumerate(op.pixels):
+        place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
+        place += positive * rows.spread(r.lower_slope[:, pixel])
+        if negative is not None:
+            place += negative * rows.spread(r.upper_slope[:, pixel])
+    shape = sources[0].shape
+    if rows.corner is None:
+        return [replace(rows, coefficient=_crop(pulled, op.padding, shape), constant=constant, shape=shape)]
+    # Relaxations give padding no weight, so nothing is left outside the value.
+    corner = _corner(op, rows.corner)
+    return [_settle(replace(rows, coefficient=pulled, constant=constant, corner=corner, shape=shape))]
+
+
+def reach(op: ops.Conv2d | ops.MaxPool2d) -> tuple[int, int]:
+    """Height and width of the field that one output sees."""
+    kernel = op.kernel if isinstance(op, ops.MaxPool2d) else op.weight.shape[2:]
+    return (op.dilation[0] * (kernel[0] - 1) + 1, op.dilation[1] * (kernel[1] - 1) + 1)
+
+
+def grow(op: ops.Conv2d | ops.MaxPool2d, window: tuple[int, int]) -> tuple[int, int]:
+    """The window of the input that a window of the output sees."""
+    fields = reach(op)
+    return ((window[0] - 1) * op.stride[0] + fields[0], (window[1] - 1) * op.stride[1] + fields[1])
+
+
+def _corner(op: ops.Conv2d | ops.MaxPool2d, corner: Tensor) -> Tensor:
+    return corner * corner.new_tensor(op.stride) - corner.new_tensor(op.padding)
+
+
+def _steps(start: int, stride: int, count: int) -> slice:
+    return slice(start, start + stride * (count - 1) + 1, stride)
+
+
+def _crop(pulled: Tensor, padding: tuple[int, int], shape: tuple[int, ...]) -> Tensor:
+    bottom, right = (padding[i] + shape[1 + i] - pulled.shape[3 + i] for i in (0, 1))
+    return F.pad(pulled, (-padding[1], right, -padding[0], bottom))
+
+
+def _settle(rows: Rows) -> Rows:
+    """Give up the window once it is no smaller than the value."""
+    height, width = rows.window
+    if rows.corner is not None and height * width >= rows.shape[1] * rows.shape[2]:
+        return rows.dense()
+    return rows
+
+
+def _given(relaxation: Relaxation | None, op: ops.Op) -> Relaxation:
+    if relaxation is None:
+        raise ValueError(f"{type(op).__name__} has no relaxation")
+    return relaxation
+
+
+def _relaxed_constant(rows: Rows, r: Relaxation) -> Tensor:
+    if len(rows.constant) == 2 and not r.parallel:
+        raise ValueError("rows with two sides need parallel planes")
+    positive, negative = rows.coefficient.clamp(min=0), rows.coefficient.clamp(max=0)
+    low, high = rows.spread(r.lower_bias), rows.spread(r.upper_bias)
+    constant = rows.constant.clone()
+    constant[0] += (positive * low).flatten(2).sum(-1) + (negative * high).flatten(2).sum(-1)
+    if len(constant) == 2:
+        constant[1] += (positive * high).flatten(2).sum(-1) + (negative * low).flatten(2).sum(-1)
+    return constant

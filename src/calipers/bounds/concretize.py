@@ -1,0 +1,48 @@
+"""Concretizers: the extreme values of linear functionals over an input set."""
+
+from functools import singledispatch
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from calipers.bounds.rows import Rows
+from calipers.core.norms import Norm, per_sample
+from calipers.core.sets import Box, InputSet, LpBall
+
+
+@singledispatch
+def concretize(input_set: InputSet, rows: Rows) -> Float[Tensor, "sides groups rows"]:
+    """Lower (side 0) and, if the rows carry it, upper bounds (side 1) of rows over their sets; exact but for rounding."""
+    raise TypeError(f"no concretizer for {type(input_set).__name__}")
+
+
+@concretize.register
+def _(input_set: Box, rows: Rows) -> Tensor:
+    middle = rows.spread((input_set.lower + input_set.upper) / 2)
+    radius = rows.spread((input_set.upper - input_set.lower) / 2)
+    return _around(rows, rows.dot(middle), (rows.coefficient.abs() * radius).flatten(2).sum(-1))
+
+
+@concretize.register
+def _(input_set: LpBall, rows: Rows) -> Tensor:
+    """Hoelder's inequality with the dual norm; in a cut ball the better of the ball and its box, which is sound."""
+    box = concretize(input_set.box(), rows)
+    if input_set.norm is Norm.LINF:
+        return box
+    reach = per_sample(input_set.radius, input_set.center) * input_set.scale
+    weighted = rows.coefficient * rows.spread(reach.expand_as(input_set.center))
+    ball = _around(rows, rows.dot(rows.spread(input_set.center)), input_set.norm.dual(weighted.flatten(2)))
+    tighter = [torch.maximum(box[0], ball[0]), torch.minimum(box[-1], ball[-1])]
+    return torch.stack(tighter[: len(box)])
+
+
+def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
+    """Sum of the absolute values that a row adds up over a box: what its rounding errors scale with."""
+    largest = torch.maximum(box.lower.abs(), box.upper.abs())
+    return (rows.coefficient.abs() * rows.spread(largest)).flatten(2).sum(-1) + rows.constant.abs().amax(0)
+
+
+def _around(rows: Rows, middle: Tensor, radius: Tensor) -> Tensor:
+    sides = [middle - radius, middle + radius]
+    return rows.constant + torch.stack(sides[: len(rows.constant)])

@@ -1,0 +1,110 @@
+"""Rows of linear functionals on their way from one node back to the input.
+
+Rows that start at a convolution see only its receptive field, so their coefficients live in a window that grows on
+the way back; rows of one place in one image form a group and share that window.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Functionals <coefficient, value> + constant of the value of one node.
+
+    coefficient: (groups, rows, *shape) over the whole value, or (groups, rows, channels, h, w) over a window of it.
+    constant: (sides, groups, rows); side 0 belongs to the lower bound, side 1, where there is one, to the upper.
+    image: the image of the batch that a group belongs to. corner: the window's first row and column, which may lie
+    outside the value; None where the coefficients cover the whole value. shape: of the node's value.
+    """
+
+    coefficient: Float[Tensor, "groups rows *dims"]
+    constant: Float[Tensor, "sides groups rows"]
+    image: Int[Tensor, " groups"]
+    corner: Int[Tensor, "groups 2"] | None
+    shape: tuple[int, ...]
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width that the coefficients cover."""
+        return (self.coefficient.shape[-2], self.coefficient.shape[-1])
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Per-image values (batch, *shape) laid under the coefficients: (groups, 1, *dims), zero outside the value."""
+        if self.corner is None:
+            return values[self.image].unsqueeze(1)
+        return windows(values, self.image, self.corner, self.window).unsqueeze(1)
+
+    def constants(self, values: Tensor) -> Tensor:
+        """Constants that are equal for all images, broadcast over the shape, laid under the coefficients."""
+        if self.corner is None:
+            return values
+        if values.shape[-2:] == (1, 1):
+            return values
+        full = values.expand(self.shape).unsqueeze(0)
+        return windows(full, torch.zeros_like(self.image), self.corner, self.window).unsqueeze(1)
+
+    def dot(self, values: Tensor) -> Float[Tensor, "groups rows"]:
+        """<coefficient, values> for values that broadcast against the coefficients."""
+        return (self.coefficient * values).flatten(2).sum(-1)
+
+    def dense(self) -> "Rows":
+        """The same rows over the whole value."""
+        if self.corner is None:
+            return self
+        coefficient = self.coefficient
+        for axis, size in ((-2, self.shape[-2]), (-1, self.shape[-1])):
+            source = torch.arange(size, device=coefficient.device) - self.corner[:, axis + 2, None]
+            inside = (source >= 0) & (source < coefficient.shape[axis])
+            shape = [len(source), 1, 1, 1, 1]
+            shape[axis] = size
+            index = source.clamp(0, coefficient.shape[axis] - 1).reshape(shape)
+            target = list(coefficient.shape)
+            target[axis] = size
+            coefficient = coefficient.gather(axis + 5, index.expand(target)) * inside.reshape(shape)
+        return replace(self, coefficient=coefficient, corner=None)
+
+    def __add__(self, other: "Rows") -> "Rows":
+        """Sum of two sets of rows that reached one node by different paths."""
+        one, two = self, other
+        if not _same_place(one, two):
+            one, two = one.dense(), two.dense()
+        return replace(one, coefficient=one.coefficient + two.coefficient, constant=one.constant + two.constant)
+
+
+def _same_place(one: Rows, two: Rows) -> bool:
+    if one.corner is None or two.corner is None:
+        return one.corner is two.corner
+    return one.window == two.window and torch.equal(one.corner, two.corner)
+
+
+def clip_to_value(
+    coefficient: Tensor, corner: Int[Tensor, "groups 2"], shape: tuple[int, ...]
+) -> Float[Tensor, "groups rows c h w"]:
+    """Zero the coefficients of window places outside a value of `shape`: padding is constant, not a variable."""
+    for axis in (0, 1):
+        place = corner[:, axis, None] + torch.arange(coefficient.shape[3 + axis], device=corner.device)
+        outside = (place < 0) | (place >= shape[1 + axis])
+        if bool(outside.any()):
+            mask = (~outside).to(coefficient.dtype)
+            coefficient = coefficient * (mask[:, None, None, :, None] if axis == 0 else mask[:, None, None, None, :])
+    return coefficient
+
+
+def windows(
+    values: Float[Tensor, "batch c h w"], image: Int[Tensor, " groups"], corner: Int[Tensor, "groups 2"], size: tuple[int, int]
+) -> Float[Tensor, "groups c kh kw"]:
+    """The windows of `size` at `corner` of each group's image, zero outside the value."""
+    height, width = values.shape[-2:]
+    first = corner.amin(0).clamp_max(0).neg()
+    last = corner.amax(0)
+    top, left = int(first[0]), int(first[1])
+    bottom = max(0, int(last[0]) + size[0] - height)
+    right = max(0, int(last[1]) + size[1] - width)
+    padded = F.pad(values, (left, right, top, bottom))
+    views = padded.unfold(2, size[0], 1).unfold(3, size[1], 1).permute(0, 2, 3, 1, 4, 5)
+    return views[image, corner[:, 0] + top, corner[:, 1] + left]

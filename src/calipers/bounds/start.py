@@ -1,0 +1,77 @@
+"""Rows that start the walk: identity rows over the neurons of a node, or a specification's rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from calipers.bounds.rows import Rows
+from calipers.graph.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Neurons of one node whose bounds are wanted, as groups that share an image and, in a feature map, a place.
+
+    image: (groups,). neuron: (groups, rows) flat index in the node's value. Rows of a group beyond its own wanted
+    neurons repeat one of them.
+    """
+
+    image: Int[Tensor, " groups"]
+    neuron: Int[Tensor, "groups rows"]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, part: slice) -> "Selection":
+        return Selection(self.image[part], self.neuron[part])
+
+
+def select(wanted: Bool[Tensor, "batch *shape"]) -> Selection:
+    """Group wanted neurons: in a feature map all wanted channels of a place, in a vector all wanted ones of an image."""
+    if wanted.dim() == 4:
+        channels, height, width = wanted.shape[1:]
+        by_place = wanted.permute(0, 2, 3, 1).reshape(-1, channels)
+        place = by_place.any(1).nonzero()[:, 0]
+        channel = _padded_indices(by_place[place])
+        spot = place % (height * width)
+        return Selection(place // (height * width), channel * (height * width) + spot[:, None])
+    image = wanted.any(1).nonzero()[:, 0]
+    return Selection(image, _padded_indices(wanted[image]))
+
+
+def _padded_indices(mask: Bool[Tensor, "groups n"]) -> Int[Tensor, "groups most"]:
+    count = mask.sum(1)
+    most = int(count.max()) if len(count) else 0
+    order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    return torch.where(torch.arange(most, device=mask.device) < count[:, None], order, order[:, :1])
+
+
+def identity_rows(node: Node, selection: Selection, sides: int, dtype: torch.dtype) -> Rows:
+    """Rows that are the selected neurons themselves."""
+    groups, count = selection.neuron.shape
+    constant = torch.zeros(sides, groups, count, dtype=dtype)
+    if len(node.shape) == 3:
+        channels, height, width = node.shape
+        spot = selection.neuron[:, 0] % (height * width)
+        corner = torch.stack([spot // width, spot % width], dim=1)
+        channel = selection.neuron // (height * width)
+        one_hot = torch.nn.functional.one_hot(channel, channels).to(dtype)
+        return Rows(one_hot[..., None, None], constant, selection.image, corner, node.shape)
+    one_hot = torch.nn.functional.one_hot(selection.neuron, node.shape[0]).to(dtype)
+    return Rows(one_hot, constant, selection.image, None, node.shape)
+
+
+def specification_rows(C: Float[Tensor, "batch rows classes"], d: Float[Tensor, "batch rows"]) -> Rows:
+    """Rows C f + d over the network's output; lower side only."""
+    image = torch.arange(len(C), device=C.device)
+    return Rows(C, d.unsqueeze(0), image, None, (C.shape[-1],))
+
+
+def cut(rows: Rows, parts: Iterator[slice]) -> Iterator[Rows]:
+    """The groups of `rows` in chunks."""
+    for part in parts:
+        corner = None if rows.corner is None else rows.corner[part]
+        yield Rows(rows.coefficient[part], rows.constant[:, part], rows.image[part], corner, rows.shape)

@@ -1,0 +1,1 @@
+"""Problems, sets, specifications, results, records: the words every room speaks."""

@@ -1,0 +1,19 @@
+"""Interval bounds on the values of one node."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class IntervalBounds:
+    """lower <= value <= upper, element by element, for a batch of input sets."""
+
+    lower: Float[Tensor, "batch *shape"]
+    upper: Float[Tensor, "batch *shape"]
+
+    def intersect(self, other: "IntervalBounds") -> "IntervalBounds":
+        """The tighter of both on each side."""
+        return IntervalBounds(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))

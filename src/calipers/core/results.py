@@ -1,0 +1,102 @@
+"""Outcomes of methods: answers, how they ended, and their evidence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from calipers.core.errors import InputError
+from calipers.core.problem import Problem
+
+
+class Verdict(StrEnum):
+    """What is known about one instance."""
+
+    VERIFIED = "verified"
+    FALSIFIED = "falsified"
+    UNKNOWN = "unknown"
+
+
+class Termination(StrEnum):
+    """How a method ended; `remedy` tells what to change."""
+
+    COMPLETED = "completed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+
+    @property
+    def remedy(self) -> str:
+        return {
+            Termination.COMPLETED: "nothing to do",
+            Termination.TIMEOUT: "give more time, or a cheaper method",
+            Termination.OUT_OF_MEMORY: "lower --memory or --batch-size, or choose a cheaper method",
+            Termination.ERROR: "see the error message of the record",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """An input of the set on which the model breaks the specification. Only `replay` makes one."""
+
+    x: Float[Tensor, "1 *shape"]
+    margin: float
+
+    def __post_init__(self) -> None:
+        if not self.margin <= 0:
+            raise InputError(f"counterexample: margin {self.margin:g} does not break the specification (must be <= 0)")
+
+    @classmethod
+    def replay(cls, model: nn.Module, problem: Problem, x: Tensor) -> "Counterexample":
+        """Evaluate x on the model itself; raises InputError if x is outside the set or keeps the specification."""
+        if not bool(problem.input_set.contains(x).all()):
+            distance = float(problem.input_set.distance(x).max())
+            raise InputError(
+                f"counterexample: sample {problem.sample_id[0]} at distance {distance:g} is outside its set"
+            )
+        with torch.no_grad():
+            margin = float(problem.specification.margins(model(x)).min())
+        return cls(x, margin)
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack reached, re-scored by the attack room's one final place; one entry per instance.
+
+    adversarial: the best input found (the centre where nothing was found). margin: the smallest specification row
+    there; <= 0 is a success. distance: from the centre, in the set's norm and unit. forwards, backwards: passes
+    spent on the instance. seconds: for the whole batch.
+    """
+
+    method: str
+    adversarial: Float[Tensor, "batch *shape"]
+    prediction: Int[Tensor, " batch"]
+    margin: Float[Tensor, " batch"]
+    distance: Float[Tensor, " batch"]
+    forwards: Int[Tensor, " batch"]
+    backwards: Int[Tensor, " batch"]
+    seed: int
+    seconds: float
+    termination: Termination = Termination.COMPLETED
+
+    @property
+    def success(self) -> Bool[Tensor, " batch"]:
+        return self.margin <= 0
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """What a verifier proved; one entry per instance.
+
+    lower: a lower bound of every specification row over the whole set. slack: the rounding allowance a bound had
+    to exceed. seconds: for the whole batch.
+    """
+
+    method: str
+    verdicts: tuple[Verdict, ...]
+    lower: Float[Tensor, "batch rows"]
+    slack: Float[Tensor, " batch"]
+    seconds: float
+    termination: Termination = Termination.COMPLETED

@@ -1,0 +1,1 @@
+"""Plans, runs and metrics: methods times problems, kept in the store."""

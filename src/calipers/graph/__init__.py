@@ -1,0 +1,1 @@
+"""Networks as a small intermediate representation with one reference evaluator."""

@@ -1,0 +1,82 @@
+"""The intermediate representation: a list of nodes in topological order, and its reference evaluator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from calipers.core.errors import InputError, ModelError
+from calipers.graph.ops import Input, Op
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation in its place. name: from the source model. inputs: positions of earlier nodes."""
+
+    name: str
+    op: Op
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order; the first is the input, the last the output."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.nodes[0].shape
+
+    @property
+    def output(self) -> int:
+        return len(self.nodes) - 1
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value of every node at a batch of inputs."""
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise InputError(f"graph: inputs have shape {tuple(x.shape[1:])}, the network takes {self.input_shape}")
+        values: list[Tensor] = []
+        for node in self.nodes:
+            operands = [x] if isinstance(node.op, Input) else [values[i] for i in node.inputs]
+            values.append(node.op.evaluate(*operands))
+        return values
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """The network's output at a batch of inputs."""
+        return self.values(x)[-1]
+
+    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Graph":
+        """The same graph with its constants in another precision or place."""
+        return Graph(tuple(replace(node, op=node.op.to(dtype, torch.device(device))) for node in self.nodes))
+
+
+class GraphModule(nn.Module):
+    """A graph as a differentiable module, for formats that have no module of their own (ONNX)."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        for position, node in enumerate(graph.nodes):
+            for name, value in vars(node.op).items():
+                if isinstance(value, Tensor):
+                    self.register_buffer(f"node{position}_{name}", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.graph.evaluate(x)
+
+
+def check_graph(graph: Graph, original: Callable[[Tensor], Tensor], tolerance: float = 1e-4) -> None:
+    """Compare the graph with the original on random inputs; a difference is a ModelError, never ignored."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand((8, *graph.input_shape), generator=generator) * 2 - 0.5
+    with torch.no_grad():
+        ours, theirs = graph.evaluate(x), original(x)
+    if ours.shape != theirs.shape:
+        raise ModelError(f"graph: output has shape {tuple(ours.shape)}, the original's is {tuple(theirs.shape)}")
+    difference = float((ours - theirs).abs().max())
+    allowed = tolerance * max(1.0, float(theirs.abs().max()))
+    if not difference <= allowed:
+        raise ModelError(f"graph: differs from the original by {difference:g} on random inputs (allowed {allowed:g})")

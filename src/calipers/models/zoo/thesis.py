@@ -1,0 +1,69 @@
+"""Networks of a thesis on adversarial robustness: margin maximisation (chapter 3), adversary critic (4), attack (5).
+
+All take inputs in [0, 1] and do not normalise. The thesis publishes no parameter counts.
+"""
+
+from torch import nn
+
+from calipers.models.zoo.classifier import CIFAR10_SHAPE, MNIST_SHAPE, Classifier, convolution, dense
+from calipers.models.zoo.entry import network
+from calipers.models.zoo.initialise import glorot_uniform, he_normal
+
+MARGIN = "thesis, section 3.4 (margin maximisation)"
+CRITIC = "thesis, section 4.4 (adversary critic)"
+ATTACK = "thesis, section 5.4 (primal-dual proximal attack)"
+
+
+def five_by_five(padding: int, features: int, hidden: int) -> Classifier:
+    """Two 5x5 convolutions with 2x2 maxpools and one hidden layer: LeNet-5 as later work draws it."""
+    stack = [*convolution(1, 32, 5, padding=padding), nn.MaxPool2d(2)]
+    stack += [*convolution(32, 64, 5, padding=padding), nn.MaxPool2d(2)]
+    return Classifier(*stack, nn.Flatten(), *dense(features, hidden, 10))
+
+
+@network("thesis.mlp", MARGIN, MNIST_SHAPE, note="Glorot-uniform weights")
+def mlp() -> Classifier:
+    """784-1000-1000-1000-10."""
+    return glorot_uniform(Classifier(nn.Flatten(), *dense(784, 1000, 1000, 1000, 10)))
+
+
+@network("thesis.lenet5", MARGIN, MNIST_SHAPE, note="Glorot-uniform weights")
+def lenet5() -> Classifier:
+    """LeNet-5 of chapter 3."""
+    return glorot_uniform(five_by_five(padding=0, features=1024, hidden=512))
+
+
+@network("thesis.critic_mlp", CRITIC, MNIST_SHAPE, note="the classifier; He-normal weights")
+def critic_mlp() -> Classifier:
+    """784-1200-1200-1200-10."""
+    return he_normal(Classifier(nn.Flatten(), *dense(784, 1200, 1200, 1200, 10)))
+
+
+@network("thesis.critic_lenet5", CRITIC, MNIST_SHAPE, note="the classifier; He-normal weights")
+def critic_lenet5() -> Classifier:
+    """LeNet-5 of chapter 4."""
+    return he_normal(five_by_five(padding=0, features=1024, hidden=512))
+
+
+@network("thesis.madry", ATTACK, MNIST_SHAPE, note="the network of Madry et al. (2018); torch's initial weights")
+def madry() -> Classifier:
+    """The network of the MNIST challenge: 5x5 convolutions that keep the size."""
+    return five_by_five(padding=2, features=3136, hidden=1024)
+
+
+@network("thesis.cifar10", ATTACK, CIFAR10_SHAPE, note="the network of the FAB attack; torch's initial weights")
+def cifar10() -> Classifier:
+    """Eight convolutions, strides instead of pooling, and two fully connected layers."""
+    stack: list[nn.Module] = []
+    for inputs, outputs, stride in (
+        (3, 96, 1),
+        (96, 96, 1),
+        (96, 192, 2),
+        (192, 192, 1),
+        (192, 192, 1),
+        (192, 192, 2),
+        (192, 192, 1),
+    ):
+        stack += convolution(inputs, outputs, 3, stride, 1)
+    stack += convolution(192, 384, 2, 2)
+    return Classifier(*stack, nn.Flatten(), *dense(6144, 1200, 10))

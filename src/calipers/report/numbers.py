@@ -1,0 +1,49 @@
+"""All numbers of a report as JSON for machines."""
+
+import json
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+from calipers.core.records import Bracket, RobustnessReport
+
+
+def all_numbers(report: RobustnessReport) -> dict[str, Any]:
+    """The project's machine-readable shape, and beyond it the specification, the classes and every bracket.
+
+    Brackets are kept as columns, which takes a third of the room; `brackets_of` reads them back.
+    """
+    columns = {field.name: [getattr(row, field.name) for row in report.brackets] for field in fields(Bracket)}
+    extra = {
+        "created": report.created,
+        "seconds": report.seconds,
+        "status": report.status,
+        "spec": report.spec.to_dict(),
+        "per_class": [{"label": label, "rows": [asdict(row) for row in rows]} for label, rows in report.per_class],
+        "brackets": columns,
+        "sanity": [asdict(warning) for warning in report.warnings],
+    }
+    return {**report.to_json(), **extra}
+
+
+def brackets_of(columns: dict[str, list[Any]]) -> tuple[Bracket, ...]:
+    """Inverse of the columns of brackets, also after a trip through JSON."""
+    rows = zip(*(columns[field.name] for field in fields(Bracket)), strict=True)
+    return tuple(Bracket(*row[:5], undecided=tuple(row[5]), timed_out=tuple(row[6])) for row in rows)
+
+
+def script_json(value: dict[str, Any]) -> str:
+    """Compact JSON that cannot end the script element it stands in."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _finite(value: Any) -> Any:
+    # JSON has neither NaN nor infinity: the rate of nothing is null.
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,60 @@
+"""The report as one self-contained HTML page."""
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calipers.core.records import RobustnessReport
+from calipers.report.gallery import GalleryItem
+from calipers.report.numbers import all_numbers
+from calipers.report.render import render
+from calipers.report.wording import verdict
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """A run's numbers, its gallery of nearest adversarial examples, and the store they came from.
+
+    In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words.
+    """
+
+    numbers: RobustnessReport
+    gallery: tuple[GalleryItem, ...] = ()
+    store_path: Path | None = None
+
+    def html(self) -> str:
+        """The page; the same report always gives the same text."""
+        return render(self.numbers, self.gallery, self.store_path)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the page to `path`, whole or not at all, and return the path. Missing folders are made."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            # File names need not be valid text; what can't be encoded is shown as a question mark.
+            draft.write_text(self.html(), encoding="utf-8", errors="replace")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        return target
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers: the project's machine-readable rows, every class, every sample's bracket, the specification."""
+        return all_numbers(self.numbers)
+
+    def _repr_html_(self) -> str:
+        # An isolated frame: the page's styles must not reach the notebook, nor the notebook's the page.
+        return (
+            '<iframe title="Robustness report" sandbox="allow-scripts" loading="lazy" '
+            'style="width:100%;height:760px;border:1px solid #8884;border-radius:6px" '
+            f'srcdoc="{html.escape(self.html())}"></iframe>'
+        )
+
+    def __str__(self) -> str:
+        return verdict(self.numbers)
+
+    def __repr__(self) -> str:
+        return f"<Report of run {self.numbers.run_id}: {verdict(self.numbers)}>"

@@ -1,0 +1,1 @@
+"""Runs on disk: scalars in SQLite, arrays in Parquet."""

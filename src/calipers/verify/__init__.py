@@ -1,0 +1,1 @@
+"""Verifiers: proofs that no input of a set breaks the specification."""
