@@ -58,9 +58,7 @@ def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | 
         extra = [
             shape[1 + i] - ((rows.window[i] - 1) * op.stride[i] - 2 * op.padding[i] + reach(op)[i]) for i in (0, 1)
         ]
-        pulled = F.conv_transpose2d(
-            flat, op.weight, None, op.stride, op.padding, extra, op.groups, op.dilation
-        )
+        pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, op.padding, extra, op.groups, op.dilation)
         coefficient, corner = pulled.unflatten(0, (groups, count)), None
     else:
         pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, 0, 0, op.groups, op.dilation)

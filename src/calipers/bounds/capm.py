@@ -53,7 +53,11 @@ def pixels(op: ops.MaxPool2d, values: Tensor) -> Tensor:
     )
     return torch.stack(
         [
-            padded[..., dy : dy + op.stride[0] * (height - 1) + 1 : op.stride[0], dx : dx + op.stride[1] * (width - 1) + 1 : op.stride[1]]
+            padded[
+                ...,
+                dy : dy + op.stride[0] * (height - 1) + 1 : op.stride[0],
+                dx : dx + op.stride[1] * (width - 1) + 1 : op.stride[1],
+            ]
             for dy, dx in op.pixels
         ],
         dim=1,

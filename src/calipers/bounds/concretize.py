@@ -13,7 +13,7 @@ from calipers.core.sets import Box, InputSet, LpBall
 
 @singledispatch
 def concretize(input_set: InputSet, rows: Rows) -> Float[Tensor, "sides groups rows"]:
-    """Lower (side 0) and, if the rows carry it, upper bounds (side 1) of rows over their sets; exact but for rounding."""
+    """Lower (side 0) and, if the rows carry it, upper bounds (side 1) of rows over their sets."""
     raise TypeError(f"no concretizer for {type(input_set).__name__}")
 
 

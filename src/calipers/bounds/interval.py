@@ -69,5 +69,3 @@ def _middle(bounds: IntervalBounds) -> tuple[Tensor, Tensor]:
 
 def _around(middle: Tensor, radius: Tensor) -> IntervalBounds:
     return IntervalBounds(middle - radius, middle + radius)
-
-

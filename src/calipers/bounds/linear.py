@@ -14,7 +14,7 @@ from calipers.bounds.concretize import concretize, magnitude
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.start import identity_rows, select, specification_rows, cut
+from calipers.bounds.start import cut, identity_rows, select, specification_rows
 from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm
 from calipers.core.problem import Specification
@@ -68,7 +68,9 @@ class LinearBounds:
             if position not in settled:
                 wanted = _wanted(graph, position, bounds[position])
                 if wanted is not None:
-                    bounds[position] = _refine(graph, position, wanted, bounds[position], input_set, relaxations, budget)
+                    bounds[position] = _refine(
+                        graph, position, wanted, bounds[position], input_set, relaxations, budget
+                    )
         return relaxations
 
 
@@ -111,8 +113,8 @@ def _refine(
         rows = identity_rows(node, chosen, 2, lower.dtype)
         low, high = concretize(input_set, pull_back(graph, position, rows, relaxations)[0])
         image = chosen.image[:, None]
-        lower[image, chosen.neuron] = torch.maximum(low, lower[image, chosen.neuron])
-        upper[image, chosen.neuron] = torch.minimum(high, upper[image, chosen.neuron])
+        lower[image, chosen.neuron] = low
+        upper[image, chosen.neuron] = high
     return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
 
 

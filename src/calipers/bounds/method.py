@@ -26,7 +26,8 @@ class MarginBounds:
 class BoundMethod(Protocol):
     """A sound way to bound specification rows from below."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget

@@ -96,7 +96,10 @@ def clip_to_value(
 
 
 def windows(
-    values: Float[Tensor, "batch c h w"], image: Int[Tensor, " groups"], corner: Int[Tensor, "groups 2"], size: tuple[int, int]
+    values: Float[Tensor, "batch c h w"],
+    image: Int[Tensor, " groups"],
+    corner: Int[Tensor, "groups 2"],
+    size: tuple[int, int],
 ) -> Float[Tensor, "groups c kh kw"]:
     """The windows of `size` at `corner` of each group's image, zero outside the value."""
     height, width = values.shape[-2:]

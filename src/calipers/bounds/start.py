@@ -30,7 +30,7 @@ class Selection:
 
 
 def select(wanted: Bool[Tensor, "batch *shape"]) -> Selection:
-    """Group wanted neurons: in a feature map all wanted channels of a place, in a vector all wanted ones of an image."""
+    """Group wanted neurons: by place in a feature map, by image in a vector."""
     if wanted.dim() == 4:
         channels, height, width = wanted.shape[1:]
         by_place = wanted.permute(0, 2, 3, 1).reshape(-1, channels)

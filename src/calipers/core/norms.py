@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -29,6 +29,6 @@ def flat(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1)
 
 
-def per_sample(values: Float[Tensor, " batch"], like: Tensor) -> Tensor:
+def per_sample(values: Shaped[Tensor, " batch"], like: Tensor) -> Tensor:
     """Reshape (batch,) so that it broadcasts over `like` of shape (batch, *shape)."""
     return values.reshape(-1, *([1] * (like.dim() - 1)))

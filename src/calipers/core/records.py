@@ -6,7 +6,7 @@ from typing import Any
 
 from calipers.core.digests import digest_json
 from calipers.core.results import Termination
-from calipers.core.threat import ThreatModel, Unit
+from calipers.core.threat import ThreatModel
 
 FORMAT_VERSION = 1
 
@@ -84,7 +84,7 @@ class RunSpec:
 
     def threat(self, epsilon: float) -> ThreatModel:
         """The settled threat model at one radius."""
-        return ThreatModel(self.norm, epsilon, self.domain, Unit(self.unit), self.scale)  # type: ignore[arg-type]
+        return ThreatModel(self.norm, epsilon, self.domain, self.unit, self.scale)
 
 
 @dataclass(frozen=True)

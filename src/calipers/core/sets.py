@@ -144,7 +144,7 @@ def project_l2(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -
 
 
 def project_l1(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
-    """Euclidean projection on l1 balls around 0 (Duchi et al. 2008, figure 1); rows inside their ball stay as they are."""
+    """Euclidean projection on l1 balls around 0 (Duchi et al. 2008, figure 1); rows inside theirs stay as they are."""
     magnitude = u.abs()
     ordered = magnitude.sort(dim=-1, descending=True).values
     excess = ordered.cumsum(-1) - radius[:, None]

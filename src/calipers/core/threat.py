@@ -29,10 +29,10 @@ class ThreatModel:
     scale: set by `for_model`; the size of one unit, per channel.
     """
 
-    norm: Norm
+    norm: Norm | str
     epsilon: float
     domain: tuple[float, float] | None = (0.0, 1.0)
-    unit: Unit | None = None
+    unit: Unit | str | None = None
     scale: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class ThreatModel:
         object.__setattr__(self, "unit", None if self.unit is None else Unit(self.unit))
 
     def for_model(self, std: Sequence[float] | None) -> "ThreatModel":
-        """This threat with its unit settled for a model whose first layer divides channel c by std[c] (None: it does not)."""
+        """Settle the unit for a model whose first layer divides channel c by std[c] (None: it does not divide)."""
         if std is None:
             if self.unit is Unit.NORMALISED:
                 raise InputError(
@@ -76,7 +76,7 @@ class ThreatModel:
             raise InputError(f"threat model: scale has {len(self.scale)} channels, the images have {x.shape[1]}")
         scale = torch.tensor(self.scale, dtype=x.dtype, device=x.device).reshape(-1, *([1] * (x.dim() - 2)))
         radius = torch.full((len(x),), self.epsilon, dtype=x.dtype, device=x.device)
-        return LpBall(x, radius, self.norm, scale, self.domain)
+        return LpBall(x, radius, Norm(self.norm), scale, self.domain)
 
     def __str__(self) -> str:
         inside = "unclipped" if self.domain is None else f"clipped to [{self.domain[0]:g}, {self.domain[1]:g}]"

@@ -56,7 +56,9 @@ class _Builder:
         self.constant = {item.name: _tensor(numpy_helper.to_array(item)) for item in model.graph.initializer}
         inputs = [item for item in model.graph.input if item.name not in self.constant]
         if len(inputs) != 1 or len(model.graph.output) != 1:
-            raise ModelError(f"model: {len(inputs)} inputs and {len(model.graph.output)} outputs; accepted: one of each")
+            raise ModelError(
+                f"model: {len(inputs)} inputs and {len(model.graph.output)} outputs; accepted: one of each"
+            )
         shape = tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)[1:]
         if not shape or not all(shape):
             raise ModelError(f"model: input shape {shape} has free dimensions; only the batch dimension may be free")

@@ -151,7 +151,7 @@ def _batch_norm(builder: _Builder, node: torch.fx.Node) -> None:
     if mean is None or variance is None:
         raise UnsupportedLayerError(_unsupported(node, "BatchNorm without running statistics"))
     epsilon = node.args[7] if node.target is aten.batch_norm.default else node.args[6]
-    factor = (torch.ones_like(mean) if weight is None else weight) / torch.sqrt(variance + epsilon)  # type: ignore[operator]
+    factor = (torch.ones_like(mean) if weight is None else weight) / (variance + float(epsilon)).sqrt()  # type: ignore[arg-type]
     shift = (torch.zeros_like(mean) if bias is None else bias) - mean * factor
     ones = [1] * (len(node.meta["val"].shape) - 2)
     builder.add(node, ops.Scale(factor.reshape(-1, *ones), shift.reshape(-1, *ones)), _node(node.args[0]))

@@ -22,7 +22,9 @@ class Normalise(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != len(std):
-            raise InputError(f"normalise: {len(mean)} means and {len(std)} standard deviations; give one each a channel")
+            raise InputError(
+                f"normalise: {len(mean)} means and {len(std)} standard deviations; give one each a channel"
+            )
         if not all(value > 0 for value in std):
             raise InputError(f"normalise: standard deviations {tuple(std)} must all be > 0")
         self.std = [float(value) for value in std]

@@ -1,64 +1,33 @@
-"""The page's two charts as SVG that follows the page's colours and fonts.
+"""The page's two charts.
 
 Each chart is drawn twice, for wide and for narrow screens, because text in a scaled-down SVG becomes too small to read.
 """
 
-import io
 import math
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from calipers.core.records import Bracket, Rate, RobustnessReport
 from calipers.report.jaws import Jaws, jaws
-from calipers.report.palette import ATTACK, ATTACK_SOFT, COLOURS, GAP, GAP_SOFT, INK, MUTED, PAPER, PROOF, PROOF_SOFT, RULE, WRONG
+from calipers.report.palette import (
+    ATTACK,
+    ATTACK_SOFT,
+    GAP,
+    GAP_SOFT,
+    INK,
+    MUTED,
+    PAPER,
+    PROOF,
+    PROOF_SOFT,
+    WRONG,
+)
+from calipers.report.svg import NARROW, WIDE, Chart, Format, draw
 from calipers.report.wording import percent, plain_percent, radius
 
 MOST_ROWS = 400  # more rows than a chart has pixels only make the page heavy
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "calipers",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same on every machine
-    "font.size": 11.0,
-    "hatch.linewidth": 1.0,
-    "axes.linewidth": 0.8,
-    "axes.edgecolor": RULE.light,
-    "axes.labelcolor": MUTED.light,
-    "xtick.color": MUTED.light,
-    "ytick.color": MUTED.light,
-    "text.color": INK.light,
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-}
-
-
-@dataclass(frozen=True)
-class Format:
-    """Size of a drawing in inches of 72 px, and the name that keeps its element ids apart."""
-
-    name: str
-    width: float
-    height: float
-    ticks: int
-
-
-WIDE = Format("wide", 13.0, 5.6, 8)
-NARROW = Format("narrow", 5.3, 5.2, 4)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart in both formats with the text that replaces it for those who can't see it."""
-
-    wide: str
-    narrow: str
-    alt: str
 
 
 def bracket_chart(report: RobustnessReport) -> Chart | None:
@@ -72,8 +41,7 @@ def bracket_chart(report: RobustnessReport) -> Chart | None:
         for row in rows
     )
     alt = f"Accuracy against epsilon. Clean accuracy {plain_percent(rows[0].clean.measured)}; {spoken}."
-    wide, narrow = (_draw(form, "jaws", report, lambda axes, form: _draw_jaws(axes, rows, form)) for form in (WIDE, NARROW))
-    return Chart(wide, narrow, alt)
+    return _both("jaws", alt, report, lambda axes, form: _draw_jaws(axes, rows, report, form))
 
 
 def perturbation_chart(report: RobustnessReport) -> Chart | None:
@@ -85,16 +53,12 @@ def perturbation_chart(report: RobustnessReport) -> Chart | None:
     drawn = rows[step // 2 :: step]
     found = [row.distance for row in rows if row.distance is not None and row.prediction == row.label]
     alt = (
-        f"Proven radius and distance of the nearest adversarial example for {len(rows)} samples, the most robust below. "
+        f"Proven radius and distance of the nearest adversarial example for {len(rows)} samples, most robust below. "
         f"For {len(found)} correctly classified samples an adversarial example is known"
         + (f", at a median distance of {float(np.median(found)):.4g}." if found else ".")
         + (f" Every {step}th sample is drawn." if step > 1 else "")
     )
-    wide, narrow = (
-        _draw(form, "perturbation", report, lambda axes, form: _draw_perturbations(axes, drawn, report, form))
-        for form in (WIDE, NARROW)
-    )
-    return Chart(wide, narrow, alt)
+    return _both("perturbation", alt, report, lambda axes, form: _draw_perturbations(axes, drawn, report, form))
 
 
 def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
@@ -102,7 +66,7 @@ def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
     return right, math.inf if row.distance is None else row.distance, row.certified or 0.0, -row.sample_id
 
 
-def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], form: Format) -> None:
+def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, form: Format) -> None:
     clean = rows[0].clean
     radii = np.array([0.0, *(row.epsilon for row in rows)])
     top = 100 * np.array([clean.measured, *(row.empirical.measured for row in rows)])
@@ -113,11 +77,13 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], form: Format) -> None:
     x = np.repeat(radii, 2)[1:-1]
     upper, lower = np.repeat(top[:-1], 2), np.repeat(low[1:], 2)
     axes.fill_between(x, 0, lower, color=PROOF_SOFT.light, linewidth=0)
-    axes.fill_between(x, lower, upper, facecolor=GAP_SOFT.light, edgecolor=GAP.light, hatch="////", linewidth=0)
+    axes.fill_between(x, lower, upper, color=GAP_SOFT.light, linewidth=0)
     axes.fill_between(x, upper, top[0], color=ATTACK_SOFT.light, linewidth=0)
-    axes.fill_between(x, top[0], 100, color=WRONG.light, linewidth=0, alpha=0.55)
-    axes.step(radii, low, where="pre", color=PROOF.light, linewidth=1.6)
-    axes.step(radii, top, where="post", color=ATTACK.light, linewidth=1.6)
+    # The straight lines do guess, but they lead the eye from one measured gap to the next.
+    axes.fill_between(radii, low, top, facecolor="none", edgecolor=GAP.light, hatch="///", linewidth=0)
+    axes.fill_between(x, top[0], 100, color=WRONG.light, linewidth=0)
+    axes.plot(radii, low, color=PROOF.light, linewidth=1.8)
+    axes.plot(radii, top, color=ATTACK.light, linewidth=1.8)
     axes.axhline(top[0], color=INK.light, linewidth=1.1, xmax=1 / 1.17)
     nudge = 0.006 * span
     _jaw(axes, 0.0, clean, INK.light, "o")
@@ -129,7 +95,18 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], form: Format) -> None:
     _end_labels(axes, rows[-1], span)
     axes.set_xlim(-0.02 * span, 1.17 * span)
     axes.set_ylim(0, 100.6)
+    _radius_ticks(axes, rows, report.spec.unit, form)
     axes.set_ylabel("share of the images" if form is WIDE else "")
+
+
+def _radius_ticks(axes: Axes, rows: tuple[Jaws, ...], unit: str, form: Format) -> None:
+    """Ticks at the measured radii; where two would touch, the smaller one goes without."""
+    closest = rows[-1].epsilon * 0.6 / form.ticks
+    ticks = [rows[-1].epsilon]
+    for row in reversed(rows[:-1]):
+        if ticks[0] - row.epsilon >= closest and row.epsilon >= closest:
+            ticks.insert(0, row.epsilon)
+    axes.set_xticks([0.0, *ticks], ["0", *(radius(tick, unit) for tick in ticks)])
 
 
 def _jaw(axes: Axes, x: float, rate: Rate, colour: str, marker: str) -> None:
@@ -137,7 +114,16 @@ def _jaw(axes: Axes, x: float, rate: Rate, colour: str, marker: str) -> None:
     sides = [[max(0.0, 100 * (rate.measured - rate.low))], [max(0.0, 100 * (rate.high - rate.measured))]]
     y = 100 * rate.measured
     axes.errorbar([x], [y], yerr=sides, color=colour, elinewidth=1.6, capsize=4, capthick=1.6, clip_on=False, zorder=4)
-    axes.plot([x], [y], marker, color=colour, markersize=10, markeredgecolor=PAPER.light, clip_on=False, zorder=5)
+    axes.plot(
+        [x],
+        [y],
+        marker,
+        color=colour,
+        markersize=9 if marker == "o" else 11,
+        markeredgecolor=PAPER.light,
+        clip_on=False,
+        zorder=5,
+    )
 
 
 def _end_labels(axes: Axes, row: Jaws, span: float) -> None:
@@ -158,10 +144,12 @@ def _end_labels(axes: Axes, row: Jaws, span: float) -> None:
 
 def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessReport, form: Format) -> None:
     largest = max(row.epsilon for row in jaws(report))
-    reach = 1.08 * max([largest, *(row.distance for row in rows if row.distance is not None)])
+    # One far adversarial example must not squeeze all others against the axis.
+    farthest = max([largest, *(row.distance for row in rows if row.distance is not None)])
+    reach = 1.08 * min(farthest, 3 * largest) or 1.0
     right = np.array([row.prediction == row.label for row in rows])
     proven = np.array([row.certified or 0.0 for row in rows])
-    broken = np.array([reach if row.distance is None else row.distance for row in rows])
+    broken = np.array([reach if row.distance is None else min(row.distance, reach) for row in rows])
     edges = np.linspace(0, 100, len(rows) + 1)
     y = np.repeat(edges, 2)[1:-1]
 
@@ -169,48 +157,35 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
         return np.repeat(np.where(right, values, np.nan), 2)
 
     full = np.full(len(rows), reach)
-    axes.fill_betweenx(y, 0, stairs(proven), color=PROOF.light, linewidth=0, alpha=0.9)
+    axes.fill_betweenx(y, 0, stairs(proven), color=PROOF_SOFT.light, linewidth=0)
     axes.fill_betweenx(
-        y, stairs(proven), stairs(broken), facecolor=GAP_SOFT.light, edgecolor=GAP.light, hatch="////", linewidth=0
+        y, stairs(proven), stairs(broken), facecolor=GAP_SOFT.light, edgecolor=GAP.light, hatch="///", linewidth=0
     )
     axes.fill_betweenx(y, stairs(broken), stairs(full), color=ATTACK_SOFT.light, linewidth=0)
-    axes.fill_betweenx(y, 0, np.repeat(np.where(right, np.nan, reach), 2), color=WRONG.light, linewidth=0, alpha=0.55)
-    known = np.array([row.distance is not None for row in rows])
+    axes.fill_betweenx(y, 0, np.repeat(np.where(right, np.nan, reach), 2), color=WRONG.light, linewidth=0)
+    known = np.array([row.distance is not None and row.distance < reach for row in rows])
     axes.plot(np.repeat(np.where(right & known, broken, np.nan), 2), y, color=ATTACK.light, linewidth=2.0)
     for row in jaws(report):
         axes.axvline(row.epsilon, color=INK.light, linewidth=0.9, linestyle=(0, (1, 3)))
+        label = radius(row.epsilon, report.spec.unit)
+        if form is WIDE:
+            axes.text(row.epsilon, 101, label, color=MUTED.light, ha="center", va="bottom", fontsize="small")
     axes.set_xlim(0, reach)
+    axes.xaxis.set_major_locator(MaxNLocator(form.ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(0, 100)
     axes.set_ylabel("images, the most robust below" if form is WIDE else "")
 
 
-def _draw(form: Format, name: str, report: RobustnessReport, paint) -> str:  # type: ignore[no-untyped-def]
-    spec = report.spec
-    with mpl.rc_context({**_STYLE, "font.size": 11.0 if form is WIDE else 10.0}):
-        figure = Figure(figsize=(form.width, form.height), facecolor="none", layout="constrained")
-        axes = figure.add_subplot(facecolor="none")
+def _both(name: str, alt: str, report: RobustnessReport, paint: Callable[[Axes, Format], None]) -> Chart:
+    def finish(axes: Axes, form: Format) -> None:
         paint(axes, form)
-        axes.set_xlabel(f"radius of the perturbation, {spec.norm}, {spec.unit}")
-        axes.xaxis.set_major_locator(MaxNLocator(form.ticks))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel(f"radius of the perturbation, {report.spec.norm}, {report.spec.unit}")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         axes.tick_params(length=0, pad=6)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(buffer.getvalue(), f"{name}-{form.name}")
 
-
-def _inline(svg: str, name: str) -> str:
-    """The svg element alone, with page colours and fonts, ids that are unique in the page, and short numbers."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true" focusable="false">', svg, count=1)
-    svg = svg.replace("'DejaVu Sans'", "var(--sans)").replace("DejaVu Sans", "var(--sans)")
-    svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
-    for colour in COLOURS:
-        svg = svg.replace(colour.light, colour.variable)
-    return svg.strip()
+    wide = draw(WIDE, name, 12.0, lambda axes: finish(axes, WIDE))
+    narrow = draw(NARROW, name, 10.5, lambda axes: finish(axes, NARROW))
+    return Chart(wide, narrow, alt)

@@ -72,7 +72,7 @@ def pictures(item: GalleryItem, domain: tuple[float, float] | None) -> Pictures:
     if len(before) not in (1, 3):
         notes.append(f"first of {len(before)} channels")
     if max(before.shape[1:]) > LONGEST_SIDE:
-        notes.append(f"reduced from {before.shape[2]} × {before.shape[1]} pixels")
+        notes.append(f"reduced from {before.shape[2]} by {before.shape[1]} pixels")
     return Pictures(
         data_uri(before),
         data_uri(after),
@@ -84,7 +84,7 @@ def pictures(item: GalleryItem, domain: tuple[float, float] | None) -> Pictures:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """A (C, H, W) array on [0, 1] as a PNG; values outside are clipped, only the first of 2 or > 3 channels is drawn."""
+    """A (C, H, W) array on [0, 1] as a PNG, values outside clipped; the first channel in grey unless there are 3."""
     levels = np.round(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)
     picture = Image.fromarray(levels.transpose(1, 2, 0) if len(levels) == 3 else levels[0])
     if max(picture.size) > LONGEST_SIDE:

@@ -29,7 +29,10 @@ def all_numbers(report: RobustnessReport) -> dict[str, Any]:
 def brackets_of(columns: dict[str, list[Any]]) -> tuple[Bracket, ...]:
     """Inverse of the columns of brackets, also after a trip through JSON."""
     rows = zip(*(columns[field.name] for field in fields(Bracket)), strict=True)
-    return tuple(Bracket(*row[:5], undecided=tuple(row[5]), timed_out=tuple(row[6])) for row in rows)
+    return tuple(
+        Bracket(sample, label, prediction, certified, distance, tuple(undecided), tuple(timed_out))
+        for sample, label, prediction, certified, distance, undecided, timed_out in rows
+    )
 
 
 def script_json(value: dict[str, Any]) -> str:

@@ -29,9 +29,9 @@ ATTACK = Colour("attack", "#b54a12", "#f2a06a")
 ATTACK_SOFT = Colour("attack-soft", "#f3cfb6", "#5c3822")
 PROOF = Colour("proof", "#155e80", "#74c0e3")
 PROOF_SOFT = Colour("proof-soft", "#b9d8e5", "#1e4a5f")
-GAP = Colour("gap", "#a39d90", "#68727b")
+GAP = Colour("gap", "#a39d90", "#7d8993")
 GAP_SOFT = Colour("gap-soft", "#edeae2", "#262d33")
-WRONG = Colour("wrong", "#d3cfc5", "#3b444c")
+WRONG = Colour("wrong", "#cfcbc0", "#434d56")
 
 COLOURS = (PAPER, PANEL, INK, MUTED, RULE, ATTACK, ATTACK_SOFT, PROOF, PROOF_SOFT, GAP, GAP_SOFT, WRONG)
 

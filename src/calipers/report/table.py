@@ -40,4 +40,7 @@ def _cells(row: Rate) -> tuple[Text, ...]:
     name = row.name if headline else f"  {row.name}"
     timing = "" if row.seconds is None else seconds(row.seconds)
     texts = (percent(row.measured), interval(row), str(row.n), timing)
-    return (Text(name, style=_STYLES.get(row.name, "dim")), *(Text(text, style="" if headline else "dim") for text in texts))
+    return (
+        Text(name, style=_STYLES.get(row.name, "dim")),
+        *(Text(text, style="" if headline else "dim") for text in texts),
+    )

@@ -5,11 +5,13 @@ import math
 from calipers.core.records import Rate, RobustnessReport, RunSpec
 from calipers.report.jaws import Jaws, jaws
 
+DASH = "\N{EN DASH}"
+
 
 def percent(share: float, digits: int = 1) -> str:
     """A share as a percentage with a fixed number of digits; a dash for a share of nothing."""
     if not math.isfinite(share):
-        return "–"
+        return DASH
     # Only exactly none or all may read as 0 % or 100 %.
     while 0 < share < 1 and digits < 6 and float(f"{100 * share:.{digits}f}") in (0.0, 100.0):
         digits += 1
@@ -24,13 +26,13 @@ def plain_percent(share: float) -> str:
 def interval(rate: Rate) -> str:
     """The 95 % interval of a rate, in per cent."""
     if not (math.isfinite(rate.low) and math.isfinite(rate.high)):
-        return "–"
-    return f"{100 * rate.low:.1f} – {100 * rate.high:.1f}"
+        return DASH
+    return f"{100 * rate.low:.1f} {DASH} {100 * rate.high:.1f}"
 
 
 def number(value: float | None) -> str:
     """A length to four significant digits; a dash for none."""
-    return "–" if value is None else f"{value:.4g}"
+    return DASH if value is None else f"{value:.4g}"
 
 
 def radius(epsilon: float, unit: str) -> str:
@@ -44,7 +46,7 @@ def radius(epsilon: float, unit: str) -> str:
 def seconds(value: float | None) -> str:
     """A time in the unit that suits its size."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return DASH
     if value >= 3600:
         return f"{int(value // 3600)} h {round(value % 3600 / 60)} min"
     if value >= 60:

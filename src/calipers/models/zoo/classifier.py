@@ -1,5 +1,7 @@
 """The one class of all zoo networks, and the pieces they are made of."""
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Classifier(nn.Module):
 def dense(*widths: int) -> list[nn.Module]:
     """Fully connected layers with ReLU between them; `widths` are inputs, hidden layers, outputs."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return layers[:-1]
 

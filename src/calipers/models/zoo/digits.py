@@ -8,11 +8,11 @@ from calipers.models.zoo.entry import network
 
 @network("digits.maxpool", "calipers", (1, 8, 8), 2698)
 def maxpool() -> Classifier:
-    """Two convolutions; the first maxpool is padded, and the windows of both overlap. Inputs in [0, 1]."""
+    """Two convolutions, each with a maxpool of overlapping windows, the second one padded. Inputs in [0, 1]."""
     stack = [
         *convolution(1, 8, 3, padding=1),
-        nn.MaxPool2d(3, 2, padding=1),
-        *convolution(8, 16, 3, padding=1),
         nn.MaxPool2d(2, 1),
+        *convolution(8, 16, 3),
+        nn.MaxPool2d(3, 2, padding=1),
     ]
     return Classifier(*stack, nn.Flatten(), *dense(144, 10))

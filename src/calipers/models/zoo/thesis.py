@@ -1,4 +1,4 @@
-"""Networks of a thesis on adversarial robustness: margin maximisation (chapter 3), adversary critic (4), attack (5).
+"""Networks of Matyasko's thesis (2020): margin maximisation (chapter 3), adversary critic (4), attack (5).
 
 All take inputs in [0, 1] and do not normalise. The thesis publishes no parameter counts.
 """
@@ -9,9 +9,10 @@ from calipers.models.zoo.classifier import CIFAR10_SHAPE, MNIST_SHAPE, Classifie
 from calipers.models.zoo.entry import network
 from calipers.models.zoo.initialise import glorot_uniform, he_normal
 
-MARGIN = "thesis, section 3.4 (margin maximisation)"
-CRITIC = "thesis, section 4.4 (adversary critic)"
-ATTACK = "thesis, section 5.4 (primal-dual proximal attack)"
+THESIS = "Matyasko, Towards Deep Neural Networks Robust to Adversarial Examples (PhD thesis, NTU, 2020)"
+MARGIN = f"{THESIS}, section 3.5 (margin maximisation)"
+CRITIC = f"{THESIS}, section 4.5 (adversary critic)"
+ATTACK = f"{THESIS}, section 5.4 (primal-dual proximal attack)"
 
 
 def five_by_five(padding: int, features: int, hidden: int) -> Classifier:
@@ -51,7 +52,12 @@ def madry() -> Classifier:
     return five_by_five(padding=2, features=3136, hidden=1024)
 
 
-@network("thesis.cifar10", ATTACK, CIFAR10_SHAPE, note="the network of the FAB attack; torch's initial weights")
+@network(
+    "thesis.cifar10",
+    ATTACK,
+    CIFAR10_SHAPE,
+    note="the network of the FAB attack, which pads stride-2 layers on one side only; torch's initial weights",
+)
 def cifar10() -> Classifier:
     """Eight convolutions, strides instead of pooling, and two fully connected layers."""
     stack: list[nn.Module] = []

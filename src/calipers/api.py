@@ -1,0 +1,69 @@
+"""The three-line interface: measure a module on a data set."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from calipers.attacks import ATTACKS, Attack
+from calipers.bounds.budget import MemoryBudget
+from calipers.core.digests import digest_module
+from calipers.core.threat import ThreatModel
+from calipers.data.images import ImageDataset
+from calipers.data.wrap import as_image_dataset
+from calipers.evaluate.measure import Settings, execute, find_or_create, prepare
+from calipers.evaluate.progress import track
+from calipers.models.loading import LoadedModel
+from calipers.models.normalise import input_std
+from calipers.report.load import load_report
+from calipers.report.page import Report
+from calipers.store.store import Store
+from calipers.verify import VERIFIERS, Verifier
+
+
+def measure(
+    model: nn.Module | LoadedModel,
+    dataset: Dataset | ImageDataset,
+    threat: ThreatModel,
+    *,
+    epsilons: Sequence[float] | None = None,
+    samples: int | None = None,
+    attacks: Sequence[Attack | str] = ("fgsm", "pgd"),
+    verifiers: Sequence[Verifier | str] = ("ibp", "capm"),
+    seed: int = 0,
+    batch_size: int = 50,
+    memory: int = 1024,
+    out: Path | str = "calipers-runs",
+    resume: bool = False,
+    command: str | None = None,
+) -> Report:
+    """Measure a classifier's robustness from both sides.
+
+    model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode.
+    dataset: yields (image, label); the first `samples` are used (default 100, or all if there are fewer).
+    threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
+    attacks, verifiers: methods or their names; an empty sequence leaves a side out.
+    batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
+    out: folder of the run store. resume: go on with a run of the same specification.
+    command: how to repeat the run, for the report.
+
+    Returns the report, which shows itself in a notebook. Raises CalipersError for anything the caller can mend and
+    SoundnessError if a proof and an attack contradict each other.
+    """
+    if not isinstance(model, LoadedModel):
+        model = LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
+    data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
+    budget = MemoryBudget(memory * 2**20)
+    settings = Settings(
+        tuple(ATTACKS[a] if isinstance(a, str) else a for a in attacks),
+        tuple(VERIFIERS[v](budget) if isinstance(v, str) else v for v in verifiers),
+        seed,
+        batch_size,
+    )
+    measurement = prepare(model, data, threat, [threat.epsilon] if epsilons is None else epsilons, settings)
+    with Store(out) as store, track(measurement.work) as tracker:
+        run = find_or_create(store, measurement, command or " ".join(sys.argv), resume)
+        execute(store, run, measurement, tracker)
+        return load_report(store, run.run_id)

@@ -1,0 +1,73 @@
+"""What an attack is, and the one place that grades attacks."""
+
+import time
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from calipers.attacks.query import Query
+from calipers.core.errors import InputError
+from calipers.core.norms import Norm
+from calipers.core.problem import Problem
+from calipers.core.registry import Registry
+from calipers.core.results import AttackResult
+from calipers.core.sets import Box, LpBall
+
+
+class Attack(Protocol):
+    """A fixed-epsilon attack: it queries points and never grades itself. Draws come from `seed` and sample ids only."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that decides its queries, for the record."""
+
+    @property
+    def norms(self) -> frozenset[Norm]:
+        """The norms of the balls it can search."""
+
+    def run(self, query: Query, seed: int) -> None:
+        """Spend queries on the problem; the best one inside each set counts."""
+
+
+ATTACKS: Registry[Attack] = Registry("attack")
+
+
+def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) -> AttackResult:
+    """Run an attack and grade it: the best query inside each set is evaluated again on the model itself.
+
+    Raises InputError if the attack does not know the set's norm.
+    """
+    norm = norm_of(problem)
+    if norm not in attack.norms:
+        raise InputError(f"attack {attack.name!r} searches {', '.join(sorted(attack.norms))} balls, not {norm}")
+    start = time.perf_counter()
+    query = Query(model, problem)
+    attack.run(query, seed)
+    x = problem.input_set.project(query.best)
+    with torch.no_grad():
+        logits = model(x)
+    return AttackResult(
+        method=attack.name,
+        adversarial=x,
+        prediction=logits.argmax(1),
+        margin=problem.specification.margins(logits).amin(1),
+        distance=problem.input_set.distance(x),
+        forwards=query.forwards,
+        backwards=query.backwards,
+        seed=seed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def norm_of(problem: Problem) -> Norm:
+    """The norm in which the problem's sets are balls; boxes count as linf."""
+    match problem.input_set:
+        case LpBall(norm=norm):
+            return norm
+        case Box():
+            return Norm.LINF
+    raise InputError(f"attacks search balls and boxes, not {type(problem.input_set).__name__}")

@@ -1,0 +1,113 @@
+"""FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018) in linf and l2."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from calipers.attacks.attack import ATTACKS
+from calipers.attacks.query import Query, cross_entropy
+from calipers.core.norms import Norm, flat, per_sample
+from calipers.core.seeds import derive_seed, generator
+from calipers.core.sets import Box, InputSet, LpBall
+
+
+def steepest_ascent(input_set: InputSet, gradient: Tensor, length: float) -> Tensor:
+    """The step of size length * radius, in the set's norm, along which a linear loss grows fastest."""
+    if isinstance(input_set, Box):
+        return length * (input_set.upper - input_set.lower) / 2 * gradient.sign()
+    assert isinstance(input_set, LpBall)
+    reach = length * per_sample(input_set.radius, gradient) * input_set.scale
+    if input_set.norm is Norm.LINF:
+        return reach * gradient.sign()
+    scaled = gradient * input_set.scale
+    size = flat(scaled).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
+    return reach * scaled / per_sample(size, gradient)
+
+
+def random_points(input_set: InputSet, seeds: list[int]) -> Float[Tensor, "batch *shape"]:
+    """One random point of each set; it depends on the set's own seed only, not on the batch around it."""
+    return torch.cat([input_set[i : i + 1].sample(generator(seed)) for i, seed in enumerate(seeds)])
+
+
+@dataclass(frozen=True)
+class FGSM:
+    """One step of full length along the steepest ascent of the cross-entropy at the centre."""
+
+    @property
+    def name(self) -> str:
+        return "fgsm"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def norms(self) -> frozenset[Norm]:
+        return frozenset({Norm.LINF, Norm.L2})
+
+    def run(self, query: Query, seed: int) -> None:
+        everyone = torch.arange(len(query.problem))
+        sets = query.problem.input_set
+        _, gradient = query.gradient(sets.center, everyone, cross_entropy)
+        query.margins(sets.project(sets.center + steepest_ascent(sets, gradient, 1.0)), everyone)
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Projected steepest ascent of the cross-entropy; the first run starts at the centre, restarts at random points.
+
+    steps: per run. restarts: runs in all. step_size: of the radius; the default reaches 2.5 radii in all.
+    Instances drop out once broken.
+    """
+
+    steps: int = 40
+    restarts: int = 4
+    step_size: float | None = None
+
+    @property
+    def name(self) -> str:
+        return "pgd"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {**asdict(self), "step_size": self._length}
+
+    @property
+    def norms(self) -> frozenset[Norm]:
+        return frozenset({Norm.LINF, Norm.L2})
+
+    @property
+    def _length(self) -> float:
+        return 2.5 / self.steps if self.step_size is None else self.step_size
+
+    def run(self, query: Query, seed: int) -> None:
+        for restart in range(self.restarts):
+            active = query.unbroken()
+            if not len(active):
+                return
+            sets = query.problem.input_set[active]
+            names = [query.problem.sample_id[i] for i in active.tolist()]
+            x = (
+                random_points(sets, [derive_seed(seed, "pgd", name, restart) for name in names])
+                if restart
+                else sets.center
+            )
+            self._climb(query, active, x)
+
+    def _climb(self, query: Query, active: Tensor, x: Tensor) -> None:
+        for _ in range(self.steps):
+            margins, gradient = query.gradient(x, active, cross_entropy)
+            keep = margins.amin(1) > 0
+            active, x, gradient = active[keep], x[keep], gradient[keep]
+            if not len(active):
+                return
+            sets = query.problem.input_set[active]
+            x = sets.project(x + steepest_ascent(sets, gradient, self._length))
+        query.margins(x, active)
+
+
+ATTACKS.add("fgsm")(FGSM())
+ATTACKS.add("pgd")(PGD())

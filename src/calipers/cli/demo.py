@@ -1,0 +1,33 @@
+"""calipers demo."""
+
+from pathlib import Path
+
+from calipers.cli.options import Json, Out, Seed
+
+
+def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -> None:
+    """Run the main job on an embedded default: train a small CNN on scikit-learn's digits, attack and certify it.
+
+    [bold]Example[/]
+
+    calipers demo --out calipers-runs
+    """
+    from calipers.api import measure
+    from calipers.cli.output import command_line, finish, stoppable
+    from calipers.cli.train import train_recipe
+    from calipers.core.threat import ThreatModel
+    from calipers.data.loading import load_dataset
+
+    with stoppable("nothing changed"):
+        trained = train_recipe("digits", out / "digits.json", resume=False, data_dir=None)
+        report = measure(
+            trained.model,
+            load_dataset("digits"),
+            ThreatModel("linf", 0.05),
+            epsilons=[0.01, 0.02, 0.03, 0.04, 0.05],
+            samples=200,
+            seed=seed,
+            out=out,
+            command=command_line(),
+        )
+    finish(report, out, json_)

@@ -1,0 +1,78 @@
+"""calipers measure."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calipers.cli.options import DataDir, Json, Out, Resume, Seed, domain, names, radius
+from calipers.core.norms import Norm
+from calipers.core.threat import Unit
+
+
+def measure(
+    model: Annotated[
+        str,
+        typer.Option(help="Zoo name, package.module:callable, or a .json card, .pt2 or .onnx file."),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, a Parquet folder, or package.module:callable.",
+            show_default=False,
+        ),
+    ],
+    eps: Annotated[list[str], typer.Option(metavar="RADIUS ...", help="One or more radii: 0.01 0.02 8/255.")],
+    norm: Annotated[Norm, typer.Option(help="Norm of the perturbation.")] = Norm.LINF,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of the radii; must be given for models that normalise their input.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
+    data_dir: DataDir = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    samples: Annotated[int, typer.Option(help="The first so many samples.")] = 100,
+    domain_: Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")] = "0,1",
+    attacks: Annotated[
+        str, typer.Option(help="Attacks by name, separated by commas; none: no upper jaw.")
+    ] = "fgsm,pgd",
+    verifiers: Annotated[
+        str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")
+    ] = "ibp,capm",
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
+    memory: Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")] = 1024,
+    out: Out = Path("calipers-runs"),
+    resume: Resume = False,
+    json_: Json = None,
+) -> None:
+    """Measure a classifier from both sides: clean, empirical and certified accuracy, and what lies between.
+
+    [bold]Example[/]
+
+    calipers measure --model digits.json --data digits --norm linf --eps 0.02 0.05 0.1
+    """
+    from calipers.api import measure as measure_model
+    from calipers.cli.output import command_line, finish, stoppable
+    from calipers.core.threat import ThreatModel
+    from calipers.data.loading import load_dataset
+    from calipers.graph.from_onnx import load_onnx
+    from calipers.models.loading import load_model
+
+    epsilons = [radius(value) for value in eps]
+    with stoppable("--resume"):
+        report = measure_model(
+            load_model(model, weights, load_onnx),
+            load_dataset(data, split, samples, data_dir),
+            ThreatModel(norm, max(epsilons), domain(domain_), unit),
+            epsilons=epsilons,
+            samples=samples,
+            attacks=names(attacks),
+            verifiers=names(verifiers),
+            seed=seed,
+            batch_size=batch_size,
+            memory=memory,
+            out=out,
+            resume=resume,
+            command=command_line(),
+        )
+    finish(report, out, json_)

@@ -1,0 +1,54 @@
+"""calipers runs and calipers show."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calipers.cli.options import Json, Out
+
+Run = Annotated[str, typer.Argument(help="Run id, a unique prefix of it, or latest.")]
+
+
+def runs(out: Out = Path("calipers-runs")) -> None:
+    """List the runs of a store, the newest first.
+
+    [bold]Example[/]
+
+    calipers runs --out calipers-runs
+    """
+    from rich.table import Table
+
+    from calipers.cli.output import console, open_store
+
+    table = Table(box=None, header_style="bold")
+    for column in ("run", "created", "status", "model", "data", "norm", "epsilons", "samples"):
+        table.add_column(column)
+    with open_store(out) as store:
+        for run in store.runs():
+            spec = run.spec
+            radii = " ".join(f"{epsilon:g}" for epsilon in spec.epsilons)
+            what = (run.run_id, run.created, run.status, spec.model, spec.data, spec.norm, radii, str(spec.samples))
+            table.add_row(*what)
+    console().print(table)
+
+
+def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = None) -> None:
+    """Print a run's numbers, finished or not.
+
+    [bold]Example[/]
+
+    calipers show latest --json -
+    """
+    from calipers.cli.output import console, open_store, write_json
+    from calipers.evaluate.measure import refresh
+    from calipers.report.table import rates_table
+    from calipers.report.wording import verdict
+
+    with open_store(out) as store:
+        report = refresh(store, store.run(run).run_id)
+    if json_ is not None:
+        write_json(report.to_json(), json_)
+    if json_ != "-":
+        console().print(verdict(report), markup=False, soft_wrap=True)
+        console().print(rates_table(report))

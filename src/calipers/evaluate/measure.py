@@ -1,0 +1,185 @@
+"""The main job: a model, a data set and a threat become a stored run."""
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+import calipers
+from calipers.attacks import FGSM, PGD, Attack
+from calipers.bounds.ibp import IBP
+from calipers.bounds.linear import CAPM
+from calipers.core.errors import InputError
+from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
+from calipers.core.threat import ThreatModel
+from calipers.data.images import ImageDataset
+from calipers.evaluate.gallery import worst_samples
+from calipers.evaluate.metrics import summarise
+from calipers.evaluate.plan import plan
+from calipers.evaluate.progress import Silent, Tracker
+from calipers.evaluate.sanity import inspect
+from calipers.evaluate.subject import Subject
+from calipers.evaluate.work import do
+from calipers.graph.from_torch import from_module
+from calipers.graph.graph import GraphModule
+from calipers.models.checks import check_model
+from calipers.models.loading import LoadedModel
+from calipers.store.store import Store, StoredRun
+from calipers.verify import BoundVerifier, Verifier
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
+
+    attacks: tuple[Attack, ...] = (FGSM(), PGD())
+    verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM))
+    seed: int = 0
+    batch_size: int = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A settled measurement: what will be stored, and the live objects to do it with."""
+
+    spec: RunSpec
+    subject: Subject
+    warnings: tuple[SanityWarning, ...]
+
+    @property
+    def work(self) -> int:
+        """Samples to go through, over all units."""
+        return sum(unit.count for unit in plan(self.spec))
+
+
+def prepare(
+    model: LoadedModel, dataset: ImageDataset, threat: ThreatModel, epsilons: Sequence[float], settings: Settings
+) -> Measurement:
+    """Check everything that can be checked before the work starts. Raises CalipersError with the remedy."""
+    threat = threat.for_model(model.std)
+    if not epsilons:
+        raise InputError("epsilon: none was given; accepted: one or more radii")
+    for epsilon in epsilons:
+        threat.at(epsilon)
+    images, labels = dataset.batch(range(len(dataset)))
+    _check_domain(images, threat)
+    class_names = _class_names(dataset, model, images)
+    warnings = check_model(model.module, images[:2], len(class_names), labels)
+    for attack in settings.attacks:
+        if threat.norm not in attack.norms:
+            known = ", ".join(sorted(attack.norms))
+            raise InputError(f"attack {attack.name!r} searches {known} balls, the threat is {threat.norm}")
+    spec = RunSpec(
+        model=model.name,
+        model_digest=model.digest,
+        weights=None if model.weights is None else str(model.weights),
+        data=dataset.name,
+        data_digest=dataset.digest,
+        class_names=class_names,
+        samples=len(dataset),
+        norm=str(threat.norm),
+        epsilons=tuple(sorted(set(epsilons))),
+        unit=str(threat.unit),
+        scale=threat.scale or (1.0,),
+        domain=threat.domain,
+        attacks=tuple(MethodSpec(a.name, a.parameters) for a in settings.attacks),
+        verifiers=tuple(MethodSpec(v.name, v.parameters) for v in settings.verifiers),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        versions=_versions(),
+    )
+    graph = None
+    if settings.verifiers:
+        module = model.module
+        graph = module.graph if isinstance(module, GraphModule) else from_module(module, _pair(images))
+    subject = Subject(
+        model.module,
+        graph,
+        images,
+        labels,
+        {attack.name: attack for attack in settings.attacks},
+        {verifier.name: verifier for verifier in settings.verifiers},
+    )
+    return Measurement(spec, subject, warnings)
+
+
+def find_or_create(store: Store, measurement: Measurement, command: str, resume: bool) -> StoredRun:
+    """The run to work on: with `resume` the newest with the same specification, if there is one, else a new one."""
+    found = store.find(measurement.spec) if resume else None
+    return store.run(store.create_run(measurement.spec, command)) if found is None else found
+
+
+def execute(store: Store, run: StoredRun, measurement: Measurement, tracker: Tracker | None = None) -> RobustnessReport:
+    """Do what is left of a run, keep it after every unit, and return the report, which is stored too.
+
+    An interruption leaves the run resumable, with a report of what is done.
+    """
+    tracker = tracker or Silent()
+    start = time.monotonic()
+    store.set_status(run.run_id, "running")
+    status = "failed"
+    try:
+        if store.metric(run.run_id, "checks") is None:
+            checks = [*measurement.warnings, *inspect(measurement.subject, measurement.spec)]
+            store.set_metric(run.run_id, "checks", [asdict(check) for check in checks])
+        finished = store.units(run.run_id)
+        done = 0
+        for unit in plan(measurement.spec):
+            radius = "" if unit.epsilon is None else f" at {unit.epsilon:g}"
+            tracker.advance(f"{unit.method}{radius}", done)
+            if unit.name not in finished:
+                store.add_unit(run.run_id, unit.name, *do(unit, measurement.spec, measurement.subject))
+            done += unit.count
+            tracker.advance(f"{unit.method}{radius}", done)
+        status = "complete"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        store.set_status(run.run_id, status, time.monotonic() - start)
+    return refresh(store, run.run_id)
+
+
+def refresh(store: Store, run_id: str) -> RobustnessReport:
+    """Recompute a run's report from its records, whatever its state, and store it."""
+    records = store.records(run_id)
+    checks = [SanityWarning(**check) for check in store.metric(run_id, "checks") or []]
+    report = summarise(store.run(run_id), records, checks)
+    store.set_metric(run_id, "report", report.to_dict())
+    store.set_metric(run_id, "gallery", worst_samples(store, run_id, records))
+    return report
+
+
+def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor) -> tuple[str, ...]:
+    """The data's class names; numbered ones grow to the model's outputs, since not every class need occur."""
+    names = tuple(dataset.class_names)
+    with torch.no_grad():
+        outputs = model.module(images[:1]).shape[-1] if names == tuple(map(str, range(len(names)))) else len(names)
+    return names + tuple(str(number) for number in range(len(names), outputs))
+
+
+def _pair(images: torch.Tensor) -> torch.Tensor:
+    return images[:2] if len(images) > 1 else images[:1].expand(2, *images.shape[1:])
+
+
+def _check_domain(images: torch.Tensor, threat: ThreatModel) -> None:
+    if threat.domain is None:
+        return
+    low, high = float(images.min()), float(images.max())
+    if low < threat.domain[0] or high > threat.domain[1]:
+        raise InputError(
+            f"data: values run from {low:g} to {high:g}, outside the domain {threat.domain}; "
+            "scale the data, or give the domain they live in (or none)"
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "calipers": calipers.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,188 @@
+"""From records to rates. Only samples on which every method of a row has answered are counted."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from scipy.stats import binomtest
+
+from calipers.core.records import Bracket, Kind, Outcome, Rate, RobustnessReport, RunSpec, SampleRecord, SanityWarning
+from calipers.core.results import Termination
+from calipers.evaluate.soundness import check_soundness
+from calipers.store.store import StoredRun
+
+
+def rate(
+    name: str, epsilon: float | None, hits: int, n: int, *, guarantee: bool = False, seconds: float | None = None
+) -> Rate:
+    """The share of hits among n with a 95 % interval: Wilson; Clopper-Pearson where it is claimed as a guarantee."""
+    interval = binomtest(hits, n).proportion_ci(0.95, method="exact" if guarantee else "wilson")
+    return Rate(name, epsilon, hits / n, n, float(interval.low), float(interval.high), seconds)
+
+
+def summarise(run: StoredRun, records: Sequence[SampleRecord], checks: Iterable[SanityWarning]) -> RobustnessReport:
+    """The report of a run, finished or not. Raises SoundnessError if its records contradict each other."""
+    check_soundness(records)
+    table = _Table(run.spec, records)
+    return RobustnessReport(
+        run_id=run.run_id,
+        spec=run.spec,
+        command=run.command,
+        created=run.created,
+        seconds=run.seconds,
+        status=run.status,
+        rates=tuple(table.rates(table.samples)),
+        per_class=tuple(
+            (label, tuple(table.jaws([s for s in table.samples if table.clean[s].label == label])))
+            for label in sorted({record.label for record in table.clean.values()})
+        ),
+        brackets=tuple(table.bracket(sample) for sample in table.samples),
+        warnings=(*checks, *_record_warnings(records)),
+    )
+
+
+class _Table:
+    """Records by sample, method and radius; read only."""
+
+    def __init__(self, spec: RunSpec, records: Sequence[SampleRecord]) -> None:
+        self.spec = spec
+        self.clean = {record.sample_id: record for record in records if record.kind is Kind.CLEAN}
+        self.samples = sorted(self.clean)
+        self.cells: dict[tuple[Kind, str, float | None, int], SampleRecord] = {
+            (r.kind, r.method, r.epsilon, r.sample_id): r for r in records if r.kind is not Kind.CLEAN
+        }
+        self.broken: dict[int, list[float]] = defaultdict(list)
+        self.proven: dict[int, list[float]] = defaultdict(list)
+        for record in self.cells.values():
+            if record.outcome is Outcome.BROKEN:
+                self.broken[record.sample_id].append(record.epsilon or 0.0)
+            elif record.outcome is Outcome.VERIFIED:
+                self.proven[record.sample_id].append(record.epsilon or 0.0)
+
+    def rates(self, samples: list[int]) -> list[Rate]:
+        """Every row of the run."""
+        rows = self.jaws(samples)
+        for epsilon in self.spec.epsilons:
+            for kind, methods in ((Kind.ATTACK, self.spec.attacks), (Kind.VERIFY, self.spec.verifiers)):
+                for method in methods:
+                    rows += self._method(kind, method.name, epsilon, samples)
+        return rows
+
+    def jaws(self, samples: list[int]) -> list[Rate]:
+        """clean, and empirical, certified and undecided at every radius."""
+        rows = self._rows("clean", None, samples, {s for s in samples if self._correct(s)})
+        for epsilon in self.spec.epsilons:
+            attacks = [(Kind.ATTACK, method.name) for method in self.spec.attacks]
+            proofs = [(Kind.VERIFY, method.name) for method in self.spec.verifiers]
+            attacked, tried = self._answered(attacks, epsilon, samples), self._answered(proofs, epsilon, samples)
+            both = [sample for sample in attacked if sample in set(tried)]
+            surviving = {s for s in attacked if self._survives(s, epsilon)}
+            proven = {s for s in tried if self._certified(s, epsilon)}
+            if attacks:
+                rows += self._rows("empirical", epsilon, attacked, surviving)
+            if proofs:
+                rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
+            if attacks and proofs:
+                rows += self._rows("undecided", epsilon, both, surviving - proven)
+        return rows
+
+    def bracket(self, sample: int) -> Bracket:
+        clean = self.clean[sample]
+        cells = [cell for key, cell in self.cells.items() if key[3] == sample]
+        distances = [cell.distance for cell in cells if cell.distance is not None and cell.outcome is Outcome.BROKEN]
+        if not self._correct(sample):
+            distances.append(0.0)
+        return Bracket(
+            sample_id=sample,
+            label=clean.label,
+            prediction=clean.prediction if clean.prediction is not None else -1,
+            certified=max(self.proven[sample], default=None),
+            distance=min(distances, default=None),
+            undecided=tuple(
+                e for e in self.spec.epsilons if self._survives(sample, e) and not self._certified(sample, e)
+            ),
+            timed_out=tuple(
+                f"{cell.method} at {cell.epsilon:g}: {cell.termination}"
+                for cell in cells
+                if cell.termination is not Termination.COMPLETED
+            ),
+        )
+
+    def _method(self, kind: Kind, name: str, epsilon: float, samples: list[int]) -> list[Rate]:
+        answered = self._answered([(kind, name)], epsilon, samples)
+        good = Outcome.SURVIVED if kind is Kind.ATTACK else Outcome.VERIFIED
+        seconds = [self.cells[kind, name, epsilon, s].seconds for s in answered if self._correct(s)]
+        return self._rows(
+            f"{kind}:{name}",
+            epsilon,
+            answered,
+            {s for s in answered if self.cells[kind, name, epsilon, s].outcome is good},
+            guarantee=kind is Kind.VERIFY,
+            seconds=median(seconds) if seconds else None,
+        )
+
+    def _rows(
+        self,
+        name: str,
+        epsilon: float | None,
+        samples: list[int],
+        hits: set[int],
+        *,
+        guarantee: bool = False,
+        seconds: float | None = None,
+    ) -> list[Rate]:
+        """The rate over all samples and, but for clean accuracy, over the correctly classified ones."""
+        correct = [sample for sample in samples if self._correct(sample)]
+        groups = [("", samples)] if name == "clean" else [("", samples), ("|correct", correct)]
+        return [
+            rate(
+                name + suffix, epsilon, len(hits.intersection(group)), len(group), guarantee=guarantee, seconds=seconds
+            )
+            for suffix, group in groups
+            if group
+        ]
+
+    def _answered(self, methods: list[tuple[Kind, str]], epsilon: float, samples: list[int]) -> list[int]:
+        return [s for s in samples if all((*method, epsilon, s) in self.cells for method in methods)]
+
+    def _correct(self, sample: int) -> bool:
+        return self.clean[sample].outcome is Outcome.CORRECT
+
+    def _survives(self, sample: int, epsilon: float) -> bool:
+        # A smaller ball lies in a larger one: what breaks at a radius breaks at all larger ones.
+        return self._correct(sample) and not any(e <= epsilon for e in self.broken[sample])
+
+    def _certified(self, sample: int, epsilon: float) -> bool:
+        return any(e >= epsilon for e in self.proven[sample])
+
+
+def _record_warnings(records: Sequence[SampleRecord]) -> list[SanityWarning]:
+    """Reasons for doubt that show in the records themselves."""
+    warnings = []
+    broken: dict[tuple[str, float | None], set[int]] = defaultdict(set)
+    for record in records:
+        if record.kind is Kind.ATTACK and record.outcome is Outcome.BROKEN:
+            broken[record.method, record.epsilon].add(record.sample_id)
+    for epsilon in sorted({epsilon for _, epsilon in broken if epsilon is not None}):
+        extra = broken["fgsm", epsilon] - broken["pgd", epsilon]
+        if extra and any(record.method == "pgd" for record in records):
+            warnings.append(
+                SanityWarning(
+                    "one-step-stronger",
+                    f"one step (FGSM) breaks samples at epsilon {epsilon:g} that many steps (PGD) do not: gradients "
+                    "may be masked, and robustness is lower than the attacks say",
+                    f"{len(extra)} samples, e.g. {sorted(extra)[0]}",
+                )
+            )
+    cut = [record for record in records if record.termination is not Termination.COMPLETED]
+    for termination in sorted({record.termination for record in cut}):
+        hit = [record for record in cut if record.termination is termination]
+        methods = ", ".join(sorted({record.method for record in hit}))
+        warnings.append(
+            SanityWarning(
+                str(termination),
+                f"{methods} did not complete ({termination.replace('_', ' ')}); remedy: {termination.remedy}",
+                f"{len(hit)} records",
+            )
+        )
+    return warnings

@@ -1,0 +1,27 @@
+"""The invariant across rooms: no sample is both proven robust and broken inside the proven ball."""
+
+from collections.abc import Iterable
+
+from calipers.core.errors import SoundnessError
+from calipers.core.records import Outcome, SampleRecord
+
+
+def check_soundness(records: Iterable[SampleRecord]) -> None:
+    """Raise SoundnessError, naming both records, if a proven ball contains an adversarial example."""
+    proofs: dict[int, SampleRecord] = {}
+    attacks: dict[int, SampleRecord] = {}
+    for record in records:
+        here = record.sample_id
+        if record.outcome is Outcome.VERIFIED:
+            proofs[here] = max(proofs.get(here, record), record, key=lambda r: r.epsilon or 0.0)
+        elif record.outcome is Outcome.BROKEN:
+            attacks[here] = min(attacks.get(here, record), record, key=lambda r: r.distance or 0.0)
+    for sample in proofs.keys() & attacks.keys():
+        proof, attack = proofs[sample], attacks[sample]
+        radius, distance = proof.epsilon or 0.0, attack.distance or 0.0
+        if distance <= radius or (attack.epsilon or 0.0) <= radius:
+            raise SoundnessError(
+                f"sample {sample}: {proof.method} proved epsilon {radius:g} (lower bound {proof.margin}), but "
+                f"{attack.method} at epsilon {attack.epsilon} found an adversarial example at distance {distance:g} "
+                f"(margin {attack.margin}). One of them is wrong; please report it with the run's store"
+            )

@@ -1,0 +1,112 @@
+"""Saved models: weights as safetensors and, beside them, a JSON card that says where they come from."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pydantic
+import safetensors.torch
+import torch
+from torch import nn
+
+import calipers
+from calipers.core.digests import digest_module
+from calipers.core.errors import ModelError
+from calipers.models.weights import check_finite
+
+FORMAT_VERSION = 1
+
+
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about saved weights.
+
+    architecture: a zoo name or package.module:callable. recipe: how it was trained, every parameter included.
+    data_digest: of the training data. metrics: name -> value. model_digest: `digest_module` of the loaded model.
+    weights: the name of the weight file in the card's folder. versions: of python, torch, numpy and calipers.
+    """
+
+    architecture: str
+    recipe: dict[str, Any]
+    seed: int
+    data_digest: str
+    metrics: dict[str, float]
+    model_digest: str
+    weights: str
+    versions: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+
+def save_model(
+    module: nn.Module,
+    path: Path,
+    *,
+    architecture: str,
+    recipe: dict[str, Any],
+    seed: int,
+    data_digest: str,
+    metrics: dict[str, float],
+) -> ModelCard:
+    """Write `path` (*.json) and the weights beside it (*.safetensors); both appear whole or not at all.
+
+    The card is written last and names the digest of the weights, so a pair torn by a crash is noticed at loading.
+    Raises ModelError for another ending, for weights that are not finite, and where a file cannot be written.
+    """
+    if path.suffix != ".json":
+        raise ModelError(f"card {path}: the ending is {path.suffix!r}; accepted: .json")
+    weights = path.with_suffix(".safetensors")
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    check_finite(state, str(weights))
+    card = ModelCard(
+        architecture, recipe, seed, data_digest, metrics, digest_module(module), weights.name, current_versions()
+    )
+    text = json.dumps(asdict(card), indent=2, sort_keys=True, allow_nan=False)
+    write_atomically(weights, safetensors.torch.save(state))
+    write_atomically(path, f"{text}\n".encode())
+    return card
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in `path`. Raises ModelError for a file that is missing, damaged or of another format version."""
+    try:
+        raw = json.loads(path.read_bytes())
+        card = pydantic.TypeAdapter(ModelCard).validate_python(raw)
+    except OSError as error:
+        raise ModelError(f"card {path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # of json or pydantic
+        raise ModelError(f"card {path}: is no model card ({error})") from error
+    if card.format_version != FORMAT_VERSION:
+        raise ModelError(f"card {path}: format version {card.format_version}; accepted: {FORMAT_VERSION}")
+    if Path(card.weights).name != card.weights:
+        raise ModelError(f"card {path}: weights {card.weights!r} must be a file name in the card's own folder")
+    return card
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    return {
+        "calipers": calipers.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step; a reader sees the old file or the new one. ModelError on failure."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,138 @@
+"""From a reference, as given on the command line, to a model that is ready to be measured."""
+
+import contextlib
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from calipers.core.digests import digest_module
+from calipers.core.errors import CalipersError, ModelError
+from calipers.models.card import read_card
+from calipers.models.normalise import input_std
+from calipers.models.pt2 import load_pt2
+from calipers.models.weights import check_finite, put_weights, read_weights
+from calipers.models.zoo import ZOO
+
+OnnxLoader = Callable[[Path], nn.Module]
+FILES = (".pt2", ".onnx", ".json")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in eval mode whose parameters take no gradients.
+
+    digest: `digest_module` of it. input_shape: of one input, where the reference tells it. std: by which its first
+    layer divides the input, None where it does not normalise. weights: the file they come from; None where the
+    reference itself brings them (or, for a name of the zoo, where they are untrained).
+    """
+
+    module: nn.Module
+    name: str
+    digest: str
+    input_shape: tuple[int, ...] | None
+    std: tuple[float, ...] | None
+    weights: Path | None
+
+
+def load_model(
+    reference: str, weights: Path | None = None, onnx_loader: OnnxLoader | None = None, init_seed: int = 0
+) -> LoadedModel:
+    """Load a model.
+
+    reference: a name of the zoo; `package.module:callable`, where the callable takes no arguments and returns a module
+    (also from the working directory; it runs your code); `*.pt2` of torch.export; `*.onnx`; or the `*.json` card of
+    a saved model. weights: a state dict (`*.safetensors`, `*.pt`, `*.pth`) for the first two forms.
+    onnx_loader: reads ONNX files. init_seed: draws the weights of a zoo network that gets none.
+
+    Raises ModelError (InputError for an unknown name).
+    """
+    suffix = Path(reference).suffix
+    if suffix in FILES and ":" not in Path(reference).name:
+        if weights is not None:
+            raise ModelError(f"model {reference}: a {suffix} file brings its own weights; leave out {weights}")
+        return _from_file(Path(reference), onnx_loader)
+    module, shape = build(reference, init_seed)
+    if weights is not None:
+        put_weights(module, read_weights(weights), str(weights))
+    return _finished(module, reference, shape, weights)
+
+
+def build(architecture: str, init_seed: int = 0) -> tuple[nn.Module, tuple[int, ...] | None]:
+    """A module by zoo name or `package.module:callable`, and its input shape where known."""
+    if ":" in architecture:
+        return call_reference(architecture), None
+    entry = ZOO[architecture]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed)
+        return entry.build(), entry.input_shape
+
+
+def call_reference(reference: str) -> nn.Module:
+    """What the callable `package.module:callable` returns; ModelError if it is not there or returns no module."""
+    try:
+        with _working_directory_on_path():
+            target = pkgutil.resolve_name(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"model {reference}: {error}; accepted: package.module:callable, importable from here"
+        ) from error
+    if not callable(target):
+        raise ModelError(f"model {reference}: is a {type(target).__name__}; accepted: a callable without arguments")
+    try:
+        module = target()
+    except CalipersError:
+        raise
+    except Exception as error:  # whatever the user's code raises, it is about this reference
+        raise ModelError(f"model {reference}: calling it failed with {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"model {reference}: returned a {type(module).__name__}; accepted: a torch.nn.Module")
+    return module
+
+
+def _from_file(path: Path, onnx_loader: OnnxLoader | None) -> LoadedModel:
+    if not path.is_file():
+        raise ModelError(f"model {path}: no such file")
+    if path.suffix == ".pt2":
+        return _finished(load_pt2(path), str(path), None, None)
+    if path.suffix == ".json":
+        return _from_card(path)
+    if onnx_loader is None:
+        raise ModelError(f"model {path}: no reader for ONNX files was given (argument onnx_loader)")
+    return _finished(onnx_loader(path), str(path), None, None)
+
+
+def _from_card(path: Path) -> LoadedModel:
+    card = read_card(path)
+    module, shape = build(card.architecture)
+    weights = path.parent / card.weights
+    put_weights(module, read_weights(weights), str(weights))
+    loaded = _finished(module, str(path), shape, weights)
+    if loaded.digest != card.model_digest:
+        made = ", ".join(f"{name} {version}" for name, version in sorted(card.versions.items()))
+        raise ModelError(
+            f"model {path}: the card says digest {card.model_digest[:12]}, {weights.name} with {card.architecture} has "
+            f"{loaded.digest[:12]}; the weights or the architecture changed since the card was written (with {made})"
+        )
+    return loaded
+
+
+def _finished(module: nn.Module, name: str, shape: tuple[int, ...] | None, weights: Path | None) -> LoadedModel:
+    module = module.eval().requires_grad_(False)
+    check_finite(module.state_dict(), name)
+    return LoadedModel(module, name, digest_module(module), shape, input_std(module), weights)
+
+
+@contextlib.contextmanager
+def _working_directory_on_path() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

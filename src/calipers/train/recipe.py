@@ -1,0 +1,100 @@
+"""Recipes: everything that decides a training run, in one TOML file."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from calipers.core.digests import digest_json
+from calipers.core.errors import InputError
+from calipers.core.norms import Norm
+from calipers.core.threat import ThreatModel, Unit
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optimizer(_Strict):
+    """Adam or SGD with momentum 0.9; the learning rate is multiplied by `decay` after every epoch."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    decay: float = Field(1.0, gt=0, le=1)
+
+
+class Adversary(_Strict):
+    """The inner maximisation of adversarial training (Madry et al. 2018): random start, `steps` steps of PGD.
+
+    step_size: of the radius; default 2.5 / steps.
+    """
+
+    norm: Norm = Norm.LINF
+    epsilon: float = Field(gt=0)
+    unit: Unit | None = None
+    domain: tuple[float, float] | None = (0.0, 1.0)
+    steps: int = Field(7, ge=1)
+    step_size: float | None = Field(None, gt=0)
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The threat model to train against, its unit still to be settled for the model."""
+        return ThreatModel(self.norm, self.epsilon, self.domain, self.unit)
+
+
+class Recipe(_Strict):
+    """How to train a model: `objective` is "standard" or "pgd"; the latter needs `adversary`.
+
+    data: a data set by name; samples: the first so many of its training split (default all).
+    checkpoint_every: batches between checkpoints.
+    """
+
+    model: str
+    data: str
+    objective: Literal["standard", "pgd"] = "standard"
+    adversary: Adversary | None = None
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(128, ge=1)
+    samples: int | None = Field(None, ge=1)
+    seed: int = 0
+    checkpoint_every: int = Field(100, ge=1)
+    optimizer: Optimizer = Field(default_factory=Optimizer.model_construct)
+
+    @model_validator(mode="after")
+    def _objective_and_adversary(self) -> "Recipe":
+        if (self.objective == "pgd") != (self.adversary is not None):
+            raise ValueError("objective 'pgd' needs a table [adversary], 'standard' must have none")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.model_dump(mode="json"))
+
+
+def built_in_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("calipers.train") / "recipes"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def load_recipe(reference: str) -> Recipe:
+    """A recipe by file, or by name of a built-in one. Raises InputError that names every field that is wrong."""
+    if reference in built_in_recipes():
+        text = (resources.files("calipers.train") / "recipes" / f"{reference}.toml").read_text()
+    else:
+        path = Path(reference)
+        if not path.is_file():
+            raise InputError(
+                f"recipe {reference!r}: neither a file nor a built-in recipe; built in: {', '.join(built_in_recipes())}"
+            )
+        text = path.read_text()
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {reference}: not valid TOML ({error})") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise InputError(f"recipe {reference}: {faults}") from error

@@ -1,0 +1,62 @@
+"""Incomplete verification: one sound bound decides."""
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.ibp import IBP
+from calipers.bounds.linear import CAPM
+from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.core.problem import Problem
+from calipers.core.results import Termination, Verdict, VerificationResult
+from calipers.graph.graph import Graph
+from calipers.verify.verifier import VERIFIERS
+
+
+@dataclass(frozen=True)
+class BoundVerifier:
+    """VERIFIED where every lower bound exceeds its rounding allowance, else UNKNOWN."""
+
+    bound: BoundMethod
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
+
+    @property
+    def name(self) -> str:
+        return self.bound.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"memory_bytes": self.budget.bytes}
+
+    def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
+        start = time.perf_counter()
+        termination = Termination.COMPLETED
+        try:
+            with torch.no_grad():
+                bounds = self.bound.margins(graph, problem.input_set, problem.specification, self.budget)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            nothing = torch.full_like(problem.specification.d, -torch.inf)
+            bounds, termination = MarginBounds(nothing, torch.zeros_like(nothing)), Termination.OUT_OF_MEMORY
+        proven = (bounds.lower > bounds.slack).all(1)
+        return VerificationResult(
+            method=self.name,
+            verdicts=tuple(Verdict.VERIFIED if yes else Verdict.UNKNOWN for yes in proven.tolist()),
+            lower=bounds.lower,
+            slack=bounds.slack.amax(1),
+            seconds=time.perf_counter() - start,
+            termination=termination,
+        )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+VERIFIERS.add("ibp")(partial(BoundVerifier, IBP))
+VERIFIERS.add("capm")(partial(BoundVerifier, CAPM))
