@@ -1,5 +1,6 @@
 """Saved models: weights as safetensors and, beside them, a JSON card that says where they come from."""
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -13,7 +14,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-import calipers
 from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
 from calipers.models.weights import check_finite
@@ -90,7 +90,7 @@ def read_card(path: Path) -> ModelCard:
 def current_versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     return {
-        "calipers": calipers.__version__,
+        "calipers": importlib.metadata.version("calipers"),
         "numpy": numpy.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
