@@ -96,8 +96,8 @@ def test_radius(epsilon: float, unit: str, text: str) -> None:
         (2e-5, "20 \u00b5s"),
         (0.0123, "12.3 ms"),
         (1.5, "1.5 s"),
-        (75, "1 min 15 s"),
-        (7300, "2 h 2 min"),
+        (75.0, "1 min 15 s"),
+        (7300.0, "2 h 2 min"),
     ],
 )
 def test_seconds(value: float | None, text: str) -> None:
