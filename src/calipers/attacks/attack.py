@@ -1,7 +1,7 @@
 """What an attack is, and the one place that grades attacks."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from calipers.core.results import AttackResult
 from calipers.core.sets import Box, LpBall
 
 
+@runtime_checkable
 class Attack(Protocol):
     """A fixed-epsilon attack: it queries points and never grades itself. Draws come from `seed` and sample ids only."""
 

@@ -1,7 +1,7 @@
 """What a verifier needs from a way of bounding."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +23,7 @@ class MarginBounds:
     slack: Float[Tensor, "batch rows"]
 
 
+@runtime_checkable
 class BoundMethod(Protocol):
     """A sound way to bound specification rows from below."""
 

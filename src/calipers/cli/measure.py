@@ -1,13 +1,11 @@
 """calipers measure."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from calipers.cli.options import DataDir, Json, Out, Resume, Seed, domain, names, radius
-from calipers.core.norms import Norm
-from calipers.core.threat import Unit
 
 
 def measure(
@@ -23,9 +21,10 @@ def measure(
         ),
     ],
     eps: Annotated[list[str], typer.Option(metavar="RADIUS ...", help="One or more radii: 0.01 0.02 8/255.")],
-    norm: Annotated[Norm, typer.Option(help="Norm of the perturbation.")] = Norm.LINF,
+    norm: Annotated[Literal["linf", "l2", "l1"], typer.Option(help="Norm of the perturbation.")] = "linf",
     unit: Annotated[
-        Unit | None, typer.Option(help="Unit of the radii; must be given for models that normalise their input.")
+        Literal["pixel", "normalised"] | None,
+        typer.Option(help="Unit of the radii; must be given for models that normalise their input."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
     data_dir: DataDir = None,

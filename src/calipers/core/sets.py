@@ -1,7 +1,7 @@
 """Sets of inputs. Every set is a batch of sets of one kind, as a tensor is a batch of images."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from calipers.core.norms import Norm, flat, per_sample
 Index = slice | Tensor | list[int]
 
 
+@runtime_checkable
 class InputSet(Protocol):
     """A batch of input sets. All tensors are (batch, *input shape)."""
 
@@ -22,7 +23,7 @@ class InputSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: Index) -> Self: ...
+    def __getitem__(self, index: Index) -> "InputSet": ...
 
     def contains(self, x: Tensor) -> Bool[Tensor, " batch"]:
         """Whether x lies in its set, up to the rounding of the set's own arithmetic."""

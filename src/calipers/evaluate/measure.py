@@ -10,8 +10,7 @@ import torch
 
 import calipers
 from calipers.attacks import FGSM, PGD, Attack
-from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM
+from calipers.bounds import CAPM, IBP
 from calipers.core.errors import InputError
 from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
 from calipers.core.threat import ThreatModel

@@ -50,7 +50,12 @@ class Graph:
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Graph":
         """The same graph with its constants in another precision or place."""
-        return Graph(tuple(replace(node, op=node.op.to(dtype, torch.device(device))) for node in self.nodes))
+        return Graph(tuple(replace(node, op=_converted(node.op, dtype, device)) for node in self.nodes))
+
+
+def _converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
+    tensors = {name: value.to(device, dtype) for name, value in vars(op).items() if isinstance(value, Tensor)}
+    return replace(op, **tensors)  # type: ignore[type-var]
 
 
 class GraphModule(nn.Module):

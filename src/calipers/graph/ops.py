@@ -3,35 +3,24 @@
 Tensors carry a batch dimension; shapes in the graph leave it out.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Pair = tuple[int, int]
 
 
+@runtime_checkable
 class Op(Protocol):
     """One operation. `evaluate` is the reference semantics that every bound must enclose."""
 
     def evaluate(self, *inputs: Tensor) -> Tensor: ...
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> Self:
-        """The same operation with its constants converted."""
-
 
 @dataclass(frozen=True, eq=False)
-class _Constant:
-    def to(self, dtype: torch.dtype, device: torch.device) -> Self:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: value.to(device, dtype) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
-
-
-@dataclass(frozen=True, eq=False)
-class Input(_Constant):
+class Input:
     """The input of the network."""
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
@@ -39,7 +28,7 @@ class Input(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(_Constant):
+class Linear:
     """y = weight x + bias over a flat input; weight is (out, in)."""
 
     weight: Tensor
@@ -50,7 +39,7 @@ class Linear(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2d(_Constant):
+class Conv2d:
     """Cross-correlation with zero padding; weight is (out, in / groups, kh, kw)."""
 
     weight: Tensor
@@ -65,7 +54,7 @@ class Conv2d(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(_Constant):
+class Scale:
     """y = weight * x + bias, both broadcast over the input: normalisation, folded BatchNorm, constants."""
 
     weight: Tensor
@@ -76,7 +65,7 @@ class Scale(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Reshape(_Constant):
+class Reshape:
     """Row-major reshape to `shape`."""
 
     shape: tuple[int, ...]
@@ -86,7 +75,7 @@ class Reshape(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Relu(_Constant):
+class Relu:
     """max(x, 0)."""
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
@@ -94,7 +83,7 @@ class Relu(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool2d(_Constant):
+class MaxPool2d:
     """Maximum over windows; padding never wins. Windows may overlap and leave gaps."""
 
     kernel: Pair
@@ -116,7 +105,7 @@ class MaxPool2d(_Constant):
 
 
 @dataclass(frozen=True, eq=False)
-class Add(_Constant):
+class Add:
     """Sum of two values of one shape (residual connections)."""
 
     def evaluate(self, *inputs: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Objectives: what a training step minimises."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from calipers.attacks.pgd import steepest_ascent
 from calipers.core.threat import ThreatModel
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A scalar to minimise. Random draws come from the global generator, which the trainer seeds per batch."""
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import torch
 
-from calipers.bounds.budget import MemoryBudget
-from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM
-from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.bounds import METHODS, BoundMethod, MarginBounds, MemoryBudget
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph
@@ -58,5 +55,5 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
-VERIFIERS.add("ibp")(partial(BoundVerifier, IBP))
-VERIFIERS.add("capm")(partial(BoundVerifier, CAPM))
+for _name in METHODS:
+    VERIFIERS.add(_name)(partial(BoundVerifier, METHODS[_name]))

@@ -1,7 +1,7 @@
 """What a verifier is, and the names under which the command line finds one."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from calipers.bounds.budget import MemoryBudget
 from calipers.core.problem import Problem
@@ -10,6 +10,7 @@ from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
 
 
+@runtime_checkable
 class Verifier(Protocol):
     """Proves specifications over input sets. VERIFIED is a claim; anything a verifier cannot prove is UNKNOWN."""
 

@@ -1,0 +1,71 @@
+"""The property everything rests on: no point of a set lies below a bound, for every net, set and method."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calipers.attacks.pgd import PGD
+from calipers.attacks.query import Query, smallest_margin
+from calipers.bounds import METHODS
+from calipers.bounds.budget import MemoryBudget
+from calipers.core.problem import Problem, Specification
+from calipers.graph.graph import GraphModule
+from tests.nets import FAMILIES, points, random_graph, random_set
+
+SEEDS = st.integers(0, 2**20)
+
+
+def enclose(family: str, method: str, seed: int, dtype: torch.dtype) -> None:
+    graph = random_graph(family, seed, dtype)
+    sets = random_set(graph.input_shape, seed, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    specification = Specification(
+        torch.randn(2, 4, 3, generator=generator, dtype=dtype), torch.randn(2, 4, generator=generator, dtype=dtype)
+    )
+    budget = MemoryBudget(10_000 if seed % 2 else 2**30)
+    with torch.no_grad():
+        bounds = METHODS[method].margins(graph, sets, specification, budget)
+        drawn = points(sets, 40, seed)
+        lowest = torch.stack([specification.margins(graph.evaluate(x)) for x in drawn]).amin(0)
+    lowest = torch.minimum(lowest, _descend(graph, sets, specification))
+    breach = (bounds.lower - bounds.slack - lowest).max()
+    assert breach <= 0, f"{method} on {family} {seed}: bound exceeds a value by {breach:g}"
+
+
+def _descend(graph, sets, specification) -> torch.Tensor:
+    """Values that gradient descent reaches, row by row: sampling alone seldom comes near a tight bound."""
+    if not hasattr(sets, "norm") or sets.norm not in PGD().norms:
+        return torch.full_like(specification.d, torch.inf)
+    lowest = []
+    for row in range(specification.d.shape[1]):
+        # The rows are shifted far up so that no instance counts as broken and drops out.
+        one = Specification(specification.C[:, row : row + 1], specification.d[:, row : row + 1] + 1e3)
+        query = Query(GraphModule(graph), Problem("net", (0, 1), sets, one))
+        PGD(steps=15, restarts=2).run(query, 0)
+        lowest.append(specification.margins(graph.evaluate(query.best))[:, row])
+    return torch.stack(lowest, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_point_lies_below_a_bound(family: str, method: str) -> None:
+    @settings(max_examples=6, deadline=None)
+    @given(SEEDS)
+    def check(seed: int) -> None:
+        enclose(family, method, seed, torch.float64 if seed % 3 else torch.float32)
+
+    check()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_point_lies_below_a_bound_in_full(family: str, method: str) -> None:
+    for seed in range(700):
+        enclose(family, method, seed, torch.float64 if seed % 3 else torch.float32)
+
+
+def test_the_loss_of_the_descent_is_the_row() -> None:
+    assert smallest_margin(torch.tensor([[2.0, -1.0]])).tolist() == [1.0]
