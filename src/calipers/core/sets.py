@@ -45,8 +45,8 @@ class InputSet(Protocol):
 class Box:
     """Axis-aligned boxes lower <= x <= upper."""
 
-    lower: Float[Tensor, "batch *shape"]
-    upper: Float[Tensor, "batch *shape"]
+    lower: Float[Tensor, "..."]
+    upper: Float[Tensor, "..."]
 
     def __post_init__(self) -> None:
         if self.lower.shape != self.upper.shape:
@@ -110,8 +110,10 @@ class LpBall:
         inside = self.box().contains(x)
         if self.norm is Norm.LINF:
             return inside
-        slack = 1 + 16 * torch.finfo(x.dtype).eps
-        return inside & (self.distance(x) <= self.radius * slack)
+        # A point is known to an ulp of each value, so its distance is known to the norm of these ulps.
+        ulps = self.norm(flat((x.abs() + self.center.abs()) / self.scale))
+        slack = 2 * torch.finfo(x.dtype).eps * (self.radius + ulps)
+        return inside & (self.distance(x) <= self.radius + slack)
 
     def distance(self, x: Tensor) -> Float[Tensor, " batch"]:
         return self.norm(flat((x - self.center) / self.scale))
@@ -153,4 +155,7 @@ def project_l1(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -
     active = (ordered * count > excess).sum(-1, keepdim=True).clamp_min(1)
     threshold = (excess.gather(-1, active - 1) / active).clamp_min(0)
     shrunk = u.sign() * (magnitude - threshold).clamp_min(0)
+    # Far points leave the rounding of their own size behind; it must not show at the size of the ball.
+    total = shrunk.abs().sum(-1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
+    shrunk = shrunk * (radius[:, None] / total).clamp_max(1)
     return torch.where(magnitude.sum(-1, keepdim=True) <= radius[:, None], u, shrunk)

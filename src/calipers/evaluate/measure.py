@@ -24,7 +24,7 @@ from calipers.evaluate.subject import Subject
 from calipers.evaluate.work import do
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import GraphModule
-from calipers.models.checks import check_model
+from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
 from calipers.store.store import Store, StoredRun
 from calipers.verify import BoundVerifier, Verifier
@@ -155,9 +155,9 @@ def refresh(store: Store, run_id: str) -> RobustnessReport:
 def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor) -> tuple[str, ...]:
     """The data's class names; numbered ones grow to the model's outputs, since not every class need occur."""
     names = tuple(dataset.class_names)
-    with torch.no_grad():
-        outputs = model.module(images[:1]).shape[-1] if names == tuple(map(str, range(len(names)))) else len(names)
-    return names + tuple(str(number) for number in range(len(names), outputs))
+    if names != tuple(map(str, range(len(names)))):
+        return names
+    return names + tuple(str(number) for number in range(len(names), output_size(model.module, images[:2])))
 
 
 def _pair(images: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,11 @@ def check_model(
     return _probability_warning(first)
 
 
+def output_size(module: nn.Module, sample_batch: Tensor) -> int:
+    """How many values `module` returns for a sample; ModelError where it cannot be called on the batch."""
+    return int(_outputs(module, sample_batch).shape[-1])
+
+
 def check_labels(labels: Tensor, classes: int) -> None:
     """Raise InputError, naming the first sample, if a label is not one of 0 .. classes - 1."""
     outside = ((labels < 0) | (labels >= classes)).nonzero()

@@ -53,7 +53,7 @@ def seconds(value: float | None) -> str:
         return f"{int(value // 60)} min {int(value % 60)} s"
     if value >= 1:
         return f"{value:.1f} s"
-    if value >= 1e-3:
+    if value >= 9.995e-4:
         return f"{value * 1e3:.3g} ms"
     return f"{value * 1e6:.3g} µs"
 

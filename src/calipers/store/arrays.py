@@ -31,7 +31,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         table = pq.read_table(path)
         shapes = json.loads(table.schema.metadata[b"calipers"])
         return {
-            name: table[name].combine_chunks().flatten().to_numpy().astype(dtype, copy=False).reshape(-1, *shape)
+            name: table[name].combine_chunks().flatten().to_numpy().astype(dtype).reshape(-1, *shape)
             for name, (dtype, shape) in shapes.items()
         }
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,94 @@
+"""The planes of CAP and CAPM against sampling and against the chain walked step by step."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calipers.bounds.capm import pixels, relax_maxpool, relax_relu
+from calipers.bounds.relaxation import Relaxation
+from calipers.core.intervals import IntervalBounds
+from calipers.graph import ops
+
+SEEDS = st.integers(0, 10_000)
+
+
+def intervals(shape: tuple[int, ...], seed: int, low: float = -1.0) -> IntervalBounds:
+    generator = torch.Generator().manual_seed(seed)
+    lower = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 + low
+    return IntervalBounds(lower, lower + torch.rand(shape, generator=generator, dtype=torch.float64))
+
+
+def sandwiched(relaxation: Relaxation, inputs: torch.Tensor, value: torch.Tensor) -> bool:
+    axis = relaxation.lower_slope.dim() != relaxation.lower_bias.dim()
+    low, high = relaxation.lower_slope * inputs, relaxation.upper_slope * inputs
+    low, high = (low.sum(1), high.sum(1)) if axis else (low, high)
+    below = low + relaxation.lower_bias <= value + 1e-9
+    return bool((below & (high + relaxation.upper_bias >= value - 1e-9)).all())
+
+
+@given(SEEDS)
+def test_relu_lies_between_its_planes(seed: int) -> None:
+    bounds = intervals((20,), seed)
+    relaxation = relax_relu(IntervalBounds(bounds.lower[None], bounds.upper[None]))
+    for share in torch.linspace(0, 1, 9, dtype=torch.float64):
+        z = (bounds.lower + share * (bounds.upper - bounds.lower))[None]
+        assert sandwiched(relaxation, z, z.clamp(min=0))
+
+
+POOLS = [
+    ops.MaxPool2d((2, 2), (1, 1)),
+    ops.MaxPool2d((2, 2), (2, 2)),
+    ops.MaxPool2d((3, 3), (2, 2), (1, 1)),
+    ops.MaxPool2d((2, 3), (1, 2), (1, 1), (2, 1)),
+]
+
+
+@pytest.mark.parametrize("op", POOLS)
+@given(seed=SEEDS, low=st.sampled_from([-1.0, 0.0]))
+def test_maxpool_lies_between_its_planes(op: ops.MaxPool2d, seed: int, low: float) -> None:
+    bounds = intervals((1, 2, 6, 6), seed, low)
+    relaxation = relax_maxpool(op, bounds)
+    generator = torch.Generator().manual_seed(seed)
+    for i in range(12):
+        share = torch.rand(bounds.lower.shape, generator=generator, dtype=torch.float64)
+        share = share.round() if i % 2 else share
+        z = bounds.lower + share * (bounds.upper - bounds.lower)
+        windows = torch.where(torch.isfinite(pixels(op, z)), pixels(op, z), 0.0)
+        assert sandwiched(relaxation, windows, op.evaluate(z))
+
+
+@given(SEEDS)
+def test_the_planes_equal_the_published_walk_along_the_chain(seed: int) -> None:
+    """Section 2.2 and appendix A.2, window by window: kappa_j = D_j rho, rho <- rho - kappa_j, crossing terms."""
+    op = ops.MaxPool2d((2, 2), (2, 2))
+    bounds = intervals((1, 1, 2, 2), seed, low=-0.2)
+    bounds = IntervalBounds(bounds.lower.clamp(min=0), bounds.upper.clamp(min=0))
+    relaxation = relax_maxpool(op, bounds)
+    lower, upper = bounds.lower.flatten().tolist(), bounds.upper.flatten().tolist()
+    rho, high = 1.0, 0.0
+    for j in reversed(range(4)):
+        low_bar = lower[j] - max([0.0, *upper[:j]])
+        high_bar = upper[j] - max([0.0, *lower[:j]])
+        slope = 1.0 if low_bar >= 0 else 0.0 if high_bar <= 0 else high_bar / (high_bar - low_bar)
+        kappa = slope * rho
+        if low_bar < 0 < high_bar:
+            high -= low_bar * kappa
+        assert float(relaxation.upper_slope.flatten()[j]) == pytest.approx(kappa, abs=1e-12)
+        rho -= kappa
+    assert float(relaxation.upper_bias) == pytest.approx(high, abs=1e-12)
+    assert float(relaxation.lower_bias) == 0
+
+
+def test_a_window_with_a_clear_winner_is_exact() -> None:
+    lower = torch.tensor([[[[0.0, 3.0], [0.5, 1.0]]]])
+    relaxation = relax_maxpool(ops.MaxPool2d((2, 2), (2, 2)), IntervalBounds(lower, lower + 1))
+    assert relaxation.upper_slope.flatten().tolist() == [0, 1, 0, 0]
+    assert float(relaxation.upper_bias) == 0
+
+
+def test_padding_is_ignored_even_where_every_pixel_is_negative() -> None:
+    lower = torch.full((1, 1, 2, 2), -3.0)
+    relaxation = relax_maxpool(ops.MaxPool2d((2, 2), (1, 1), (1, 1)), IntervalBounds(lower, lower + 1))
+    assert bool(torch.isfinite(relaxation.upper_slope).all())
+    assert relaxation.upper_slope[0, :, 0, 0, 0].tolist() == [0, 0, 0, 1]

@@ -1,0 +1,138 @@
+"""The commands as a user types them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from calipers.cli.main import app, expand_lists
+
+SMALL = ["measure", "--model", "digits.maxpool", "--data", "digits", "--samples", "10"]
+
+
+def run(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "calipers", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_lists_of_radii_in_every_spelling() -> None:
+    expected = ["measure", "--eps", "0.01", "--eps", "1e-2", "--eps", "8/255", "--samples", "5"]
+    assert expand_lists(["measure", "--eps", "0.01", "1e-2", "8/255", "--samples", "5"]) == expected
+    assert expand_lists(["measure", "--eps", "0.01,1e-2", "8/255", "--samples", "5"]) == expected
+    assert expand_lists(["measure", "--eps", "x", "5"]) == ["measure", "x", "5"]
+
+
+@pytest.mark.parametrize("command", ["", *(c.callback.__name__ for c in app.registered_commands)])
+def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
+    text = run(*([command] if command else []), "--help", cwd=tmp_path).stdout
+    assert "Usage" in text
+    if command:
+        assert f"calipers {command}" in text.replace("\n", " ")
+
+
+def test_measure_show_report_runs(tmp_path: Path) -> None:
+    done = run(*SMALL, "--eps", "0.01", "0.1", cwd=tmp_path)
+    page = Path(done.stdout.strip().splitlines()[-1])
+    assert (tmp_path / page).read_text().startswith("<!")
+    assert "verify:capm" in done.stdout
+    shown = json.loads(run("show", "latest", "--json", "-", cwd=tmp_path).stdout)
+    names = {row["name"] for row in shown["rows"]}
+    assert {"clean", "empirical", "certified", "undecided", "attack:pgd", "verify:capm"} <= names
+    assert all(
+        {"name", "measured", "paper", "n", "low", "high", "unit", "seconds"} <= set(row) for row in shown["rows"]
+    )
+    assert all(row["epsilon_unit"] == "pixel" for row in shown["rows"] if row["epsilon"] is not None)
+    assert "complete" in run("runs", cwd=tmp_path).stdout
+    written = run("report", "latest", "--to", "mine.html", cwd=tmp_path).stdout.strip()
+    assert (tmp_path / written).exists()
+
+
+def test_json_on_standard_output_is_alone(tmp_path: Path) -> None:
+    done = run(*SMALL, "--eps", "0.05", "--json", "-", cwd=tmp_path)
+    data = json.loads(done.stdout)
+    assert data["command"].startswith("calipers measure")
+    assert {"version", "seed", "rows", "warnings"} <= set(data)
+
+
+def test_a_finished_run_is_not_repeated_on_resume(tmp_path: Path) -> None:
+    one = json.loads(run(*SMALL, "--eps", "0.05", "--json", "-", cwd=tmp_path).stdout)
+    two = json.loads(run(*SMALL, "--eps", "0.05", "--resume", "--json", "-", cwd=tmp_path).stdout)
+    assert one["rows"] == two["rows"]
+    assert one["run"] == two["run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["measure", "--model", "capm.convsmal", "--data", "digits", "--eps", "0.1"], "did you mean capm.convsmall"),
+        (["measure", "--model", "digits.maxpool", "--data", "digit", "--eps", "0.1"], "did you mean digits"),
+        ([*SMALL, "--eps", "0.1", "--attacks", "pdg"], "attack 'pdg' is unknown; did you mean pgd?"),
+        ([*SMALL, "--eps", "0.1", "--verifiers", "capn"], "did you mean capm?"),
+        ([*SMALL, "--eps", "0.1", "--domain", "half"], "accepted: none, or low,high"),
+        ([*SMALL, "--eps", "0.1", "--weights", "gone.safetensors"], "gone.safetensors"),
+        (["measure", "--model", "capm.convsmall", "--data", "digits", "--eps", "0.1"], "unit='pixel'"),
+        (["show", "--out", "nowhere"], "holds no run store"),
+        (["train", "nothing"], "neither a file nor a built-in recipe"),
+    ],
+)
+def test_mistakes_are_explained_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path, expect=2)
+    assert message in done.stderr.replace("\n", " ")
+    assert done.stdout == ""
+
+
+def test_a_missing_option_is_explained(tmp_path: Path) -> None:
+    assert "--data" in run("measure", "--model", "digits.maxpool", "--eps", "0.1", cwd=tmp_path, expect=2).stderr
+
+
+def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "calipers",
+        *SMALL,
+        "--samples",
+        "200",
+        "--batch-size",
+        "2",
+        "--eps",
+        "0.05",
+        "0.1",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    while not list(tmp_path.glob("calipers-runs/arrays/*/attack-pgd*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in complaint
+    assert "Traceback" not in complaint
+    assert "interrupted" in run("runs", cwd=tmp_path).stdout
+    partial = run("show", cwd=tmp_path).stdout
+    assert "clean" in partial
+    run(*arguments, "--resume", cwd=tmp_path)
+    listed = run("runs", cwd=tmp_path).stdout
+    assert "complete" in listed
+    assert "interrupted" not in listed
+
+
+def test_train_writes_a_card_that_measure_takes(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('model = "digits.maxpool"\ndata = "digits"\nepochs = 1\n')
+    done = run("train", "r.toml", "--out", "net.json", cwd=tmp_path)
+    assert done.stdout.strip().splitlines()[-1] == "net.json"
+    run("measure", "--model", "net.json", "--data", "digits", "--samples", "5", "--eps", "0.01", cwd=tmp_path)
+
+
+def test_models_lists_the_zoo_with_parameters(tmp_path: Path) -> None:
+    text = run("models", cwd=tmp_path).stdout
+    assert "capm.convsmall" in text
+    assert "89,606" in text

@@ -1,0 +1,114 @@
+"""What every attack must keep, whoever wrote it. A new attack joins by its name in the registry."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from calipers.attacks import ATTACKS, run_attack
+from calipers.attacks.query import Query
+from calipers.core.errors import InputError
+from calipers.core.norms import Norm
+from calipers.core.problem import Problem, Specification
+from calipers.core.sets import Box, LpBall
+from tests.nets import random_net
+
+
+def problem(
+    norm: Norm = Norm.LINF, epsilon: float = 0.3, ids: tuple[int, ...] = (0, 1, 2, 3), family: str = "pooled"
+) -> tuple[nn.Module, Problem]:
+    net, shape = random_net(family, 4)
+    x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1))[list(ids)]
+    labels = net(x).argmax(1)
+    reach = {Norm.LINF: 1.0, Norm.L2: 3.0, Norm.L1: 10.0}[norm]
+    sets = LpBall(x, torch.full((len(x),), epsilon * reach), norm, torch.ones(()), (0.0, 1.0))
+    return net, Problem("net", ids, sets, Specification.classified_as(labels, 3))
+
+
+CASES = [(name, norm) for name in ATTACKS for norm in sorted(ATTACKS[name].norms)]
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_what_it_returns_is_in_the_set_and_grades_as_reported(name: str, norm: Norm) -> None:
+    net, task = problem(norm)
+    result = run_attack(ATTACKS[name], net, task, seed=0)
+    assert task.input_set.contains(result.adversarial).all()
+    margins = task.specification.margins(net(result.adversarial)).amin(1)
+    assert torch.allclose(margins, result.margin)
+    assert torch.equal(result.success, margins <= 0)
+    assert torch.allclose(task.input_set.distance(result.adversarial), result.distance)
+    assert torch.equal(net(result.adversarial).argmax(1), result.prediction)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_it_breaks_an_unprotected_network_in_a_large_ball(name: str, norm: Norm) -> None:
+    net, task = problem(norm, ids=tuple(range(8)), family="conv")
+    result = run_attack(ATTACKS[name], net, task, seed=0)
+    assert float(result.success.float().mean()) >= 0.5
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_it_is_reproducible_bit_for_bit(name: str, norm: Norm) -> None:
+    net, task = problem(norm, epsilon=0.05)
+    one, two = (run_attack(ATTACKS[name], net, task, seed=3) for _ in range(2))
+    assert torch.equal(one.adversarial, two.adversarial)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_passes_are_counted(name: str, norm: Norm) -> None:
+    net, task = problem(norm)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = net.register_forward_hook(count)
+    result = run_attack(ATTACKS[name], net, task, seed=0)
+    handle.remove()
+    assert int(result.forwards.max()) == calls - 1  # the grading itself is not the attack's
+    assert bool((result.backwards <= result.forwards).all())
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_empty_ball_holds_the_centre_only(name: str) -> None:
+    net, task = problem(epsilon=0.0)
+    result = run_attack(ATTACKS[name], net, task, seed=0)
+    assert torch.equal(result.adversarial, task.input_set.center)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_boxes_are_searched_as_linf(name: str) -> None:
+    net, task = problem()
+    box = task.input_set.box()
+    boxed = Problem("net", task.sample_id, Box(box.lower, box.upper), task.specification)
+    result = run_attack(ATTACKS[name], net, boxed, seed=0)
+    assert boxed.input_set.contains(result.adversarial).all()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_norm_it_does_not_know_is_refused(name: str) -> None:
+    unknown = set(Norm) - ATTACKS[name].norms
+    for norm in unknown:
+        net, task = problem(norm)
+        with pytest.raises(InputError, match=f"searches .* balls, not {norm}"):
+            run_attack(ATTACKS[name], net, task, seed=0)
+
+
+def test_a_cheating_attack_gains_nothing() -> None:
+    """Points outside the set never count, whatever they do to the model."""
+
+    class Cheat:
+        name = "cheat"
+        parameters: ClassVar[dict] = {}
+        norms = frozenset(Norm)
+
+        def run(self, query: Query, seed: int) -> None:
+            x = query.problem.input_set.center + 100 * torch.randn_like(query.problem.input_set.center)
+            query.margins(x, torch.arange(len(x)))
+
+    net, task = problem(epsilon=0.001)
+    result = run_attack(Cheat(), net, task, seed=0)
+    assert torch.equal(result.adversarial, task.input_set.center)
+    assert not bool(result.success.any())

@@ -1,0 +1,76 @@
+"""What every verifier must keep. A new verifier joins by its name in the registry."""
+
+import pytest
+import torch
+
+from calipers.attacks import PGD, run_attack
+from calipers.bounds.budget import MemoryBudget
+from calipers.core.norms import Norm
+from calipers.core.problem import Problem, Specification
+from calipers.core.results import Termination, Verdict
+from calipers.core.sets import Box, LpBall
+from calipers.graph.graph import GraphModule
+from calipers.verify import VERIFIERS
+from tests.nets import FAMILIES, random_graph
+
+BUDGET = MemoryBudget()
+
+
+def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> tuple:
+    graph = random_graph(family, seed, torch.float32)
+    x = torch.rand(6, *graph.input_shape, generator=torch.Generator().manual_seed(seed))
+    labels = graph.evaluate(x).argmax(1)
+    ball = LpBall(x, torch.full((6,), epsilon), norm, torch.ones(()), (0.0, 1.0))
+    return graph, Problem("net", tuple(range(6)), ball, Specification.classified_as(labels, 3))
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> None:
+    for seed in range(3):
+        for epsilon in (0.01, 0.05, 0.2):
+            graph, task = problem(family, seed, epsilon)
+            verdicts = VERIFIERS[name](BUDGET).verify(graph, task).verdicts
+            broken = run_attack(PGD(steps=20, restarts=2), GraphModule(graph), task, seed).success
+            assert not any(v is Verdict.VERIFIED and b for v, b in zip(verdicts, broken.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+@pytest.mark.parametrize("norm", Norm)
+def test_a_point_is_verified_exactly_if_it_is_classified_correctly(name: str, norm: Norm) -> None:
+    graph, task = problem("pooled", 1, 0.0, norm)
+    assert set(VERIFIERS[name](BUDGET).verify(graph, task).verdicts) == {Verdict.VERIFIED}
+    turned = Problem("net", task.sample_id, task.input_set, Specification(-task.specification.C, task.specification.d))
+    assert set(VERIFIERS[name](BUDGET).verify(graph, turned).verdicts) == {Verdict.UNKNOWN}
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_bounds_tighten_as_sets_shrink(name: str) -> None:
+    lower = [VERIFIERS[name](BUDGET).verify(*problem("overlap", 2, e)).lower for e in (0.2, 0.05, 0.01)]
+    assert bool((lower[0] <= lower[1] + 1e-4).all())
+    assert bool((lower[1] <= lower[2] + 1e-4).all())
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_an_instance_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
+    graph, task = problem("padded", 5, 0.05)
+    verifier = VERIFIERS[name](BUDGET)
+    whole = verifier.verify(graph, task).lower
+    alone = torch.cat([verifier.verify(graph, task[i : i + 1]).lower for i in range(6)])
+    assert torch.allclose(whole, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_boxes_and_their_balls_agree(name: str) -> None:
+    graph, task = problem("conv", 2, 0.05)
+    box = task.input_set.box()
+    boxed = Problem("net", task.sample_id, Box(box.lower, box.upper), task.specification)
+    verifier = VERIFIERS[name](BUDGET)
+    assert torch.allclose(verifier.verify(graph, task).lower, verifier.verify(graph, boxed).lower, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_it_says_how_it_ended_and_what_it_ran_with(name: str) -> None:
+    verifier = VERIFIERS[name](BUDGET)
+    assert verifier.parameters["memory_bytes"] == BUDGET.bytes
+    assert verifier.verify(*problem("mlp", 0, 0.1)).termination is Termination.COMPLETED

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from calipers.core.errors import InputError
+from calipers.core.threat import ThreatModel, Unit
+
+
+def test_epsilon_without_unit_on_a_normalising_model_is_an_error_that_names_both_units() -> None:
+    with pytest.raises(InputError, match=r"0\.5.*unit='pixel'.*unit='normalised'"):
+        ThreatModel("linf", 0.03).for_model((0.5,))
+
+
+def test_units_settle_to_a_scale() -> None:
+    assert ThreatModel("linf", 0.03).for_model(None).unit is Unit.PIXEL
+    assert ThreatModel("linf", 0.03, unit="normalised").for_model((0.2, 0.3)).scale == (0.2, 0.3)
+    assert ThreatModel("linf", 0.03, unit="pixel").for_model((0.2, 0.3)).scale == (1.0,)
+
+
+def test_normalised_unit_without_normalisation_is_an_error() -> None:
+    with pytest.raises(InputError, match="Normalise"):
+        ThreatModel("linf", 0.03, unit="normalised").for_model(None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"norm": "l3", "epsilon": 0.1}, "accepted: linf, l2, l1"),
+        ({"norm": "linf", "epsilon": -0.1}, "finite number >= 0"),
+        ({"norm": "linf", "epsilon": float("nan")}, "finite number >= 0"),
+        ({"norm": "linf", "epsilon": 0.1, "unit": "px"}, "accepted: pixel, normalised"),
+        ({"norm": "linf", "epsilon": 0.1, "domain": (1.0, 0.0)}, "low < high"),
+    ],
+)
+def test_nonsense_is_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ThreatModel(**arguments)
+
+
+def test_sets_need_a_settled_unit_and_matching_channels() -> None:
+    with pytest.raises(InputError, match="for_model"):
+        ThreatModel("linf", 0.1).around(torch.zeros(1, 1, 2, 2))
+    with pytest.raises(InputError, match="2 channels, the images have 3"):
+        ThreatModel("linf", 0.1, unit="normalised").for_model((0.1, 0.2)).around(torch.zeros(1, 3, 2, 2))

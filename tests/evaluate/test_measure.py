@@ -1,0 +1,187 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from calipers.attacks import FGSM, PGD
+from calipers.bounds import CAPM
+from calipers.core.errors import CalipersError, InputError, ModelError, UnsupportedLayerError
+from calipers.core.records import Kind, Outcome, RobustnessReport
+from calipers.core.threat import ThreatModel
+from calipers.data.images import ImageDataset
+from calipers.evaluate.measure import Settings, execute, find_or_create, prepare, refresh
+from calipers.evaluate.plan import plan
+from calipers.models.loading import LoadedModel
+from calipers.store.store import Store
+from calipers.verify import BoundVerifier
+
+SETTINGS = Settings((FGSM(), PGD(steps=8, restarts=2)), (BoundVerifier(CAPM),), batch_size=10)
+EPSILONS = (0.01, 0.05, 0.3)
+THREAT = ThreatModel("linf", 0.3)
+
+
+@pytest.fixture
+def measured(tmp_path, model, digits):
+    measurement = prepare(model, digits, THREAT, EPSILONS, SETTINGS)
+    with Store(tmp_path) as store:
+        run = find_or_create(store, measurement, "calipers measure", resume=False)
+        yield store, run.run_id, measurement, execute(store, run, measurement)
+
+
+def test_the_jaws_enclose_and_every_sample_has_every_answer(measured) -> None:
+    store, run_id, _, report = measured
+    records = store.records(run_id)
+    assert len(records) == 24 * (1 + len(EPSILONS) * 3)
+    clean = report.rate("clean").measured
+    for epsilon in EPSILONS:
+        empirical, certified = (report.rate(name, epsilon).measured for name in ("empirical", "certified"))
+        assert certified <= empirical <= clean
+        assert report.rate("undecided", epsilon).measured == pytest.approx(empirical - certified)
+        assert empirical <= min(report.rate(f"attack:{a}", epsilon).measured for a in ("fgsm", "pgd"))
+    assert report.rate("certified", 0.01).measured > 0.3
+    assert report.rate("empirical", 0.3).measured < 0.3
+    assert {r.kind for r in records} == set(Kind)
+    assert report.status == "complete"
+
+
+def test_stored_adversarial_examples_re_score_to_the_records(measured) -> None:
+    store, run_id, measurement, _ = measured
+    records = {(r.method, r.epsilon, r.sample_id): r for r in store.records(run_id)}
+    subject = measurement.subject
+    for unit in plan(measurement.spec):
+        if unit.kind is not Kind.ATTACK:
+            continue
+        x = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"])
+        predicted = subject.model(x).argmax(1)
+        distance = (x - subject.images[unit.samples]).flatten(1).abs().amax(1)
+        for i in range(unit.count):
+            record = records[unit.method, unit.epsilon, unit.first + i]
+            assert record.prediction == int(predicted[i])
+            assert (record.outcome is Outcome.BROKEN) == (int(predicted[i]) != record.label)
+            if record.distance is not None:
+                assert record.distance == pytest.approx(float(distance[i]), abs=1e-6)
+                assert record.distance <= unit.epsilon * (1 + 1e-5)
+
+
+def test_reports_survive_the_store_and_can_be_recomputed(measured) -> None:
+    store, run_id, _, report = measured
+    kept = RobustnessReport.from_dict(store.metric(run_id, "report"))
+    assert kept == report == refresh(store, run_id)
+
+
+def test_brackets_hold_the_jaws_of_each_sample(measured) -> None:
+    *_, report = measured
+    for bracket in report.brackets:
+        if bracket.certified is not None and bracket.distance is not None:
+            assert bracket.certified < bracket.distance
+    assert any(b.certified is not None and b.distance is not None for b in report.brackets)
+
+
+def without_times(records):
+    return [dataclasses.replace(record, seconds=0.0) for record in records]
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StopError])
+def test_an_interrupted_run_resumes_to_the_same_records(tmp_path, model, digits, error, measured) -> None:
+    store, run_id, measurement, _ = measured
+
+    class Interrupt:
+        calls = 0
+
+        def advance(self, doing: str, done: int) -> None:
+            self.calls += 1
+            if self.calls == 17:
+                raise error
+
+    with Store(tmp_path / "second") as second:
+        run = find_or_create(second, measurement, "", resume=False)
+        with pytest.raises(error):
+            execute(second, run, measurement, Interrupt())
+        assert second.run(run.run_id).status == ("interrupted" if error is KeyboardInterrupt else "failed")
+        partial = refresh(second, run.run_id)
+        assert partial.rate("clean").n == 24
+        again = find_or_create(second, measurement, "", resume=True)
+        assert again.run_id == run.run_id
+        execute(second, again, measurement)
+        assert without_times(second.records(run.run_id)) == without_times(store.records(run_id))
+
+
+def test_a_changed_specification_starts_a_new_run(measured, model, digits) -> None:
+    store, run_id, measurement, _ = measured
+    other = prepare(model, digits, THREAT, (0.02,), SETTINGS)
+    assert find_or_create(store, other, "", resume=True).run_id != run_id
+    assert find_or_create(store, measurement, "", resume=True).run_id == run_id
+    assert find_or_create(store, measurement, "", resume=False).run_id != run_id
+
+
+def wrap(net: nn.Module) -> LoadedModel:
+    return LoadedModel(net, "net", "digest", None, None, None)
+
+
+FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+@pytest.mark.parametrize(
+    ("net", "threat", "epsilons", "error", "message"),
+    [
+        (FLAT, THREAT, (), InputError, "none was given"),
+        (FLAT, THREAT, (-1.0,), InputError, "finite number >= 0"),
+        (FLAT, ThreatModel("l1", 0.1), (0.1,), InputError, "attack 'fgsm' searches l2, linf balls, the threat is l1"),
+        (FLAT, ThreatModel("linf", 0.1, (0.0, 0.5)), (0.1,), InputError, r"outside the domain \(0\.0, 0\.5\)"),
+        (FLAT, ThreatModel("linf", 0.1, unit="normalised"), (0.1,), InputError, "Normalise"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(32, 10)), THREAT, (0.1,), ModelError, r"\(2, 1, 8, 8\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), THREAT, (0.1,), ModelError, r"\(2, 5\); accepted: \(2, 10\)"),
+        (nn.Sequential(FLAT, nn.Sigmoid()), THREAT, (0.1,), UnsupportedLayerError, "sigmoid"),
+        (nn.Sequential(nn.BatchNorm2d(1), FLAT).train(), THREAT, (0.1,), ModelError, r"call \.eval\(\)"),
+    ],
+)
+def test_bad_input_is_named_before_the_work_starts(net, threat, epsilons, error, message, digits) -> None:
+    net = net if net.training and isinstance(net[0], nn.BatchNorm2d) else net.eval()
+    with pytest.raises(error, match=message):
+        prepare(wrap(net), digits, threat, epsilons, SETTINGS)
+
+
+def test_a_model_with_nan_weights_is_refused(digits) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    net[1].weight.data[0, 0] = float("nan")
+    with pytest.raises(CalipersError, match="NaN"):
+        prepare(wrap(net), digits, THREAT, (0.1,), SETTINGS)
+
+
+def test_probabilities_are_a_warning_and_verifiers_can_be_left_out(tmp_path, model, digits) -> None:
+    net = nn.Sequential(model.module, nn.Softmax(1)).eval()
+    settings = dataclasses.replace(SETTINGS, verifiers=())
+    measurement = prepare(wrap(net), digits, THREAT, (0.1,), settings)
+    with Store(tmp_path) as store:
+        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+    assert "probabilities" in [warning.code for warning in report.warnings]
+    assert not any(row.name.startswith(("certified", "undecided")) for row in report.rates)
+
+
+class Masked(nn.Module):
+    """Same predictions, no gradients: the classic way to look robust."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net((x * 16).round() / 16)
+
+
+def test_masked_gradients_are_found_out(tmp_path, model, digits) -> None:
+    settings = dataclasses.replace(SETTINGS, verifiers=())
+    measurement = prepare(wrap(Masked(model.module).eval()), digits, THREAT, (0.1,), settings)
+    with Store(tmp_path) as store:
+        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+    assert {"zero-gradient", "unbounded-attack-fails"} <= {warning.code for warning in report.warnings}
+
+
+def test_numbered_classes_grow_to_the_outputs_of_the_model(model) -> None:
+    few = ImageDataset("mine", torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2]), ("0", "1", "2"))
+    assert len(prepare(model, few, THREAT, (0.1,), SETTINGS).spec.class_names) == 10

@@ -1,0 +1,112 @@
+import dataclasses
+
+import pytest
+from scipy.stats import norm
+
+from calipers.core.errors import SoundnessError
+from calipers.core.records import Kind, Outcome, SampleRecord
+from calipers.core.results import Termination
+from calipers.evaluate.metrics import rate, summarise
+from calipers.evaluate.soundness import check_soundness
+from calipers.store.store import StoredRun
+from tests.contracts.test_store import SPEC
+
+LARGE, SMALL = 0.2, 0.1
+
+
+def record(sample: int, kind: Kind, outcome: Outcome, epsilon: float | None = None, **changes: object) -> SampleRecord:
+    method = {Kind.CLEAN: "clean", Kind.ATTACK: "pgd", Kind.VERIFY: "capm"}[kind]
+    base = SampleRecord(
+        sample, sample % 2, kind, method, epsilon, outcome, Termination.COMPLETED, 0.1, None, 0, 1, 0, 0.5, 0
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def full(sample: int, small: tuple[Outcome, Outcome], large: tuple[Outcome, Outcome]) -> list[SampleRecord]:
+    rows = [record(sample, Kind.CLEAN, Outcome.CORRECT)]
+    for epsilon, (attack, proof) in ((SMALL, small), (LARGE, large)):
+        distance = epsilon * 0.9 if attack is Outcome.BROKEN else None
+        rows.append(record(sample, Kind.ATTACK, attack, epsilon, distance=distance))
+        rows.append(record(sample, Kind.VERIFY, proof, epsilon))
+    return rows
+
+
+def report(records: list[SampleRecord]):
+    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, SPEC), records, [])
+
+
+B, S, V, U = Outcome.BROKEN, Outcome.SURVIVED, Outcome.VERIFIED, Outcome.UNKNOWN
+
+
+def test_wilson_is_the_textbook_formula() -> None:
+    found = rate("x", None, 8, 10)
+    z = norm.ppf(0.975)
+    middle = (0.8 + z * z / 20) / (1 + z * z / 10)
+    half = z / (1 + z * z / 10) * (0.8 * 0.2 / 10 + z * z / 400) ** 0.5
+    assert (found.low, found.high) == pytest.approx((middle - half, middle + half))
+    assert rate("x", None, 8, 10, guarantee=True).low < found.low
+
+
+def test_rates_over_all_and_over_the_correct() -> None:
+    records = [*full(0, (S, V), (S, U)), *full(1, (S, V), (B, U)), *full(2, (S, U), (B, U))]
+    wrong = [record(3, Kind.CLEAN, Outcome.WRONG)]
+    for epsilon in (SMALL, LARGE):
+        wrong += [record(3, Kind.ATTACK, B, epsilon, distance=0.0), record(3, Kind.VERIFY, Outcome.FALSIFIED, epsilon)]
+    found = report([*records, *wrong])
+    assert found.rate("clean").measured == 0.75
+    assert found.rate("empirical", LARGE).measured == 0.25
+    assert found.rate("certified", SMALL).measured == 0.5
+    assert found.rate("undecided", LARGE).measured == 0.25
+    assert found.rate("certified|correct", SMALL).n == 3
+    assert found.rate("verify:capm|correct", SMALL).measured == pytest.approx(2 / 3)
+    assert found.rate("attack:pgd", SMALL).seconds == 0.5
+
+
+def test_a_break_holds_at_larger_radii_and_a_proof_at_smaller_ones() -> None:
+    found = report([*full(0, (B, U), (S, U)), *full(1, (S, U), (S, V))])
+    assert found.rate("empirical", LARGE).measured == 0.5
+    assert found.rate("attack:pgd", LARGE).measured == 1.0  # a method's own row is what it did itself
+    assert found.rate("certified", SMALL).measured == 0.5
+
+
+def test_only_samples_with_every_answer_count() -> None:
+    records = [*full(0, (S, V), (S, V)), record(1, Kind.CLEAN, Outcome.CORRECT), record(1, Kind.ATTACK, S, SMALL)]
+    found = report(records)
+    assert found.rate("clean").n == 2
+    assert found.rate("empirical", SMALL).n == 2
+    assert found.rate("empirical", LARGE).n == 1
+    assert found.rate("undecided", SMALL).n == 1
+
+
+def test_brackets_name_what_stayed_open() -> None:
+    late = record(0, Kind.VERIFY, U, LARGE, termination=Termination.OUT_OF_MEMORY)
+    records = [r for r in full(0, (S, V), (S, U)) if not (r.kind is Kind.VERIFY and r.epsilon == LARGE)]
+    bracket = report([*records, late]).brackets[0]
+    assert bracket.certified == SMALL
+    assert bracket.distance is None
+    assert bracket.undecided == (LARGE,)
+    assert bracket.timed_out == ("capm at 0.2: out_of_memory",)
+
+
+def test_masked_gradients_and_early_ends_become_warnings() -> None:
+    records = full(0, (S, U), (S, U))
+    records.append(record(0, Kind.ATTACK, B, SMALL, method="fgsm", distance=0.05))
+    records.append(record(0, Kind.VERIFY, U, LARGE, method="slow", termination=Termination.TIMEOUT))
+    assert {warning.code for warning in report(records).warnings} == {"one-step-stronger", "timeout"}
+
+
+@pytest.mark.parametrize(
+    ("proof", "attack"),
+    [((LARGE, V), (SMALL, 0.05)), ((SMALL, V), (SMALL, 0.1)), ((SMALL, V), (LARGE, 0.08))],
+)
+def test_a_contradiction_names_both_records(proof, attack) -> None:
+    records = [
+        record(7, Kind.VERIFY, proof[1], proof[0]),
+        record(7, Kind.ATTACK, B, attack[0], distance=attack[1]),
+    ]
+    with pytest.raises(SoundnessError, match=r"sample 7: capm proved .* pgd .* found an adversarial example"):
+        check_soundness(records)
+
+
+def test_a_break_outside_the_proven_ball_is_no_contradiction() -> None:
+    check_soundness([record(7, Kind.VERIFY, V, SMALL), record(7, Kind.ATTACK, B, LARGE, distance=0.15)])
