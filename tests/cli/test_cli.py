@@ -46,9 +46,8 @@ def test_measure_show_report_runs(tmp_path: Path) -> None:
     shown = json.loads(run("show", "latest", "--json", "-", cwd=tmp_path).stdout)
     names = {row["name"] for row in shown["rows"]}
     assert {"clean", "empirical", "certified", "undecided", "attack:pgd", "verify:capm"} <= names
-    assert all(
-        {"name", "measured", "paper", "n", "low", "high", "unit", "seconds"} <= set(row) for row in shown["rows"]
-    )
+    keys = {"name", "measured", "paper", "n", "low", "high", "unit", "seconds"}
+    assert all(keys <= set(row) for row in shown["rows"])
     assert all(row["epsilon_unit"] == "pixel" for row in shown["rows"] if row["epsilon"] is not None)
     assert "complete" in run("runs", cwd=tmp_path).stdout
     written = run("report", "latest", "--to", "mine.html", cwd=tmp_path).stdout.strip()
@@ -94,19 +93,8 @@ def test_a_missing_option_is_explained(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "calipers",
-        *SMALL,
-        "--samples",
-        "200",
-        "--batch-size",
-        "2",
-        "--eps",
-        "0.05",
-        "0.1",
-    ]
+    arguments = [*SMALL, "--samples", "200", "--batch-size", "2", "--eps", "0.05", "0.1"]
+    command = [sys.executable, "-m", "calipers", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     while not list(tmp_path.glob("calipers-runs/arrays/*/attack-pgd*")):
         assert process.poll() is None

@@ -5,6 +5,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError, UnsupportedLayerError
 from calipers.graph import ops
 from calipers.graph.from_onnx import from_onnx, load_onnx
@@ -155,3 +156,16 @@ def test_a_damaged_onnx_file_is_named(tmp_path) -> None:
         from_onnx(path)
     with pytest.raises(ModelError, match="no such file"):
         from_onnx(tmp_path / "missing.onnx")
+
+
+def test_digests_tell_onnx_models_apart_that_differ_in_settings_only(tmp_path) -> None:
+    files = [
+        onnx_file(
+            tmp_path / f"{stride}.onnx",
+            [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[stride] * 2)],
+            {},
+        )
+        for stride in (1, 2)
+    ]
+    one, two = (digest_module(load_onnx(file)) for file in files)
+    assert one != two

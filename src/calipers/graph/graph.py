@@ -72,6 +72,14 @@ class GraphModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.graph.evaluate(x)
 
+    def extra_repr(self) -> str:
+        """Every node with its settings: the digest of a module covers what it prints."""
+        lines = []
+        for node in self.graph.nodes:
+            settings = {k: v for k, v in vars(node.op).items() if not isinstance(v, Tensor)}
+            lines.append(f"{node.name}: {type(node.op).__name__}{settings} of {node.inputs} -> {node.shape}")
+        return "\n".join(lines)
+
 
 def check_graph(graph: Graph, original: Callable[[Tensor], Tensor], tolerance: float = 1e-4) -> None:
     """Compare the graph with the original on random inputs; a difference is a ModelError, never ignored."""
