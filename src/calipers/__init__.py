@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from calipers.api import load_model as load_model
     from calipers.api import measure as measure
     from calipers.core.threat import ThreatModel as ThreatModel
     from calipers.data.loading import load_dataset as load_dataset
-    from calipers.models.loading import load_model as load_model
     from calipers.models.normalise import Normalise as Normalise
 
 _PUBLIC = {
     "measure": "calipers.api",
     "ThreatModel": "calipers.core.threat",
     "load_dataset": "calipers.data.loading",
-    "load_model": "calipers.models.loading",
+    "load_model": "calipers.api",
     "Normalise": "calipers.models.normalise",
 }
 __all__ = ["Normalise", "ThreatModel", "load_dataset", "load_model", "measure"]

@@ -1,6 +1,5 @@
 """The three-line interface: measure a module on a data set."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,9 @@ from calipers.data.images import ImageDataset
 from calipers.data.wrap import as_image_dataset
 from calipers.evaluate.measure import Settings, execute, find_or_create, prepare
 from calipers.evaluate.progress import track
+from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel
+from calipers.models.loading import load_model as load_any
 from calipers.models.normalise import input_std
 from calipers.report.load import load_report
 from calipers.report.page import Report
@@ -64,6 +65,30 @@ def measure(
     )
     measurement = prepare(model, data, threat, [threat.epsilon] if epsilons is None else epsilons, settings)
     with Store(out) as store, track(measurement.work) as tracker:
-        run = find_or_create(store, measurement, command or " ".join(sys.argv), resume)
+        run = find_or_create(store, measurement, command or _call(model, data, threat, epsilons, settings), resume)
         execute(store, run, measurement, tracker)
         return load_report(store, run.run_id)
+
+
+def load_model(reference: str, weights: Path | str | None = None) -> LoadedModel:
+    """Load a model for `measure`: a zoo name, package.module:callable, or a .json card, .pt2 or .onnx file.
+
+    weights: a state dict (.safetensors, .pt, .pth) for the first two forms. Raises ModelError.
+    """
+    return load_any(reference, None if weights is None else Path(weights), load_onnx)
+
+
+def _call(
+    model: LoadedModel,
+    data: ImageDataset,
+    threat: ThreatModel,
+    epsilons: Sequence[float] | None,
+    settings: Settings,
+) -> str:
+    """The Python call, as far as it can be told, for the report's "how to repeat"."""
+    radii = "" if epsilons is None else f", epsilons={list(epsilons)}"
+    methods = f"attacks={[a.name for a in settings.attacks]}, verifiers={[v.name for v in settings.verifiers]}"
+    return (
+        f"calipers.measure({model.name}, {data.name}, {threat!r}{radii}, samples={len(data)}, {methods}, "
+        f"seed={settings.seed}, batch_size={settings.batch_size})"
+    )

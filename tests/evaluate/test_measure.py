@@ -12,7 +12,8 @@ from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.evaluate.measure import Settings, execute, find_or_create, prepare, refresh
 from calipers.evaluate.plan import plan
-from calipers.models.loading import LoadedModel
+from calipers.models.loading import LoadedModel, load_model
+from calipers.report.wording import verdict
 from calipers.store.store import Store
 from calipers.verify import BoundVerifier
 
@@ -132,6 +133,7 @@ FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         (FLAT, THREAT, (), InputError, "none was given"),
         (FLAT, THREAT, (-1.0,), InputError, "finite number >= 0"),
         (FLAT, ThreatModel("l1", 0.1), (0.1,), InputError, "attack 'fgsm' searches l2, linf balls, the threat is l1"),
+        (FLAT, ThreatModel("l2", 0.1), (float("nan"),), InputError, "finite number >= 0"),
         (FLAT, ThreatModel("linf", 0.1, (0.0, 0.5)), (0.1,), InputError, r"outside the domain \(0\.0, 0\.5\)"),
         (FLAT, ThreatModel("linf", 0.1, unit="normalised"), (0.1,), InputError, "Normalise"),
         (nn.Sequential(nn.Flatten(), nn.Linear(32, 10)), THREAT, (0.1,), ModelError, r"\(2, 1, 8, 8\)"),
@@ -160,7 +162,8 @@ def test_probabilities_are_a_warning_and_verifiers_can_be_left_out(tmp_path, mod
     with Store(tmp_path) as store:
         report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
     assert "probabilities" in [warning.code for warning in report.warnings]
-    assert not any(row.name.startswith(("certified", "undecided")) for row in report.rates)
+    assert report.rate("certified", 0.1).measured == 0
+    assert "no verifier ran" in verdict(report)
 
 
 class Masked(nn.Module):
@@ -185,3 +188,27 @@ def test_masked_gradients_are_found_out(tmp_path, model, digits) -> None:
 def test_numbered_classes_grow_to_the_outputs_of_the_model(model) -> None:
     few = ImageDataset("mine", torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2]), ("0", "1", "2"))
     assert len(prepare(model, few, THREAT, (0.1,), SETTINGS).spec.class_names) == 10
+
+
+def test_l1_has_a_lower_jaw_only(tmp_path, model, digits) -> None:
+    settings = dataclasses.replace(SETTINGS, attacks=())
+    measurement = prepare(model, digits, ThreatModel("l1", 0.1), (0.1,), settings)
+    with Store(tmp_path) as store:
+        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+    assert report.rate("certified", 0.1).measured > 0
+    assert report.rate("empirical", 0.1).measured == report.rate("clean").measured
+    assert "no attack ran" in verdict(report)
+
+
+def test_nothing_to_do_and_doing_it_twice_are_errors(model, digits) -> None:
+    with pytest.raises(InputError, match="nothing to measure"):
+        prepare(model, digits, THREAT, (0.1,), Settings((), ()))
+    with pytest.raises(InputError, match="attack 'fgsm' is given 2 times"):
+        prepare(model, digits, THREAT, (0.1,), Settings((FGSM(), FGSM()), ()))
+
+
+def test_images_that_do_not_fit_and_untrained_weights_are_told(digits) -> None:
+    with pytest.raises(InputError, match=r"\(1, 8, 8\), capm.convsmall takes \(1, 28, 28\)"):
+        prepare(load_model("capm.convsmall"), digits, ThreatModel("linf", 0.1, unit="pixel"), (0.1,), SETTINGS)
+    warnings = prepare(load_model("digits.maxpool"), digits, THREAT, (0.1,), SETTINGS).warnings
+    assert "random-weights" in [warning.code for warning in warnings]

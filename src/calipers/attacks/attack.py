@@ -44,7 +44,8 @@ def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) ->
     """
     norm = norm_of(problem)
     if norm not in attack.norms:
-        raise InputError(f"attack {attack.name!r} searches {', '.join(sorted(attack.norms))} balls, not {norm}")
+        known = ", ".join(sorted(attack.norms))
+        raise InputError(f"attack {attack.name!r} searches {known} balls, not {norm}; choose another attack")
     start = time.perf_counter()
     query = Query(model, problem)
     attack.run(query, seed)

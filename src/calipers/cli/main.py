@@ -40,7 +40,7 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     flag = ""
     for argument in arguments:
         values = argument.split(",")
-        if flag and all(re.fullmatch(r"[0-9.]+(e-?[0-9]+)?(/[0-9.]+)?", value, re.IGNORECASE) for value in values):
+        if flag and all(re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?(/[0-9.]+)?", value, re.IGNORECASE) for value in values):
             for value in values:
                 expanded += [flag, value]
             continue

@@ -50,17 +50,16 @@ def measure(
 
     calipers measure --model digits.json --data digits --norm linf --eps 0.02 0.05 0.1
     """
+    from calipers.api import load_model
     from calipers.api import measure as measure_model
     from calipers.cli.output import command_line, finish, stoppable
     from calipers.core.threat import ThreatModel
     from calipers.data.loading import load_dataset
-    from calipers.graph.from_onnx import load_onnx
-    from calipers.models.loading import load_model
 
     epsilons = [radius(value) for value in eps]
     with stoppable("--resume"):
         report = measure_model(
-            load_model(model, weights, load_onnx),
+            load_model(model, weights),
             load_dataset(data, split, samples, data_dir),
             ThreatModel(norm, max(epsilons), domain(domain_), unit),
             epsilons=epsilons,

@@ -130,7 +130,8 @@ class Rate:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.measured:.1%} ({self.low:.1%} - {self.high:.1%}, n = {self.n})"
+        at = "" if self.epsilon is None else f" at {self.epsilon:g}"
+        return f"{self.name}{at}: {self.measured:.1%} ({self.low:.1%} - {self.high:.1%}, n = {self.n})"
 
 
 @dataclass(frozen=True)

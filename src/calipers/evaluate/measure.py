@@ -65,12 +65,12 @@ def prepare(
         threat.at(epsilon)
     images, labels = dataset.batch(range(len(dataset)))
     _check_domain(images, threat)
+    _check_shape(images, model)
     class_names = _class_names(dataset, model, images)
     warnings = check_model(model.module, images[:2], len(class_names), labels)
-    for attack in settings.attacks:
-        if threat.norm not in attack.norms:
-            known = ", ".join(sorted(attack.norms))
-            raise InputError(f"attack {attack.name!r} searches {known} balls, the threat is {threat.norm}")
+    _check_methods(settings, threat)
+    if model.random_weights:
+        warnings += (_RANDOM_WEIGHTS,)
     spec = RunSpec(
         model=model.name,
         model_digest=model.digest,
@@ -150,6 +150,38 @@ def refresh(store: Store, run_id: str) -> RobustnessReport:
     store.set_metric(run_id, "report", report.to_dict())
     store.set_metric(run_id, "gallery", worst_samples(store, run_id, records))
     return report
+
+
+_RANDOM_WEIGHTS = SanityWarning(
+    "random-weights",
+    "the model was given no weights, so it is measured as it was initialised; give --weights, or train it",
+    "the architecture comes from the zoo without a weight file",
+)
+
+
+def _check_methods(settings: Settings, threat: ThreatModel) -> None:
+    if not (settings.attacks or settings.verifiers):
+        raise InputError("methods: neither attacks nor verifiers were given, so there is nothing to measure; give one")
+    for kind, methods in (("attack", settings.attacks), ("verifier", settings.verifiers)):
+        names = [method.name for method in methods]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise InputError(f"{kind} {double!r} is given {names.count(double)} times; once is enough")
+    for attack in settings.attacks:
+        if threat.norm not in attack.norms:
+            known = ", ".join(sorted(attack.norms))
+            raise InputError(
+                f"attack {attack.name!r} searches {known} balls, the threat is {threat.norm}; choose another attack, "
+                "or none (--attacks none) to measure the lower jaw alone"
+            )
+
+
+def _check_shape(images: torch.Tensor, model: LoadedModel) -> None:
+    if model.input_shape is not None and tuple(images.shape[1:]) != tuple(model.input_shape):
+        raise InputError(
+            f"data: images have shape {tuple(images.shape[1:])}, {model.name} takes {tuple(model.input_shape)}; "
+            "choose data and model that fit each other"
+        )
 
 
 def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor) -> tuple[str, ...]:

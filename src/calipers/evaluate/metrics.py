@@ -69,7 +69,10 @@ class _Table:
         return rows
 
     def jaws(self, samples: list[int]) -> list[Rate]:
-        """clean, and empirical, certified and undecided at every radius."""
+        """Clean accuracy, and empirical, certified and undecided shares at every radius.
+
+        A side without methods keeps its trivial bound: no attack leaves clean accuracy, no proof leaves nothing.
+        """
         rows = self._rows("clean", None, samples, {s for s in samples if self._correct(s)})
         for epsilon in self.spec.epsilons:
             attacks = [(Kind.ATTACK, method.name) for method in self.spec.attacks]
@@ -78,12 +81,9 @@ class _Table:
             both = [sample for sample in attacked if sample in set(tried)]
             surviving = {s for s in attacked if self._survives(s, epsilon)}
             proven = {s for s in tried if self._certified(s, epsilon)}
-            if attacks:
-                rows += self._rows("empirical", epsilon, attacked, surviving)
-            if proofs:
-                rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
-            if attacks and proofs:
-                rows += self._rows("undecided", epsilon, both, surviving - proven)
+            rows += self._rows("empirical", epsilon, attacked, surviving)
+            rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
+            rows += self._rows("undecided", epsilon, both, surviving - proven)
         return rows
 
     def bracket(self, sample: int) -> Bracket:

@@ -5,7 +5,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ class LoadedModel:
 
     digest: `digest_module` of it. input_shape: of one input, where the reference tells it. std: by which its first
     layer divides the input, None where it does not normalise. weights: the file they come from; None where the
-    reference itself brings them (or, for a name of the zoo, where they are untrained).
+    reference itself brings them. random_weights: they are as initialised, since the zoo holds architectures only.
     """
 
     module: nn.Module
@@ -38,6 +38,7 @@ class LoadedModel:
     input_shape: tuple[int, ...] | None
     std: tuple[float, ...] | None
     weights: Path | None
+    random_weights: bool = False
 
 
 def load_model(
@@ -60,7 +61,8 @@ def load_model(
     module, shape = build(reference, init_seed)
     if weights is not None:
         put_weights(module, read_weights(weights), str(weights))
-    return _finished(module, reference, shape, weights)
+    loaded = _finished(module, reference, shape, weights)
+    return replace(loaded, random_weights=reference in ZOO and weights is None)
 
 
 def build(architecture: str, init_seed: int = 0) -> tuple[nn.Module, tuple[int, ...] | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calipers.core.records import RobustnessReport
+from calipers.core.records import Rate, RobustnessReport
 from calipers.report.gallery import GalleryItem
 from calipers.report.numbers import all_numbers
 from calipers.report.render import render
@@ -23,6 +23,10 @@ class Report:
     numbers: RobustnessReport
     gallery: tuple[GalleryItem, ...] = ()
     store_path: Path | None = None
+
+    def rate(self, name: str, epsilon: float | None = None) -> Rate:
+        """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
+        return self.numbers.rate(name, epsilon)
 
     def html(self) -> str:
         """The page; the same report always gives the same text."""

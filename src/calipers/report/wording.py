@@ -120,7 +120,7 @@ def _between(row: Jaws, spec: RunSpec) -> str:
     if not spec.verifiers:
         return f"at most {high} (no verifier ran, so nothing is proven)"
     if not spec.attacks:
-        return f"at least {low} and at most {high} (no attack ran)"
+        return f"at least {low} (no attack ran; at most {high} are correct as they are)"
     return f"exactly {low}" if row.undecided.measured <= 0 else f"at least {low} and at most {high}"
 
 
