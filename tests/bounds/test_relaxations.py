@@ -4,9 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
-from calipers.bounds.capm import pixels, relax_maxpool, relax_relu
+from calipers.bounds import capm, crown, deepz, maxlin
+from calipers.bounds.capm import relax_maxpool
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.window import pixels
 from calipers.core.intervals import IntervalBounds
 from calipers.graph import ops
 
@@ -27,10 +30,11 @@ def sandwiched(relaxation: Relaxation, inputs: torch.Tensor, value: torch.Tensor
     return bool((below & (high + relaxation.upper_bias >= value - 1e-9)).all())
 
 
-@given(SEEDS)
-def test_relu_lies_between_its_planes(seed: int) -> None:
+@pytest.mark.parametrize("relu", [capm.relax_relu, crown.relax_relu])
+@given(seed=SEEDS)
+def test_relu_lies_between_its_planes(relu, seed: int) -> None:
     bounds = intervals((20,), seed)
-    relaxation = relax_relu(IntervalBounds(bounds.lower[None], bounds.upper[None]))
+    relaxation = relu(IntervalBounds(bounds.lower[None], bounds.upper[None]))
     for share in torch.linspace(0, 1, 9, dtype=torch.float64):
         z = (bounds.lower + share * (bounds.upper - bounds.lower))[None]
         assert sandwiched(relaxation, z, z.clamp(min=0))
@@ -41,14 +45,18 @@ POOLS = [
     ops.MaxPool2d((2, 2), (2, 2)),
     ops.MaxPool2d((3, 3), (2, 2), (1, 1)),
     ops.MaxPool2d((2, 3), (1, 2), (1, 1), (2, 1)),
+    ops.MaxPool2d((2, 2), (1, 1), (1, 1), floor=0.0),
+    ops.MaxPool2d((1, 1), (1, 1), floor=0.2),
 ]
+CHOICES = [capm.relax_maxpool, crown.relax_maxpool, deepz.relax_maxpool, maxlin.relax_maxpool]
 
 
 @pytest.mark.parametrize("op", POOLS)
+@pytest.mark.parametrize("maxpool", CHOICES, ids=["capm", "crown", "deepz", "maxlin"])
 @given(seed=SEEDS, low=st.sampled_from([-1.0, 0.0]))
-def test_maxpool_lies_between_its_planes(op: ops.MaxPool2d, seed: int, low: float) -> None:
+def test_maxpool_lies_between_its_planes(maxpool, op: ops.MaxPool2d, seed: int, low: float) -> None:
     bounds = intervals((1, 2, 6, 6), seed, low)
-    relaxation = relax_maxpool(op, bounds)
+    relaxation = maxpool(op, bounds)
     generator = torch.Generator().manual_seed(seed)
     for i in range(12):
         share = torch.rand(bounds.lower.shape, generator=generator, dtype=torch.float64)
@@ -92,3 +100,17 @@ def test_padding_is_ignored_even_where_every_pixel_is_negative() -> None:
     relaxation = relax_maxpool(ops.MaxPool2d((2, 2), (1, 1), (1, 1)), IntervalBounds(lower, lower + 1))
     assert bool(torch.isfinite(relaxation.upper_slope).all())
     assert relaxation.upper_slope[0, :, 0, 0, 0].tolist() == [0, 0, 0, 1]
+
+
+@given(seed=SEEDS)
+def test_maxlins_upper_plane_is_the_lowest_at_the_midpoint(seed: int) -> None:
+    """Against the linear program over all planes that hold at the vertices of the box."""
+    bounds = intervals((1, 1, 2, 2), seed)
+    relaxation = maxlin.relax_maxpool(ops.MaxPool2d((2, 2), (2, 2)), bounds)
+    middle = (bounds.lower + bounds.upper).flatten() / 2
+    found = float((relaxation.upper_slope.flatten() * middle).sum() + relaxation.upper_bias)
+    choices = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 4)
+    corners = bounds.lower.flatten() + choices * (bounds.upper - bounds.lower).flatten()
+    above = torch.cat([corners, torch.ones(16, 1, dtype=torch.float64)], 1)
+    best = linprog([*middle.tolist(), 1.0], A_ub=-above.numpy(), b_ub=-corners.amax(1).numpy(), bounds=(None, None))
+    assert found == pytest.approx(best.fun, abs=1e-7)

@@ -1,13 +1,29 @@
 """Bounds of a network over input sets: interval propagation and linear bounds."""
 
 from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.cascade import Cascade
 from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM
+from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN
 from calipers.bounds.method import BoundMethod, MarginBounds
 from calipers.core.registry import Registry
 
+COMBINED = Cascade("combined", (FUSED, MAXLIN, CAPM, CROWN))
+
 METHODS: Registry[BoundMethod] = Registry("bound")
-for _method in (IBP, CAPM):
+for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, COMBINED):
     METHODS.add(_method.name)(_method)
 
-__all__ = ["CAPM", "IBP", "METHODS", "BoundMethod", "MarginBounds", "MemoryBudget"]
+__all__ = [
+    "CAPM",
+    "COMBINED",
+    "CROWN",
+    "DEEPZ",
+    "FUSED",
+    "IBP",
+    "MAXLIN",
+    "METHODS",
+    "BoundMethod",
+    "Cascade",
+    "MarginBounds",
+    "MemoryBudget",
+]

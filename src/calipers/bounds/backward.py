@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
-from functools import singledispatch
+from functools import partial, singledispatch
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,7 +19,7 @@ def pull_back(
 ) -> dict[int, Rows]:
     """Replace rows over node `start` by rows over the nodes in `stop` that bound them.
 
-    relaxations: by node, for every nonlinearity between. Rows with two sides need parallel relaxations.
+    relaxations: by node, for every nonlinearity between. The first whose planes are not parallel splits two-sided rows.
     Returns rows by node; their sum, over values within the bounds, encloses the rows given.
     """
     pending = {start: rows}
@@ -61,7 +62,7 @@ def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | 
         pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, op.padding, extra, op.groups, op.dilation)
         coefficient, corner = pulled.unflatten(0, (groups, count)), None
     else:
-        pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, 0, 0, op.groups, op.dilation)
+        pulled = _transpose(op, flat)
         corner = _corner(op, rows.corner)
         coefficient = clip_to_value(pulled.unflatten(0, (groups, count)), corner, shape)
     return [_settle(replace(rows, coefficient=coefficient, constant=constant, corner=corner, shape=shape))]
@@ -89,34 +90,40 @@ def _(op: ops.Add, rows: Rows, sources: list[Node], relaxation: Relaxation | Non
 @_through.register
 def _(op: ops.Relu, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
-    constant = _relaxed_constant(rows, r)
-    if r.parallel:
-        coefficient = rows.coefficient * rows.spread(r.lower_slope)
-    else:
-        coefficient = rows.coefficient.clamp(min=0) * rows.spread(r.lower_slope)
-        coefficient += rows.coefficient.clamp(max=0) * rows.spread(r.upper_slope)
-    return [replace(rows, coefficient=coefficient, constant=constant)]
+    rows = rows if r.parallel else rows.split()
+    slope = rows.choose(r.lower_slope, r.upper_slope)
+    return [replace(rows, coefficient=rows.coefficient * slope, constant=_relaxed_constant(rows, r))]
 
 
 @_through.register
 def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
-    constant = _relaxed_constant(rows, r)
+    rows = rows if r.parallel else rows.split()
     height, width = grow(op, rows.window)
     pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
-    positive = rows.coefficient if r.parallel else rows.coefficient.clamp(min=0)
-    negative = None if r.parallel else rows.coefficient.clamp(max=0)
     for pixel, (dy, dx) in enumerate(op.pixels):
         place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
-        place += positive * rows.spread(r.lower_slope[:, pixel])
-        if negative is not None:
-            place += negative * rows.spread(r.upper_slope[:, pixel])
+        lower = r.lower_slope[:, pixel]
+        place.addcmul_(rows.coefficient, rows.choose(lower, lower if r.parallel else r.upper_slope[:, pixel]))
     shape = sources[0].shape
+    constant = _relaxed_constant(rows, r)
     if rows.corner is None:
         return [replace(rows, coefficient=_crop(pulled, op.padding, shape), constant=constant, shape=shape)]
     # Relaxations give padding no weight, so nothing is left outside the value.
     corner = _corner(op, rows.corner)
     return [_settle(replace(rows, coefficient=pulled, constant=constant, corner=corner, shape=shape))]
+
+
+def _transpose(op: ops.Conv2d, windows: Tensor) -> Tensor:
+    """Transposed convolution without padding of (rows, channels, h, w)."""
+    transposed = partial(F.conv_transpose2d, weight=op.weight, stride=op.stride, groups=op.groups, dilation=op.dilation)
+    if op.weight.shape[1] * op.groups > 1:
+        return transposed(windows)
+    # Into one channel (grey images) the library is far from its speed; the dense matrix of a window is not.
+    shape = windows.shape[1:]
+    unit = torch.eye(shape.numel(), dtype=windows.dtype, device=windows.device)
+    matrix = transposed(unit.unflatten(1, shape))
+    return (windows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
 
 
 def reach(op: ops.Conv2d | ops.MaxPool2d) -> tuple[int, int]:
@@ -159,12 +166,5 @@ def _given(relaxation: Relaxation | None, op: ops.Op) -> Relaxation:
 
 
 def _relaxed_constant(rows: Rows, r: Relaxation) -> Tensor:
-    if len(rows.constant) == 2 and not r.parallel:
-        raise ValueError("rows with two sides need parallel planes")
-    positive, negative = rows.coefficient.clamp(min=0), rows.coefficient.clamp(max=0)
-    low, high = rows.spread(r.lower_bias), rows.spread(r.upper_bias)
-    constant = rows.constant.clone()
-    constant[0] += (positive * low).flatten(2).sum(-1) + (negative * high).flatten(2).sum(-1)
-    if len(constant) == 2:
-        constant[1] += (positive * high).flatten(2).sum(-1) + (negative * low).flatten(2).sum(-1)
-    return constant
+    sides = [(r.lower_bias, r.upper_bias), (r.upper_bias, r.lower_bias)][: len(rows.constant)]
+    return rows.constant + torch.stack([rows.dot(rows.choose(*side)) for side in sides])

@@ -1,10 +1,10 @@
 """CAPM: a dual network for maxpool CNNs (bibliography 002), on top of CAP (Wong & Kolter 2018)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.window import Windows
 from calipers.core.intervals import IntervalBounds
 from calipers.graph import ops
 
@@ -22,7 +22,8 @@ def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:
     where no pixel can be negative (after a ReLU), else at its first pixel. Written out, the chain is one pair of
     parallel planes: pixel j has the slope D_j prod_{i>j} (1 - D_i).
     """
-    lower, upper = pixels(op, bounds.lower), pixels(op, bounds.upper)
+    windows = Windows.of(op, bounds)
+    lower, upper = windows.lower, windows.upper
     inside = torch.isfinite(upper)
     after_relu = torch.where(inside, lower, torch.inf).amin(1) >= 0
     low = high = torch.zeros_like(lower[:, 0]).masked_fill_(~after_relu, -torch.inf)
@@ -39,29 +40,8 @@ def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:
         weights.insert(0, rest * slope)
         offset += rest * bias
         rest = rest * (1 - slope)
-    slope = torch.stack(weights, 1)
-    return Relaxation(slope, torch.zeros_like(offset), slope, offset)
-
-
-def pixels(op: ops.MaxPool2d, values: Tensor) -> Tensor:
-    """(batch, channels, h, w) -> (batch, pixels, channels, out h, out w): the windows, with -inf in the padding."""
-    top, left = op.padding
-    # One row and column too many at the end do no harm: the output size decides what is read.
-    padded = F.pad(values, (left, left, top, top), value=-torch.inf)
-    height, width = (
-        (padded.shape[2 + i] - op.dilation[i] * (op.kernel[i] - 1) - 1) // op.stride[i] + 1 for i in (0, 1)
-    )
-    return torch.stack(
-        [
-            padded[
-                ...,
-                dy : dy + op.stride[0] * (height - 1) + 1 : op.stride[0],
-                dx : dx + op.stride[1] * (width - 1) + 1 : op.stride[1],
-            ]
-            for dy, dx in op.pixels
-        ],
-        dim=1,
-    )
+    slope, shift = windows.plane(torch.stack(weights, 1), torch.zeros_like(offset))
+    return Relaxation(slope, shift, slope, shift + offset)
 
 
 def _chord(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:

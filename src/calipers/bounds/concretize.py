@@ -37,6 +37,15 @@ def _(input_set: LpBall, rows: Rows) -> Tensor:
     return torch.stack(tighter[: len(box)])
 
 
+def enclose(input_set: InputSet, rows: Rows) -> tuple[Float[Tensor, "groups rows"], Float[Tensor, "groups rows"]]:
+    """Lower and upper bounds of two-sided rows, whether or not their sides were split on the way."""
+    values = concretize(input_set, rows)
+    if not rows.mirrored:
+        return values[0], values[1]
+    half = values.shape[2] // 2
+    return values[0, :, :half], -values[0, :, half:]
+
+
 def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
     """Sum of the absolute values that a row adds up over a box: what its rounding errors scale with."""
     largest = torch.maximum(box.lower.abs(), box.upper.abs())

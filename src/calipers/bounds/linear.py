@@ -4,27 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
-from calipers.bounds.backward import grow, pull_back
+from calipers.bounds import capm, crown, deepz, maxlin
+from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
-from calipers.bounds.capm import relax_maxpool, relax_relu
 from calipers.bounds.concretize import concretize, magnitude
+from calipers.bounds.cost import row_bytes
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
+from calipers.bounds.refine import refine, unsettled
 from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.start import cut, identity_rows, select, specification_rows
+from calipers.bounds.start import cut, specification_rows
 from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm
 from calipers.core.problem import Specification
 from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph
+from calipers.graph.rewrite import fuse_windows
 
-_NONLINEAR = ops.Relu | ops.MaxPool2d
-# Arrays of the size of the coefficients that one step of the walk holds at a time.
-_ARRAYS = 4
 # Rounding errors of sums of this kind grow like the root of their length; 64 ulps of the sum of magnitudes is ample.
 _ULPS = 64
 
@@ -33,21 +31,31 @@ _ULPS = 64
 class LinearBounds:
     """Bounds by one backward walk per node, with relaxations chosen from the node's interval bounds.
 
-    relu, maxpool: choose the planes. Published as CAPM with `calipers.bounds.capm`.
+    relu, maxpool: choose the planes. fused: relax a ReLU and the maxpool after it as one window.
+    intersect: keep the tighter of the walk's bounds and the intervals' (published methods replace them).
     """
 
     name: str
     relu: Callable[[IntervalBounds], Relaxation]
     maxpool: Callable[[ops.MaxPool2d, IntervalBounds], Relaxation]
+    fused: bool = False
+    intersect: bool = False
 
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
     ) -> MarginBounds:
+        if self.fused:
+            graph = fuse_windows(graph)
         relaxations = self.relaxations(graph, input_set, budget)
         rows = specification_rows(specification.C, specification.d)
         box = input_set.box()
         lower, slack = [], []
-        for part in cut(rows, budget.chunks(len(specification), row_bytes(graph, graph.output, rows.coefficient))):
+        for part in cut(
+            rows,
+            budget.chunks(
+                len(specification), specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
+            ),
+        ):
             at_input = pull_back(graph, graph.output, part, relaxations)[0]
             lower.append(concretize(input_set, at_input)[0])
             slack.append(_ULPS * torch.finfo(box.lower.dtype).eps * magnitude(box, at_input))
@@ -66,78 +74,19 @@ class LinearBounds:
                 relaxations[position] = self.maxpool(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position not in settled:
-                wanted = _wanted(graph, position, bounds[position])
+                cheap = bounds[position]
+                wanted = unsettled(graph, position, cheap)
                 if wanted is not None:
-                    bounds[position] = _refine(
-                        graph, position, wanted, bounds[position], input_set, relaxations, budget
-                    )
+                    linear = refine(graph, position, wanted, cheap, input_set, relaxations, budget)
+                    bounds[position] = linear.intersect(cheap) if self.intersect else linear
         return relaxations
 
 
-CAPM = LinearBounds("capm", relax_relu, relax_maxpool)
-
-
-def _wanted(graph: Graph, position: int, cheap: IntervalBounds) -> Bool[Tensor, "batch *shape"] | None:
-    """Which neurons' bounds a following nonlinearity depends on, beyond what cheap bounds settle."""
-    users = [i for i, node in enumerate(graph.nodes) if position in node.inputs]
-    if isinstance(graph.nodes[position].op, ops.Relu) or not users:
-        return None
-    wanted = torch.zeros_like(cheap.lower, dtype=torch.bool)
-    for user in users:
-        op = graph.nodes[user].op
-        if isinstance(op, ops.MaxPool2d):
-            wanted |= torch.ones_like(wanted)
-        elif isinstance(op, ops.Relu):
-            pooled = any(isinstance(n.op, ops.MaxPool2d) and user in n.inputs for n in graph.nodes)
-            # A pool compares active neurons by their bounds; elsewhere the bounds of a stable one do not matter.
-            wanted |= (cheap.upper > 0) if pooled else (cheap.upper > 0) & (cheap.lower < 0)
-    return wanted if bool(wanted.any()) else None
-
-
-def _refine(
-    graph: Graph,
-    position: int,
-    wanted: Bool[Tensor, "batch *shape"],
-    cheap: IntervalBounds,
-    input_set: InputSet,
-    relaxations: dict[int, Relaxation],
-    budget: MemoryBudget,
-) -> IntervalBounds:
-    """Replace the cheap bounds of wanted neurons by linear bounds where these are tighter."""
-    node = graph.nodes[position]
-    selection = select(wanted)
-    lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
-    probe = identity_rows(node, selection[:1], 2, lower.dtype).coefficient
-    for part in budget.chunks(len(selection), row_bytes(graph, position, probe)):
-        chosen = selection[part]
-        rows = identity_rows(node, chosen, 2, lower.dtype)
-        low, high = concretize(input_set, pull_back(graph, position, rows, relaxations)[0])
-        image = chosen.image[:, None]
-        lower[image, chosen.neuron] = low
-        upper[image, chosen.neuron] = high
-    return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
-
-
-def row_bytes(graph: Graph, start: int, coefficient: Tensor) -> int:
-    """Bytes that a group of rows takes at the widest place of its walk from node `start`."""
-    widest = coefficient[0, 0].numel()
-    windows = {start: tuple(coefficient.shape[-2:]) if coefficient.dim() == 5 else None}
-    for position in range(start, 0, -1):
-        if position not in windows:
-            continue
-        node, window = graph.nodes[position], windows[position]
-        if window is not None and isinstance(node.op, ops.Conv2d | ops.MaxPool2d):
-            window = grow(node.op, window)  # type: ignore[arg-type]
-        for source in node.inputs:
-            shape = graph.nodes[source].shape
-            full = int(torch.Size(shape).numel())
-            if len(shape) != 3 or window is None or window[0] * window[1] >= shape[1] * shape[2]:
-                windows[source] = None
-                widest = max(widest, full)
-            else:
-                windows[source] = window
-                widest = max(widest, shape[0] * window[0] * window[1])
-    return widest * coefficient.shape[1] * coefficient.element_size() * _ARRAYS
+CAPM = LinearBounds("capm", capm.relax_relu, capm.relax_maxpool)
+DEEPZ = LinearBounds("deepz", deepz.relax_relu, deepz.relax_maxpool)
+CROWN = LinearBounds("crown", crown.relax_relu, crown.relax_maxpool)
+MAXLIN = LinearBounds("maxlin", crown.relax_relu, maxlin.relax_maxpool)
+FUSED = LinearBounds("fused", crown.relax_relu, maxlin.relax_maxpool, fused=True, intersect=True)
 
 
 def _is_box(input_set: InputSet) -> bool:

@@ -20,6 +20,7 @@ class Rows:
     constant: (sides, groups, rows); side 0 belongs to the lower bound, side 1, where there is one, to the upper.
     image: the image of the batch that a group belongs to. corner: the window's first row and column, which may lie
     outside the value; None where the coefficients cover the whole value. shape: of the node's value.
+    mirrored: the second half of the rows are the first half negated; their lower bounds are upper bounds.
     """
 
     coefficient: Float[Tensor, "groups rows *dims"]
@@ -27,6 +28,7 @@ class Rows:
     image: Int[Tensor, " groups"]
     corner: Int[Tensor, "groups 2"] | None
     shape: tuple[int, ...]
+    mirrored: bool = False
 
     @property
     def window(self) -> tuple[int, int]:
@@ -38,6 +40,12 @@ class Rows:
         if self.corner is None:
             return values[self.image].unsqueeze(1)
         return windows(values, self.image, self.corner, self.window).unsqueeze(1)
+
+    def choose(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """What a lower bound takes of per-image values: `lower` under positive coefficients, `upper` under others."""
+        if lower is upper:
+            return self.spread(lower)
+        return torch.where(self.coefficient > 0, self.spread(lower), self.spread(upper))
 
     def constants(self, values: Tensor) -> Tensor:
         """Constants that are equal for all images, broadcast over the shape, laid under the coefficients."""
@@ -51,6 +59,14 @@ class Rows:
     def dot(self, values: Tensor) -> Float[Tensor, "groups rows"]:
         """<coefficient, values> for values that broadcast against the coefficients."""
         return (self.coefficient * values).flatten(2).sum(-1)
+
+    def split(self) -> "Rows":
+        """Two-sided rows as one-sided ones, each followed by its negative: from here on the sides go different ways."""
+        if len(self.constant) == 1:
+            return self
+        coefficient = torch.cat([self.coefficient, -self.coefficient], dim=1)
+        constant = torch.cat([self.constant[:1], -self.constant[1:]], dim=2)
+        return replace(self, coefficient=coefficient, constant=constant, mirrored=True)
 
     def dense(self) -> "Rows":
         """The same rows over the whole value."""
@@ -71,6 +87,8 @@ class Rows:
     def __add__(self, other: "Rows") -> "Rows":
         """Sum of two sets of rows that reached one node by different paths."""
         one, two = self, other
+        if one.mirrored or two.mirrored:
+            one, two = one.split(), two.split()
         if not _same_place(one, two):
             one, two = one.dense(), two.dense()
         return replace(one, coefficient=one.coefficient + two.coefficient, constant=one.constant + two.constant)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.rows import Rows
 from calipers.graph.graph import Node
 
@@ -15,38 +16,48 @@ from calipers.graph.graph import Node
 class Selection:
     """Neurons of one node whose bounds are wanted, as groups that share an image and, in a feature map, a place.
 
-    image: (groups,). neuron: (groups, rows) flat index in the node's value. Rows of a group beyond its own wanted
-    neurons repeat one of them.
+    image: (groups,). neuron: (groups, rows) flat index in the node's value. count: (groups,) how many of a group's
+    rows are its own, in descending order; rows beyond repeat the first.
     """
 
     image: Int[Tensor, " groups"]
     neuron: Int[Tensor, "groups rows"]
+    count: Int[Tensor, " groups"]
 
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, part: slice) -> "Selection":
-        return Selection(self.image[part], self.neuron[part])
+    def chunks(self, budget: MemoryBudget, row_bytes: int) -> Iterator["Selection"]:
+        """Consecutive groups within the budget, each chunk without the rows that none of its groups needs."""
+        start = 0
+        while start < len(self):
+            rows = int(self.count[start])
+            end = start + budget.fit(row_bytes * rows)
+            yield Selection(self.image[start:end], self.neuron[start:end, :rows], self.count[start:end])
+            start = end
 
 
 def select(wanted: Bool[Tensor, "batch *shape"]) -> Selection:
-    """Group wanted neurons: by place in a feature map, by image in a vector."""
+    """Group wanted neurons: by place in a feature map, by image in a vector; the largest groups come first."""
     if wanted.dim() == 4:
         channels, height, width = wanted.shape[1:]
         by_place = wanted.permute(0, 2, 3, 1).reshape(-1, channels)
-        place = by_place.any(1).nonzero()[:, 0]
-        channel = _padded_indices(by_place[place])
+        place, channel, count = _by_size(by_place)
         spot = place % (height * width)
-        return Selection(place // (height * width), channel * (height * width) + spot[:, None])
-    image = wanted.any(1).nonzero()[:, 0]
-    return Selection(image, _padded_indices(wanted[image]))
+        return Selection(place // (height * width), channel * (height * width) + spot[:, None], count)
+    return Selection(*_by_size(wanted))
 
 
-def _padded_indices(mask: Bool[Tensor, "groups n"]) -> Int[Tensor, "groups most"]:
-    count = mask.sum(1)
-    most = int(count.max()) if len(count) else 0
-    order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-    return torch.where(torch.arange(most, device=mask.device) < count[:, None], order, order[:, :1])
+def _by_size(
+    mask: Bool[Tensor, "groups n"],
+) -> tuple[Int[Tensor, " some"], Int[Tensor, "some most"], Int[Tensor, " some"]]:
+    """Rows of the mask with any entry, most entries first: which row, its entries' columns, how many there are."""
+    count, group = mask.sum(1).sort(descending=True, stable=True)
+    group, count = group[count > 0], count[count > 0]
+    most = int(count[0]) if len(count) else 0
+    column = mask[group].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    own = torch.arange(most, device=mask.device) < count[:, None]
+    return group, torch.where(own, column, column[:, :1]), count
 
 
 def identity_rows(node: Node, selection: Selection, sides: int, dtype: torch.dtype) -> Rows:

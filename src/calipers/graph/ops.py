@@ -84,15 +84,20 @@ class Relu:
 
 @dataclass(frozen=True, eq=False)
 class MaxPool2d:
-    """Maximum over windows; padding never wins. Windows may overlap and leave gaps."""
+    """Maximum over windows; padding never wins. Windows may overlap and leave gaps.
+
+    floor: the result is not below it, as if one more pixel had this value; 0 stands for a ReLU before the pool.
+    """
 
     kernel: Pair
     stride: Pair
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    floor: float | None = None
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
-        return F.max_pool2d(inputs[0], self.kernel, self.stride, self.padding, self.dilation)
+        pooled = F.max_pool2d(inputs[0], self.kernel, self.stride, self.padding, self.dilation)
+        return pooled if self.floor is None else pooled.clamp(min=self.floor)
 
     @property
     def pixels(self) -> tuple[Pair, ...]:

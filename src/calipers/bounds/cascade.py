@@ -1,0 +1,39 @@
+"""Several methods as one that proves whatever any of them proves."""
+
+from dataclasses import dataclass
+
+import torch
+
+from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.core.problem import Specification
+from calipers.core.sets import InputSet
+from calipers.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The first method bounds every instance; each further one only those that are still unproven.
+
+    There the better bound counts, row by row. So no instance that one of the methods proves alone stays unproven,
+    and no unproven bound is looser than any of theirs, while proven instances cost the first method only.
+    """
+
+    name: str
+    methods: tuple[BoundMethod, ...]
+
+    def margins(
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+    ) -> MarginBounds:
+        first, *others = self.methods
+        best = first.margins(graph, input_set, specification, budget)
+        lower, slack = best.lower.clone(), best.slack.clone()
+        for method in others:
+            left = (~(lower > slack).all(1)).nonzero()[:, 0]
+            if not len(left):
+                break
+            found = method.margins(graph, input_set[left], specification[left], budget)
+            better = found.lower - found.slack > lower[left] - slack[left]
+            lower[left] = torch.where(better, found.lower, lower[left])
+            slack[left] = torch.where(better, found.slack, slack[left])
+        return MarginBounds(lower, slack)

@@ -1,0 +1,34 @@
+"""What a walk costs in memory, worked out from shapes before it is made."""
+
+import math
+
+from calipers.bounds.backward import grow
+from calipers.graph import ops
+from calipers.graph.graph import Graph
+
+# Arrays of the size of the coefficients that one step of the walk holds at a time.
+_ARRAYS = 4
+
+
+def row_bytes(graph: Graph, start: int, *, windowed: bool) -> int:
+    """Bytes that a row in float32 takes at the widest place of its walk from node `start`.
+
+    windowed: it starts at one place of a feature map, else over the whole value.
+    """
+    widest = math.prod(graph.nodes[start].shape[:1] if windowed else graph.nodes[start].shape)
+    windows: dict[int, tuple[int, int] | None] = {start: (1, 1) if windowed else None}
+    for position in range(start, 0, -1):
+        if position not in windows:
+            continue
+        node, window = graph.nodes[position], windows[position]
+        if window is not None and isinstance(node.op, ops.Conv2d | ops.MaxPool2d):
+            window = grow(node.op, window)
+        for source in node.inputs:
+            shape = graph.nodes[source].shape
+            if len(shape) != 3 or window is None or window[0] * window[1] >= shape[1] * shape[2]:
+                windows[source] = None
+                widest = max(widest, math.prod(shape))
+            else:
+                windows[source] = window
+                widest = max(widest, shape[0] * window[0] * window[1])
+    return widest * 4 * _ARRAYS
