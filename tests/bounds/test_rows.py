@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 2**16)
 def test_windowed_rows_give_the_bounds_of_dense_rows(family: str, seed: int) -> None:
     graph = random_graph(family, seed)
     sets = random_set(graph.input_shape, seed)
-    relaxations = CAPM.relaxations(graph, sets, MemoryBudget())
+    relaxations = CAPM.propagate(graph, sets, MemoryBudget()).relaxations
     for position, node in enumerate(graph.nodes):
         if not isinstance(node.op, ops.Conv2d) or position == 0:
             continue

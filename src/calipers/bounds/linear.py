@@ -27,6 +27,15 @@ from calipers.graph.rewrite import fuse_windows
 _ULPS = 64
 
 
+@dataclass(frozen=True, eq=False)
+class Propagation:
+    """Bounds of every node and planes of every nonlinearity, by position in `graph`, over a batch of input sets."""
+
+    graph: Graph
+    bounds: list[IntervalBounds]
+    relaxations: dict[int, Relaxation]
+
+
 @dataclass(frozen=True)
 class LinearBounds:
     """Bounds by one backward walk per node, with relaxations chosen from the node's interval bounds.
@@ -44,25 +53,13 @@ class LinearBounds:
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
     ) -> MarginBounds:
+        propagation = self.propagate(graph, input_set, budget)
+        return specification_bounds(propagation, input_set, specification, budget)
+
+    def propagate(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> Propagation:
+        """Bounds layer by layer; with `fused`, positions refer to the rewritten graph."""
         if self.fused:
             graph = fuse_windows(graph)
-        relaxations = self.relaxations(graph, input_set, budget)
-        rows = specification_rows(specification.C, specification.d)
-        box = input_set.box()
-        lower, slack = [], []
-        for part in cut(
-            rows,
-            budget.chunks(
-                len(specification), specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
-            ),
-        ):
-            at_input = pull_back(graph, graph.output, part, relaxations)[0]
-            lower.append(concretize(input_set, at_input)[0])
-            slack.append(_ULPS * torch.finfo(box.lower.dtype).eps * magnitude(box, at_input))
-        return MarginBounds(torch.cat(lower), torch.cat(slack))
-
-    def relaxations(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> dict[int, Relaxation]:
-        """The planes of every nonlinearity, by node."""
         box = input_set.box()
         bounds = [IntervalBounds(box.lower, box.upper)]
         relaxations: dict[int, Relaxation] = {}
@@ -79,7 +76,23 @@ class LinearBounds:
                 if wanted is not None:
                     linear = refine(graph, position, wanted, cheap, input_set, relaxations, budget)
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
-        return relaxations
+        return Propagation(graph, bounds, relaxations)
+
+
+def specification_bounds(
+    propagation: Propagation, input_set: InputSet, specification: Specification, budget: MemoryBudget
+) -> MarginBounds:
+    """Lower bounds of specification rows by one walk from the output."""
+    graph = propagation.graph
+    rows = specification_rows(specification.C, specification.d)
+    bytes_per_image = specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
+    box = input_set.box()
+    lower, slack = [], []
+    for part in cut(rows, budget.chunks(len(specification), bytes_per_image)):
+        at_input = pull_back(graph, graph.output, part, propagation.relaxations)[0]
+        lower.append(concretize(input_set, at_input)[0])
+        slack.append(_ULPS * torch.finfo(box.lower.dtype).eps * magnitude(box, at_input))
+    return MarginBounds(torch.cat(lower), torch.cat(slack))
 
 
 CAPM = LinearBounds("capm", capm.relax_relu, capm.relax_maxpool)
