@@ -5,12 +5,15 @@ from calipers.bounds.cascade import Cascade
 from calipers.bounds.ibp import IBP
 from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN
 from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.bounds.optimised import Optimised
 from calipers.core.registry import Registry
 
 COMBINED = Cascade("combined", (FUSED, MAXLIN, CAPM, CROWN))
 
+OPTIMISED = Cascade("optimised", (Optimised("optimised", FUSED), COMBINED))
+
 METHODS: Registry[BoundMethod] = Registry("bound")
-for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, COMBINED):
+for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, COMBINED, OPTIMISED):
     METHODS.add(_method.name)(_method)
 
 __all__ = [
@@ -22,8 +25,10 @@ __all__ = [
     "IBP",
     "MAXLIN",
     "METHODS",
+    "OPTIMISED",
     "BoundMethod",
     "Cascade",
     "MarginBounds",
     "MemoryBudget",
+    "Optimised",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -18,6 +18,12 @@ class Relaxation:
     lower_bias: Float[Tensor, "batch *shape"]
     upper_slope: Float[Tensor, "batch *dims"]
     upper_bias: Float[Tensor, "batch *shape"]
+
+    def at(self, image: Int[Tensor, " some"]) -> "Relaxation":
+        """The planes of some images of the batch, in the order given."""
+        lower_slope = self.lower_slope[image]
+        upper_slope = lower_slope if self.parallel else self.upper_slope[image]
+        return Relaxation(lower_slope, self.lower_bias[image], upper_slope, self.upper_bias[image])
 
     @property
     def parallel(self) -> bool:
