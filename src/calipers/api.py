@@ -32,7 +32,7 @@ def measure(
     epsilons: Sequence[float] | None = None,
     samples: int | None = None,
     attacks: Sequence[Attack | str] = ("fgsm", "pgd"),
-    verifiers: Sequence[Verifier | str] = ("ibp", "capm"),
+    verifiers: Sequence[Verifier | str] = ("ibp", "capm", "combined"),
     seed: int = 0,
     batch_size: int = 50,
     memory: int = 1024,

@@ -36,7 +36,7 @@ def measure(
     ] = "fgsm,pgd",
     verifiers: Annotated[
         str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")
-    ] = "ibp,capm",
+    ] = "ibp,capm,combined",
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
     memory: Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")] = 1024,

@@ -10,7 +10,7 @@ import torch
 
 import calipers
 from calipers.attacks import FGSM, PGD, Attack
-from calipers.bounds import CAPM, IBP
+from calipers.bounds import CAPM, COMBINED, IBP
 from calipers.core.errors import InputError
 from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
 from calipers.core.threat import ThreatModel
@@ -35,7 +35,7 @@ class Settings:
     """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
 
     attacks: tuple[Attack, ...] = (FGSM(), PGD())
-    verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM))
+    verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM), BoundVerifier(COMBINED))
     seed: int = 0
     batch_size: int = 50
 

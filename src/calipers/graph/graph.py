@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError, ModelError
-from calipers.graph.ops import Input, Op
+from calipers.graph.ops import Input, Op, Softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +23,14 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order; the first is the input, the last the output."""
+    """Nodes in topological order; the first is the input, the last the output.
+
+    tail: a softmax at the end of the model, set apart. The graph computes the logits before it, in the same order, and
+    bounds are bounds of logits; `require_order` refuses what only the softmax's values can answer.
+    """
 
     nodes: tuple[Node, ...]
+    tail: Softmax | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -45,16 +51,53 @@ class Graph:
         return values
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """The network's output at a batch of inputs."""
+        """The network's output, before a softmax at its end, at a batch of inputs."""
         return self.values(x)[-1]
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What the original model returns at a batch of inputs."""
+        logits = self.evaluate(x)
+        return logits if self.tail is None else self.tail.evaluate(logits)
+
+    @property
+    def note(self) -> str:
+        """What a reader of bounds has to know; empty if nothing."""
+        if self.tail is None:
+            return ""
+        name = "log-softmax" if self.tail.log else "softmax"
+        return f"the {name} at the end is left out: the order of classes is the same, margins are differences of logits"
+
+    def require_order(self, C: Float[Tensor, "batch rows classes"], d: Float[Tensor, "batch rows"]) -> None:
+        """Raise InputError if rows C f + d > 0 ask more of a softmax's values than their order.
+
+        A row may be a (f_i - f_j); after a log-softmax any row whose coefficients add up to zero, as its differences
+        are those of the logits.
+        """
+        if self.tail is None:
+            return
+        if self.tail.log:
+            fits = C.sum(-1).abs() <= 1e-6 * C.abs().sum(-1)
+        else:
+            few = ((C > 0).sum(-1) <= 1) & ((C < 0).sum(-1) <= 1)
+            fits = few & (C.sum(-1) == 0) & (d == 0)
+        if not bool(fits.all()):
+            raise InputError(
+                "specification: the model ends in a softmax, which bounds leave out; accepted there: rows that compare "
+                f"two outputs, found {C[~fits][0].tolist()} with offset {float(d[~fits][0]):g}"
+            )
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Graph":
         """The same graph with its constants in another precision or place."""
-        return Graph(tuple(replace(node, op=_converted(node.op, dtype, device)) for node in self.nodes))
+        nodes = tuple(replace(node, op=_converted(node.op, dtype, device)) for node in self.nodes)
+        return replace(self, nodes=nodes)
 
 
 def _converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
-    tensors = {name: value.to(device, dtype) for name, value in vars(op).items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value.to(device, dtype if value.is_floating_point() else value.dtype)
+        for name, value in vars(op).items()
+        if isinstance(value, Tensor)
+    }
     return replace(op, **tensors)  # type: ignore[type-var]
 
 
@@ -70,7 +113,7 @@ class GraphModule(nn.Module):
                     self.register_buffer(f"node{position}_{name}", value)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.graph.evaluate(x)
+        return self.graph.outputs(x)
 
     def extra_repr(self) -> str:
         """Every node with its settings: the digest of a module covers what it prints."""
@@ -78,6 +121,8 @@ class GraphModule(nn.Module):
         for node in self.graph.nodes:
             settings = {k: v for k, v in vars(node.op).items() if not isinstance(v, Tensor)}
             lines.append(f"{node.name}: {type(node.op).__name__}{settings} of {node.inputs} -> {node.shape}")
+        if self.graph.tail is not None:
+            lines.append(f"tail: Softmax{vars(self.graph.tail)}")
         return "\n".join(lines)
 
 
@@ -86,9 +131,12 @@ def check_graph(graph: Graph, original: Callable[[Tensor], Tensor], tolerance: f
     generator = torch.Generator().manual_seed(0)
     x = torch.rand((8, *graph.input_shape), generator=generator) * 2 - 0.5
     with torch.no_grad():
-        ours, theirs = graph.evaluate(x), original(x)
+        ours, theirs = graph.outputs(x), original(x)
     if ours.shape != theirs.shape:
         raise ModelError(f"graph: output has shape {tuple(ours.shape)}, the original's is {tuple(theirs.shape)}")
+    if graph.tail is not None and not graph.tail.log:
+        # A saturated softmax hides differences between logits; its logarithm shows them.
+        ours, theirs = ours.clamp(min=1e-30).log(), theirs.clamp(min=1e-30).log()
     difference = float((ours - theirs).abs().max())
     allowed = tolerance * max(1.0, float(theirs.abs().max()))
     if not difference <= allowed:

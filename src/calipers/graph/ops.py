@@ -6,6 +6,7 @@ Tensors carry a batch dimension; shapes in the graph leave it out.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -54,6 +55,31 @@ class Conv2d:
 
 
 @dataclass(frozen=True, eq=False)
+class ConvTranspose2d:
+    """Transposed convolution; weight is (in, out / groups, kh, kw)."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    output_padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return F.conv_transpose2d(
+            inputs[0],
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Scale:
     """y = weight * x + bias, both broadcast over the input: normalisation, folded BatchNorm, constants."""
 
@@ -75,11 +101,66 @@ class Reshape:
 
 
 @dataclass(frozen=True, eq=False)
+class Gather:
+    """y = x[index] with x flattened: transposes, strided slices, repetitions. index: integers of the shape of y."""
+
+    index: Tensor
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return inputs[0].flatten(1)[:, self.index]
+
+
+@dataclass(frozen=True, eq=False)
+class Pad:
+    """`before` and `after` each dimension so many places of a constant; negative amounts crop (slices)."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: float = 0.0
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return F.pad(inputs[0], self.amounts, value=self.value)
+
+    @property
+    def amounts(self) -> list[int]:
+        """As torch's `pad` takes them: from the last dimension to the first."""
+        pairs = list(zip(self.before, self.after, strict=True))
+        return [amount for pair in reversed(pairs) for amount in pair]
+
+
+@dataclass(frozen=True, eq=False)
+class Concat:
+    """Values one after the other along dimension `dim` of a sample."""
+
+    dim: int
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return torch.cat(inputs, dim=self.dim + 1)
+
+
+@dataclass(frozen=True, eq=False)
 class Relu:
     """max(x, 0)."""
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         return F.relu(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid:
+    """1 / (1 + exp(-x))."""
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return torch.sigmoid(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Softplus:
+    """log(1 + exp(x))."""
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        # Beyond the threshold it is x itself; from 50 on no format here can tell the difference.
+        return F.softplus(inputs[0], threshold=50)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,3 +196,18 @@ class Add:
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         return inputs[0] + inputs[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax:
+    """Softmax over a flat value, or its logarithm. Only ever the last operation, which a graph sets apart."""
+
+    log: bool = False
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return F.log_softmax(inputs[0], 1) if self.log else F.softmax(inputs[0], 1)
+
+
+# Monotone functions of one entry each, and all operations that need a relaxation.
+Elementwise = Relu | Sigmoid | Softplus
+Nonlinear = Elementwise | MaxPool2d

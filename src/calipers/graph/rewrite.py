@@ -33,4 +33,4 @@ def fuse_windows(graph: Graph) -> Graph:
             op = replace(op, floor=max(0.0, op.floor or 0.0))
         nodes.append(replace(node, op=op, inputs=tuple(place[i] for i in node.inputs)))
         place[position] = len(nodes) - 1
-    return Graph(tuple(nodes))
+    return replace(graph, nodes=tuple(nodes))
