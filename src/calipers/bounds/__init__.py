@@ -10,7 +10,7 @@ from calipers.core.registry import Registry
 
 COMBINED = Cascade("combined", (FUSED, MAXLIN, CAPM, CROWN))
 
-OPTIMISED = Cascade("optimised", (Optimised("optimised", FUSED), COMBINED))
+OPTIMISED = Cascade("optimised", (COMBINED, Optimised("optimised", FUSED)))
 
 METHODS: Registry[BoundMethod] = Registry("bound")
 for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, COMBINED, OPTIMISED):

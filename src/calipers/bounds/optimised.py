@@ -1,34 +1,37 @@
 """Optimised linear bounds: gradient ascent over the planes of every nonlinearity, on both sides, maxpool included.
 
-Slopes as in alpha-CROWN (Xu et al. 2021), row by row; beyond it, the upper planes of maxpool move too.
+As in alpha-CROWN (Xu et al. 2021) every walk has planes of its own: the walks for the bounds of inner neurons share
+them per image, each specification row has its own. Beyond it, the upper planes of maxpool move too.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.interval import transfer
 from calipers.bounds.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.planes import MaxPoolPlanes, Planes, ReluPlanes
+from calipers.bounds.planes import Planes, families
+from calipers.bounds.refine import refine, unsettled
+from calipers.bounds.relaxation import Relaxation
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
-from calipers.graph import ops
 from calipers.graph.graph import Graph
 
-# Floats that one row keeps per neuron: planes, variables, gradients and Adam's moments.
-_FLOATS = 40
+# Arrays of the size of the coefficients that the gradient of one walk keeps.
+_KEPT = 60
 
 
 @dataclass(frozen=True)
 class Optimised:
-    """Start at `base`; spend `steps` of Adam on each row that `base` leaves unproven, with the neurons' bounds fixed.
+    """Start at `base`; spend `steps` of Adam on each instance that `base` leaves unproven.
 
-    The best bound of the search counts, so none is looser than the base's. rate: Adam's learning rate, falling
-    geometrically to a tenth.
+    The best bound of the search counts, row by row, so none is looser than the base's. rate: Adam's learning rate,
+    falling geometrically to a tenth.
     """
 
     name: str
@@ -42,90 +45,116 @@ class Optimised:
         propagation = self.base.propagate(graph, input_set, budget)
         start = specification_bounds(propagation, input_set, specification, budget)
         lower, slack = start.lower.clone(), start.slack.clone()
-        image, row = (~(lower > slack)).nonzero(as_tuple=True)
+        open_ = (~(lower > slack).all(1)).nonzero()[:, 0]
         neurons = sum(bound.lower[0].numel() for bound in propagation.bounds)
-        for part in budget.chunks(len(image), neurons * _FLOATS * lower.element_size()):
-            found = self._ascend(propagation, input_set, specification, image[part], row[part], budget)
-            better = found.lower[:, 0] > lower[image[part], row[part]]
-            lower[image[part], row[part]] = torch.where(better, found.lower[:, 0], lower[image[part], row[part]])
-            slack[image[part], row[part]] = torch.where(better, found.slack[:, 0], slack[image[part], row[part]])
+        for part in budget.chunks(len(open_), neurons * _KEPT * lower.element_size()):
+            image = open_[part]
+            search = _Search.of(propagation, input_set, specification, image)
+            found = self._ascend(search, MarginBounds(lower[image], slack[image]), budget)
+            lower[image], slack[image] = found.lower, found.slack
         return MarginBounds(lower, slack)
 
-    def _ascend(
-        self,
-        propagation: Propagation,
-        input_set: InputSet,
-        specification: Specification,
-        image: Int[Tensor, " tasks"],
-        row: Int[Tensor, " tasks"],
-        budget: MemoryBudget,
-    ) -> MarginBounds:
-        """Every row is an image of its own here, so every row has its own planes."""
-        tasks = _Tasks.of(propagation, input_set, specification, image, row)
-        planes = _planes(tasks.propagation)
-        variables = [variable for family in planes.values() for variable in family.variables]
-        best: MarginBounds | None = None
+    def _ascend(self, search: "_Search", best: MarginBounds, budget: MemoryBudget) -> MarginBounds:
+        variables = search.variables
         if not variables:
-            return specification_bounds(tasks.propagation, tasks.sets, tasks.specification, budget)
+            return best
         adam = torch.optim.Adam(variables, self.rate, maximize=True)
         falling = torch.optim.lr_scheduler.ExponentialLR(adam, 0.1 ** (1 / self.steps))
         for step in range(self.steps + 1):
             with torch.enable_grad():
-                chosen = {position: family.relaxation() for position, family in planes.items()}
-                moved = Propagation(
-                    tasks.propagation.graph,
-                    tasks.propagation.bounds,
-                    {**tasks.propagation.relaxations, **chosen},
-                )
-                here = specification_bounds(moved, tasks.sets, tasks.specification, budget)
-                if step < self.steps:
-                    adam.zero_grad()
-                    here.lower.sum().backward()
-            best = _better(best, MarginBounds(here.lower.detach(), here.slack.detach()))
-            if step < self.steps:
-                adam.step()
-                falling.step()
-                for family in planes.values():
-                    family.project()
-        assert best is not None
+                here = search.bounds(budget)
+                best = _better(best, MarginBounds(here.lower.detach(), here.slack.detach()))
+                unproven = best.lower <= best.slack
+                if step == self.steps or not bool(unproven.any()):
+                    break
+                adam.zero_grad()
+                here.lower[unproven].sum().backward()
+            adam.step()
+            falling.step()
+            search.project()
         return best
 
 
 @dataclass(frozen=True, eq=False)
-class _Tasks:
-    """One instance per row to improve."""
+class _Search:
+    """Some images, with planes for the walks from each node whose neurons are refined and for every row.
 
-    propagation: Propagation
+    inner: by start node, then by nonlinearity. outer: by nonlinearity, for images repeated once per row.
+    wanted: by start node, the neurons to refine.
+    """
+
+    start: Propagation
     sets: InputSet
     specification: Specification
+    wanted: dict[int, Bool[Tensor, "batch *shape"]]
+    inner: dict[int, dict[int, Planes]]
+    outer: dict[int, Planes]
 
     @classmethod
     def of(
-        cls,
-        propagation: Propagation,
-        input_set: InputSet,
-        specification: Specification,
-        image: Int[Tensor, " tasks"],
-        row: Int[Tensor, " tasks"],
-    ) -> "_Tasks":
+        cls, propagation: Propagation, input_set: InputSet, specification: Specification, image: Int[Tensor, " some"]
+    ) -> "_Search":
+        graph = propagation.graph
         bounds = [IntervalBounds(b.lower[image], b.upper[image]) for b in propagation.bounds]
-        planes = {position: relaxation.at(image) for position, relaxation in propagation.relaxations.items()}
-        single = Specification(specification.C[image, row].unsqueeze(1), specification.d[image, row].unsqueeze(1))
-        return cls(Propagation(propagation.graph, bounds, planes), input_set[image], single)
+        fixed = {position: relaxation.at(image) for position, relaxation in propagation.relaxations.items()}
+        wanted = {}
+        for position in range(1, len(graph.nodes)):
+            neurons = unsettled(graph, position, bounds[position])
+            if neurons is not None and any(n < position for n in propagation.relaxations):
+                wanted[position] = neurons
+        rows = specification.d.shape[1]
+        repeated = [IntervalBounds(*(side.repeat_interleave(rows, 0) for side in (b.lower, b.upper))) for b in bounds]
+        return cls(
+            Propagation(graph, bounds, fixed),
+            input_set[image],
+            specification[image],
+            wanted,
+            {position: families(graph, bounds, position) for position in wanted},
+            families(graph, repeated, graph.output),
+        )
+
+    @property
+    def variables(self) -> list[Tensor]:
+        """Everything the search may move."""
+        return [variable for planes in self._all for variable in planes.variables]
+
+    @property
+    def _all(self) -> list[Planes]:
+        return [planes for family in [*self.inner.values(), self.outer] for planes in family.values()]
+
+    def project(self) -> None:
+        """Back to where every member is sound."""
+        for planes in self._all:
+            planes.project()
+
+    def bounds(self, budget: MemoryBudget) -> MarginBounds:
+        """Bounds of every row with the planes as they are."""
+        graph, rows = self.start.graph, self.specification.d.shape[1]
+        bounds = self.start.bounds[:1]
+        for position, node in enumerate(graph.nodes[1:], start=1):
+            cheap = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(self.start.bounds[position])
+            if position in self.wanted:
+                planes = self._relaxed(self.inner[position], bounds, {**self.start.relaxations}, 1)
+                linear = refine(graph, position, self.wanted[position], cheap, self.sets, planes, budget)
+                cheap = linear.intersect(cheap)
+            bounds.append(cheap)
+        image = torch.arange(len(self.specification)).repeat_interleave(rows)
+        fixed = {position: relaxation.at(image) for position, relaxation in self.start.relaxations.items()}
+        planes = self._relaxed(self.outer, bounds, fixed, rows)
+        single = Specification(self.specification.C.flatten(0, 1).unsqueeze(1), self.specification.d.reshape(-1, 1))
+        found = specification_bounds(Propagation(graph, bounds, planes), self.sets[image], single, budget)
+        return MarginBounds(found.lower.reshape(-1, rows), found.slack.reshape(-1, rows))
+
+    def _relaxed(
+        self, planes: dict[int, Planes], bounds: list[IntervalBounds], fixed: dict[int, Relaxation], repeat: int
+    ) -> dict[int, Relaxation]:
+        for position, family in planes.items():
+            given = bounds[self.start.graph.nodes[position].inputs[0]]
+            sides = (side.repeat_interleave(repeat, 0) for side in (given.lower, given.upper))
+            fixed[position] = family.relaxation(IntervalBounds(*sides))
+        return fixed
 
 
-def _planes(propagation: Propagation) -> dict[int, Planes]:
-    planes: dict[int, Planes] = {}
-    for position, node in enumerate(propagation.graph.nodes):
-        if isinstance(node.op, ops.Relu):
-            planes[position] = ReluPlanes.of(propagation.bounds[node.inputs[0]])
-        elif isinstance(node.op, ops.MaxPool2d):
-            planes[position] = MaxPoolPlanes.of(node.op, propagation.bounds[node.inputs[0]])
-    return planes
-
-
-def _better(one: MarginBounds | None, two: MarginBounds) -> MarginBounds:
-    if one is None:
-        return two
-    ahead: Float[Tensor, "batch rows"] = two.lower > one.lower
+def _better(one: MarginBounds, two: MarginBounds) -> MarginBounds:
+    ahead = two.lower - two.slack > one.lower - one.slack
     return MarginBounds(torch.where(ahead, two.lower, one.lower), torch.where(ahead, two.slack, one.slack))

@@ -1,5 +1,6 @@
 """Families of planes to optimise over: every member is sound, so any search may pick among them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,17 +13,19 @@ from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.window import Windows
 from calipers.core.intervals import IntervalBounds
 from calipers.graph import ops
+from calipers.graph.graph import Graph
 
 
 @runtime_checkable
 class Planes(Protocol):
-    """A family of relaxations of one nonlinearity; `variables` say which member is meant."""
+    """A family of relaxations of one nonlinearity; `variables` say which member is meant, for a batch of images."""
 
     @property
     def variables(self) -> list[Tensor]:
         """Leaf tensors that take gradients; every point that `project` leaves is sound."""
 
-    def relaxation(self) -> Relaxation: ...
+    def relaxation(self, bounds: IntervalBounds) -> Relaxation:
+        """The member meant, given the input's bounds; differentiable in the variables and the bounds."""
 
     def project(self) -> None:
         """Move the variables back to where they are sound."""
@@ -33,22 +36,21 @@ class ReluPlanes:
     """The chord above; below alpha z, 0 <= alpha <= 1, where the neuron is unstable (alpha-CROWN, Xu et al. 2021)."""
 
     alpha: Float[Tensor, "batch *shape"]
-    unstable: Bool[Tensor, "batch *shape"]
-    base: Relaxation
 
     @classmethod
     def of(cls, bounds: IntervalBounds) -> "ReluPlanes":
-        base = crown.relax_relu(bounds)
-        unstable = (bounds.lower < 0) & (bounds.upper > 0)
-        return cls(base.lower_slope.clone().requires_grad_(True), unstable, base)
+        """The family, started at CROWN's choice."""
+        return cls(crown.relax_relu(bounds).lower_slope.clone().requires_grad_(True))
 
     @property
     def variables(self) -> list[Tensor]:
         return [self.alpha]
 
-    def relaxation(self) -> Relaxation:
-        lower_slope = torch.where(self.unstable, self.alpha, self.base.lower_slope)
-        return Relaxation(lower_slope, self.base.lower_bias, self.base.upper_slope, self.base.upper_bias)
+    def relaxation(self, bounds: IntervalBounds) -> Relaxation:
+        chosen = crown.relax_relu(bounds)
+        unstable = (bounds.lower < 0) & (bounds.upper > 0)
+        lower_slope = torch.where(unstable, self.alpha, chosen.lower_slope)
+        return Relaxation(lower_slope, chosen.lower_bias, chosen.upper_slope, chosen.upper_bias)
 
     def project(self) -> None:
         self.alpha.data.clamp_(0, 1)
@@ -58,42 +60,52 @@ class ReluPlanes:
 class MaxPoolPlanes:
     """Below any mean of a window's pixels; above any mean of MaxLin's plane, CAPM's chain and the largest upper bound.
 
-    below: (batch, pixels, *output shape), above: (batch, 3, *output shape); both are weights on a simplex. The search
-    starts at one pixel and at MaxLin's plane.
+    below: (batch, pixels, *output shape), above: (batch, 3, *output shape); both are weights on a simplex.
+    real: which pixels are none of the padding.
     """
 
+    op: ops.MaxPool2d
     below: Float[Tensor, "batch pixels *shape"]
     above: Float[Tensor, "batch 3 *shape"]
-    windows: Windows
-    slopes: Float[Tensor, "batch 3 real *shape"]
-    biases: Float[Tensor, "batch 3 *shape"]
+    real: Bool[Tensor, "batch pixels *shape"]
 
     @classmethod
     def of(cls, op: ops.MaxPool2d, bounds: IntervalBounds) -> "MaxPoolPlanes":
+        """The family, started at one pixel below and MaxLin's plane above."""
         windows = Windows.of(op, bounds)
-        best = windows.plane(*maxlin.upper_plane(windows))
-        chain = capm.relax_maxpool(op, bounds)
-        flat = torch.zeros_like(best[0]), windows.upper.amax(1)
-        slopes = torch.stack([best[0], chain.upper_slope, flat[0]], 1)
-        biases = torch.stack([best[1], chain.upper_bias, flat[1]], 1)
-        above = torch.zeros_like(biases)
-        above[:, 0] = 1
         below = maxlin.lower_pixel(windows)
-        return cls(below.requires_grad_(True), above.requires_grad_(True), windows, slopes, biases)
+        above = torch.zeros_like(below[:, :1]).repeat_interleave(3, 1)
+        above[:, 0] = 1
+        return cls(op, below.requires_grad_(True), above.requires_grad_(True), torch.isfinite(windows.upper))
 
     @property
     def variables(self) -> list[Tensor]:
         return [self.below, self.above]
 
-    def relaxation(self) -> Relaxation:
-        lower_slope, lower_bias = self.windows.plane(self.below, torch.zeros_like(self.below[:, 0]))
-        upper_slope = (self.above.unsqueeze(2) * self.slopes).sum(1)
-        return Relaxation(lower_slope, lower_bias, upper_slope, (self.above * self.biases).sum(1))
+    def relaxation(self, bounds: IntervalBounds) -> Relaxation:
+        windows = Windows.of(self.op, bounds)
+        slope, bias = windows.plane(*maxlin.upper_plane(windows))
+        chain = capm.relax_maxpool(self.op, bounds)
+        best, second, third = self.above.unbind(1)
+        upper_slope = best.unsqueeze(1) * slope + second.unsqueeze(1) * chain.upper_slope
+        upper_bias = best * bias + second * chain.upper_bias + third * windows.upper.amax(1)
+        lower_slope, lower_bias = windows.plane(self.below, torch.zeros_like(best))
+        return Relaxation(lower_slope, lower_bias, upper_slope, upper_bias)
 
     def project(self) -> None:
-        real = torch.isfinite(self.windows.upper)
-        self.below.data.copy_(project_simplex(self.below.data.masked_fill(~real, -torch.inf)))
+        self.below.data.copy_(project_simplex(self.below.data.masked_fill(~self.real, -torch.inf)))
         self.above.data.copy_(project_simplex(self.above.data))
+
+
+def families(graph: Graph, bounds: Sequence[IntervalBounds], until: int) -> dict[int, Planes]:
+    """A family for every ReLU and maxpool up to node `until`."""
+    planes: dict[int, Planes] = {}
+    for position, node in enumerate(graph.nodes[: until + 1]):
+        if isinstance(node.op, ops.Relu):
+            planes[position] = ReluPlanes.of(bounds[node.inputs[0]])
+        elif isinstance(node.op, ops.MaxPool2d):
+            planes[position] = MaxPoolPlanes.of(node.op, bounds[node.inputs[0]])
+    return planes
 
 
 def project_simplex(v: Float[Tensor, "batch n *shape"]) -> Float[Tensor, "batch n *shape"]:
