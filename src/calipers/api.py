@@ -12,7 +12,8 @@ from calipers.core.digests import digest_module
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.data.wrap import as_image_dataset
-from calipers.evaluate.measure import Settings, execute, find_or_create, prepare
+from calipers.evaluate.measure import execute, find_or_create
+from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel

@@ -10,8 +10,9 @@ from calipers.core.errors import CalipersError, InputError, ModelError, Unsuppor
 from calipers.core.records import Kind, Outcome, RobustnessReport
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
-from calipers.evaluate.measure import Settings, execute, find_or_create, prepare, refresh
+from calipers.evaluate.measure import execute, find_or_create, refresh
 from calipers.evaluate.plan import plan
+from calipers.evaluate.prepare import Settings, prepare
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.wording import verdict
 from calipers.store.store import Store

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from calipers.core.errors import StoreError
 from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
 from calipers.report.numbers import all_numbers, brackets_of
 from calipers.report.page import Report
@@ -247,7 +248,7 @@ def test_save_is_whole_or_not_at_all(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreError, match="cannot be written"):
         report.save(path)
     assert path.read_text(encoding="utf-8") == report.html()
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]

@@ -1,11 +1,13 @@
 """The report as one self-contained HTML page."""
 
+import contextlib
 import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calipers.core.errors import StoreError
 from calipers.core.records import Rate, RobustnessReport
 from calipers.report.gallery import GalleryItem
 from calipers.report.numbers import all_numbers
@@ -33,16 +35,26 @@ class Report:
         return render(self.numbers, self.gallery, self.store_path)
 
     def save(self, path: Path | str) -> Path:
-        """Write the page to `path`, whole or not at all, and return the path. Missing folders are made."""
+        """Write the page to `path`, whole or not at all, and return the path. Missing folders are made.
+
+        Raises StoreError where the file cannot be written.
+        """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        page = self.html()
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             # File names need not be valid text; what can't be encoded is shown as a question mark.
-            draft.write_text(self.html(), encoding="utf-8", errors="replace")
+            draft.write_text(page, encoding="utf-8", errors="replace")
             draft.replace(target)
+        except OSError as error:
+            raise StoreError(
+                f"report {target}: cannot be written ({error}); the run is kept, `calipers report --to FILE` "
+                "writes it elsewhere"
+            ) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
         return target
 
     def to_json(self) -> dict[str, Any]:

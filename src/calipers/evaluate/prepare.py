@@ -1,0 +1,162 @@
+"""Before the work starts: everything that can be checked is checked, and the run's specification is settled."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+import calipers
+from calipers.attacks import FGSM, PGD, Attack
+from calipers.bounds import CAPM, COMBINED, IBP
+from calipers.core.errors import InputError
+from calipers.core.records import MethodSpec, RunSpec, SanityWarning
+from calipers.core.threat import ThreatModel
+from calipers.data.images import ImageDataset
+from calipers.evaluate.plan import plan
+from calipers.evaluate.subject import Subject
+from calipers.graph.from_torch import from_module
+from calipers.graph.graph import GraphModule
+from calipers.models.checks import check_model, output_size
+from calipers.models.loading import LoadedModel
+from calipers.verify import BoundVerifier, Verifier
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
+
+    attacks: tuple[Attack, ...] = (FGSM(), PGD())
+    verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM), BoundVerifier(COMBINED))
+    seed: int = 0
+    batch_size: int = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A settled measurement: what will be stored, and the live objects to do it with."""
+
+    spec: RunSpec
+    subject: Subject
+    warnings: tuple[SanityWarning, ...]
+
+    @property
+    def work(self) -> int:
+        """Samples to go through, over all units."""
+        return sum(unit.count for unit in plan(self.spec))
+
+
+def prepare(
+    model: LoadedModel, dataset: ImageDataset, threat: ThreatModel, epsilons: Sequence[float], settings: Settings
+) -> Measurement:
+    """Check everything that can be checked before the work starts. Raises CalipersError with the remedy."""
+    threat = threat.for_model(model.std)
+    if not epsilons:
+        raise InputError("epsilon: none was given; accepted: one or more radii")
+    for epsilon in epsilons:
+        threat.at(epsilon)
+    images, labels = dataset.batch(range(len(dataset)))
+    _check_domain(images, threat)
+    _check_shape(images, model)
+    class_names = _class_names(dataset, model, images)
+    warnings = check_model(model.module, images[:2], len(class_names), labels)
+    _check_methods(settings, threat)
+    if model.random_weights:
+        warnings += (_RANDOM_WEIGHTS,)
+    spec = RunSpec(
+        model=model.name,
+        model_digest=model.digest,
+        weights=None if model.weights is None else str(model.weights),
+        data=dataset.name,
+        data_digest=dataset.digest,
+        class_names=class_names,
+        samples=len(dataset),
+        norm=str(threat.norm),
+        epsilons=tuple(sorted(set(epsilons))),
+        unit=str(threat.unit),
+        scale=threat.scale or (1.0,),
+        domain=threat.domain,
+        attacks=tuple(MethodSpec(a.name, a.parameters) for a in settings.attacks),
+        verifiers=tuple(MethodSpec(v.name, v.parameters) for v in settings.verifiers),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        versions=_versions(),
+    )
+    graph = None
+    if settings.verifiers:
+        module = model.module
+        graph = module.graph if isinstance(module, GraphModule) else from_module(module, _pair(images))
+    subject = Subject(
+        model.module,
+        graph,
+        images,
+        labels,
+        {attack.name: attack for attack in settings.attacks},
+        {verifier.name: verifier for verifier in settings.verifiers},
+    )
+    return Measurement(spec, subject, warnings)
+
+
+_RANDOM_WEIGHTS = SanityWarning(
+    "random-weights",
+    "the model was given no weights, so it is measured as it was initialised; give --weights, or train it",
+    "the architecture comes from the zoo without a weight file",
+)
+
+
+def _check_methods(settings: Settings, threat: ThreatModel) -> None:
+    if not (settings.attacks or settings.verifiers):
+        raise InputError("methods: neither attacks nor verifiers were given, so there is nothing to measure; give one")
+    for kind, methods in (("attack", settings.attacks), ("verifier", settings.verifiers)):
+        names = [method.name for method in methods]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise InputError(f"{kind} {double!r} is given {names.count(double)} times; once is enough")
+    for attack in settings.attacks:
+        if threat.norm not in attack.norms:
+            known = ", ".join(sorted(attack.norms))
+            raise InputError(
+                f"attack {attack.name!r} searches {known} balls, the threat is {threat.norm}; choose another attack, "
+                "or none (--attacks none) to measure the lower jaw alone"
+            )
+
+
+def _check_shape(images: torch.Tensor, model: LoadedModel) -> None:
+    if model.input_shape is not None and tuple(images.shape[1:]) != tuple(model.input_shape):
+        raise InputError(
+            f"data: images have shape {tuple(images.shape[1:])}, {model.name} takes {tuple(model.input_shape)}; "
+            "choose data and model that fit each other"
+        )
+
+
+def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor) -> tuple[str, ...]:
+    """The data's class names; numbered ones grow to the model's outputs, since not every class need occur."""
+    names = tuple(dataset.class_names)
+    if names != tuple(map(str, range(len(names)))):
+        return names
+    return names + tuple(str(number) for number in range(len(names), output_size(model.module, images[:2])))
+
+
+def _pair(images: torch.Tensor) -> torch.Tensor:
+    return images[:2] if len(images) > 1 else images[:1].expand(2, *images.shape[1:])
+
+
+def _check_domain(images: torch.Tensor, threat: ThreatModel) -> None:
+    if threat.domain is None:
+        return
+    low, high = float(images.min()), float(images.max())
+    if low < threat.domain[0] or high > threat.domain[1]:
+        raise InputError(
+            f"data: values run from {low:g} to {high:g}, outside the domain {threat.domain}; "
+            "scale the data, or give the domain they live in (or none)"
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "calipers": calipers.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
