@@ -139,7 +139,7 @@ FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         (FLAT, ThreatModel("linf", 0.1, unit="normalised"), (0.1,), InputError, "Normalise"),
         (nn.Sequential(nn.Flatten(), nn.Linear(32, 10)), THREAT, (0.1,), ModelError, r"\(2, 1, 8, 8\)"),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), THREAT, (0.1,), ModelError, r"\(2, 5\); accepted: \(2, 10\)"),
-        (nn.Sequential(FLAT, nn.Sigmoid()), THREAT, (0.1,), UnsupportedLayerError, "sigmoid"),
+        (nn.Sequential(FLAT, nn.GELU()), THREAT, (0.1,), UnsupportedLayerError, "gelu"),
         (nn.Sequential(nn.BatchNorm2d(1), FLAT).train(), THREAT, (0.1,), ModelError, r"call \.eval\(\)"),
     ],
 )
