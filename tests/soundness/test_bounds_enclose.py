@@ -63,7 +63,7 @@ def test_no_point_lies_below_a_bound(family: str, method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_point_lies_below_a_bound_in_full(family: str, method: str) -> None:
-    for seed in range(700):
+    for seed in range(100):
         enclose(family, method, seed, torch.float64 if seed % 3 else torch.float32)
 
 
