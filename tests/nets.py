@@ -8,7 +8,10 @@ from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 
-FAMILIES = ("mlp", "conv", "pooled", "padded", "overlap", "pool-first", "residual", "normalised")
+# Networks of ReLU and maxpool, and networks of the other operations.
+BASIC = ("mlp", "conv", "pooled", "padded", "overlap", "pool-first", "residual", "normalised")
+WIDE = ("leaky", "average", "smooth", "smooth-mlp", "joined", "sequence", "generator")
+FAMILIES = BASIC + WIDE
 
 
 class Residual(nn.Module):
@@ -23,6 +26,28 @@ class Residual(nn.Module):
 class Shift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - 0.4) / 0.3
+
+
+class Joined(nn.Module):
+    """Slices, pads, a transpose, elementwise extremes and a join, with windows and without."""
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(channels, 2, 2)
+        self.two = nn.Conv2d(channels, 2, 2)
+        self.last = nn.Conv2d(4, 3, 2, padding=1)
+        self.value = 0.3 * (seed % 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.one(x), torch.relu(self.two(x))
+        top = torch.maximum(a, b) - torch.minimum(a[:, :, 1:], 0.5 * a[:, :, :-1]).mean((2, 3), keepdim=True)
+        joined = torch.cat([nn.functional.pad(top, (1, 0, 0, 2), value=self.value), self.turned(b)], 1)
+        return self.last(joined[:, :, :-1].clamp(-0.5, 1.0))
+
+    def turned(self, b: Tensor) -> Tensor:
+        size = (b.shape[2] + 2, b.shape[3] + 1)
+        flipped = b.transpose(2, 3).flip(3).transpose(2, 3)
+        return nn.functional.pad(flipped, (0, size[1] - b.shape[3], 0, size[0] - b.shape[2]))
 
 
 def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
@@ -66,6 +91,30 @@ def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
             layers = [nn.Conv2d(c, 3, 2, 2), nn.ReLU(), Residual(body), nn.ReLU()]
         case "normalised":
             layers = [Shift(), nn.Conv2d(c, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2, 1)]
+        case "leaky":
+            bends = nn.PReLU(3), nn.LeakyReLU([0.1, -0.3, 1.5][seed % 3])
+            layers = [nn.Conv2d(c, 3, 3, 1, 1), bends[0], nn.MaxPool2d(2, 1), nn.Conv2d(3, 3, 2), bends[1]]
+            bends[0].weight.data.uniform_(-0.5, 1.5)
+        case "average":
+            pool = nn.AvgPool2d((3, 2), (2, 1), 1, count_include_pad=bool(seed % 2))
+            layers = [pool, nn.Conv2d(c, 3, 2), nn.ReLU(), nn.AvgPool2d(2, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1)]
+        case "smooth":
+            first = [nn.Sigmoid(), nn.Tanh(), nn.Softplus(2.0)][seed % 3]
+            layers = [nn.Conv2d(c, 3, 3, 2, 1), first, nn.MaxPool2d(2, 1), nn.Conv2d(3, 3, 2), nn.Tanh()]
+        case "smooth-mlp":
+            shape = (4 + seed % 4,)
+            layers = [nn.Linear(shape[0], 5), nn.Sigmoid(), nn.Linear(5, 5), nn.Softplus(), nn.Linear(5, 4), nn.Tanh()]
+        case "joined":
+            layers = [Joined(c, seed), nn.ReLU()]
+        case "sequence":
+            shape = (2, 8 + seed % 3)
+            layers = [nn.Conv1d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(4, 3, 2), nn.LeakyReLU(0.2)]
+            layers += [nn.AvgPool1d(2, 1), nn.Hardtanh(-0.5, 0.8)]
+        case "generator":
+            shape = (3 + seed % 3,)
+            up = nn.ConvTranspose2d(2, 3, 3, 2, seed % 2, 1, dilation=1 + seed % 2)
+            layers = [nn.Linear(shape[0], 8), nn.ReLU(), nn.Unflatten(1, (2, 2, 2)), up, nn.ReLU()]
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(3, 2, 3, 2), nn.ReLU()]
         case _:
             raise ValueError(family)
     for layer in layers:

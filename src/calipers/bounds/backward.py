@@ -1,5 +1,6 @@
 """The walk from a node back to the input, written once; relaxations and concretizers plug into it."""
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial, singledispatch
@@ -88,7 +89,56 @@ def _(op: ops.Add, rows: Rows, sources: list[Node], relaxation: Relaxation | Non
 
 
 @_through.register
-def _(op: ops.Relu, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+def _(op: ops.ConvTranspose2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    rows = rows.dense()
+    groups, count = rows.coefficient.shape[:2]
+    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
+    flat = rows.coefficient.flatten(0, 1)
+    pulled = F.conv2d(flat, op.weight, None, op.stride, op.padding, op.dilation, op.groups)
+    shape = sources[0].shape
+    # Output padding can make room for further steps, which belong to no input.
+    coefficient = pulled[..., : shape[1], : shape[2]].unflatten(0, (groups, count))
+    return [replace(rows, coefficient=coefficient, constant=constant, shape=shape)]
+
+
+@_through.register
+def _(op: ops.Gather, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    rows = rows.dense()
+    shape = sources[0].shape
+    flat = rows.coefficient.flatten(2)
+    pulled = flat.new_zeros(*flat.shape[:2], math.prod(shape)).index_add(2, op.index.flatten(), flat)
+    return [replace(rows, coefficient=pulled.unflatten(2, shape), shape=shape)]
+
+
+@_through.register
+def _(op: ops.Pad, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    shape = sources[0].shape
+    constant = rows.constant
+    if op.value:
+        border = op.evaluate(rows.coefficient.new_zeros(1, *shape))[0]
+        constant = constant + rows.dot(rows.constants(border))
+    if rows.corner is None:
+        coefficient = F.pad(rows.coefficient, [-amount for amount in op.amounts])
+        return [replace(rows, coefficient=coefficient, constant=constant, shape=shape)]
+    corner = rows.corner - rows.corner.new_tensor(op.before[1:])
+    channels = F.pad(rows.coefficient, (0, 0, 0, 0, -op.before[0], -op.after[0]))
+    coefficient = clip_to_value(channels, corner, shape)
+    return [_settle(replace(rows, coefficient=coefficient, constant=constant, corner=corner, shape=shape))]
+
+
+@_through.register
+def _(op: ops.Concat, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+    rows = rows if op.dim == 0 else rows.dense()
+    parts = rows.coefficient.split([source.shape[op.dim] for source in sources], 2 + op.dim)
+    constants = [rows.constant] + [rows.constant * 0] * (len(parts) - 1)
+    return [
+        replace(rows, coefficient=part, constant=constant, shape=source.shape)
+        for part, constant, source in zip(parts, constants, sources, strict=True)
+    ]
+
+
+@_through.register
+def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
     slope = rows.choose(r.lower_slope, r.upper_slope)

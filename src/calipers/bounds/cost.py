@@ -9,6 +9,9 @@ from calipers.graph.graph import Graph
 # Arrays of the size of the coefficients that one step of the walk holds at a time.
 _ARRAYS = 4
 
+# Operations through which windows of rows stay as they are.
+_KEEPING = ops.Elementwise | ops.Scale | ops.Add | ops.Pad
+
 
 def row_bytes(graph: Graph, start: int, *, windowed: bool) -> int:
     """Bytes that a row in float32 takes at the widest place of its walk from node `start`.
@@ -23,6 +26,8 @@ def row_bytes(graph: Graph, start: int, *, windowed: bool) -> int:
         node, window = graph.nodes[position], windows[position]
         if window is not None and isinstance(node.op, ops.Conv2d | ops.MaxPool2d):
             window = grow(node.op, window)
+        elif not isinstance(node.op, _KEEPING) and not (isinstance(node.op, ops.Concat) and node.op.dim == 0):
+            window = None
         for source in node.inputs:
             shape = graph.nodes[source].shape
             if len(shape) != 3 or window is None or window[0] * window[1] >= shape[1] * shape[2]:

@@ -27,8 +27,9 @@ class IntervalPropagation:
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
     ) -> MarginBounds:
+        graph.require_order(specification.C, specification.d)
         intervals = interval_bounds(graph, input_set)
-        nonlinear = {i for i, node in enumerate(graph.nodes) if isinstance(node.op, ops.Relu | ops.MaxPool2d)}
+        nonlinear = {i for i, node in enumerate(graph.nodes) if isinstance(node.op, ops.Nonlinear)}
         rows = specification_rows(specification.C, specification.d)
         reached = pull_back(graph, graph.output, rows, {}, stop=nonlinear | {0})
         lower = torch.zeros_like(specification.d)

@@ -1,14 +1,18 @@
 """Interval bound propagation (Gowal et al. 2018): the transfer of intervals through each operation."""
 
+from dataclasses import replace
 from functools import singledispatch
 
-import torch.nn.functional as F
-from torch import Tensor
+import torch
 
 from calipers.core.intervals import IntervalBounds
 from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph
+
+_Affine = ops.Linear | ops.Conv2d | ops.ConvTranspose2d | ops.Scale
+# Operations of which every output is a function of one input.
+_ByEntry = ops.Elementwise | ops.Scale | ops.Reshape | ops.Gather | ops.Pad | ops.Concat
 
 
 @singledispatch
@@ -22,22 +26,12 @@ def transfer(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
 
 
 @transfer.register
-def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
-    middle, radius = _middle(inputs[0])
-    return _around(F.linear(middle, op.weight, op.bias), F.linear(radius, op.weight.abs()))
-
-
-@transfer.register
-def _(op: ops.Conv2d, *inputs: IntervalBounds) -> IntervalBounds:
-    middle, radius = _middle(inputs[0])
-    spread = F.conv2d(radius, op.weight.abs(), None, op.stride, op.padding, op.dilation, op.groups)
-    return _around(op.evaluate(middle), spread)
-
-
-@transfer.register
-def _(op: ops.Scale, *inputs: IntervalBounds) -> IntervalBounds:
-    middle, radius = _middle(inputs[0])
-    return _around(op.evaluate(middle), radius * op.weight.abs())
+def _(op: _Affine, *inputs: IntervalBounds) -> IntervalBounds:
+    lower, upper = inputs[0].lower, inputs[0].upper
+    middle, radius = (lower + upper) / 2, (upper - lower) / 2
+    spread = replace(op, weight=op.weight.abs(), bias=torch.zeros_like(op.bias)).evaluate(radius)
+    value = op.evaluate(middle)
+    return IntervalBounds(value - spread, value + spread)
 
 
 def interval_bounds(graph: Graph, input_set: InputSet) -> list[IntervalBounds]:
@@ -54,18 +48,15 @@ def exact_nodes(graph: Graph) -> set[int]:
     independent = {0}
     exact = {0}
     for position, node in enumerate(graph.nodes[1:], start=1):
-        if set(node.inputs) <= independent and len(set(node.inputs)) == len(node.inputs):
+        by_entry = isinstance(node.op, _ByEntry)
+        if set(node.inputs) <= exact and by_entry:
             exact.add(position)
-            if isinstance(node.op, ops.Scale | ops.Relu | ops.Reshape):
+        if len(node.inputs) == 1 and node.inputs[0] in independent:
+            exact.add(position)
+            if by_entry and not _repeats(node.op):
                 independent.add(position)
-        elif set(node.inputs) <= exact and isinstance(node.op, ops.Reshape | ops.Relu | ops.Scale):
-            exact.add(position)
     return exact
 
 
-def _middle(bounds: IntervalBounds) -> tuple[Tensor, Tensor]:
-    return (bounds.lower + bounds.upper) / 2, (bounds.upper - bounds.lower) / 2
-
-
-def _around(middle: Tensor, radius: Tensor) -> IntervalBounds:
-    return IntervalBounds(middle - radius, middle + radius)
+def _repeats(op: ops.Op) -> bool:
+    return isinstance(op, ops.Gather) and len(op.index.unique()) < op.index.numel()

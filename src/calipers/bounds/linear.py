@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from calipers.bounds import capm, crown, deepz, maxlin
+from calipers.bounds import activations, capm, crown, deepz, maxlin
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.concretize import concretize, magnitude
@@ -40,13 +40,14 @@ class Propagation:
 class LinearBounds:
     """Bounds by one backward walk per node, with relaxations chosen from the node's interval bounds.
 
-    relu, maxpool: choose the planes. fused: relax a ReLU and the maxpool after it as one window.
+    relu, maxpool, smooth: choose the planes. fused: relax a ReLU and the maxpool after it as one window.
     intersect: keep the tighter of the walk's bounds and the intervals' (published methods replace them).
     """
 
     name: str
     relu: Callable[[IntervalBounds], Relaxation]
     maxpool: Callable[[ops.MaxPool2d, IntervalBounds], Relaxation]
+    smooth: Callable[[ops.Op, IntervalBounds], Relaxation] = activations.relax
     fused: bool = False
     intersect: bool = False
 
@@ -65,10 +66,8 @@ class LinearBounds:
         relaxations: dict[int, Relaxation] = {}
         settled = exact_nodes(graph) if _is_box(input_set) else {0}
         for position, node in enumerate(graph.nodes[1:], start=1):
-            if isinstance(node.op, ops.Relu):
-                relaxations[position] = self.relu(bounds[node.inputs[0]])
-            elif isinstance(node.op, ops.MaxPool2d):
-                relaxations[position] = self.maxpool(node.op, bounds[node.inputs[0]])
+            if isinstance(node.op, ops.Nonlinear):
+                relaxations[position] = self._relax(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position not in settled:
                 cheap = bounds[position]
@@ -78,12 +77,22 @@ class LinearBounds:
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
         return Propagation(graph, bounds, relaxations)
 
+    def _relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
+        match op:
+            case ops.Relu():
+                return self.relu(bounds)
+            case ops.MaxPool2d():
+                return self.maxpool(op, bounds)
+            case _:
+                return self.smooth(op, bounds)
+
 
 def specification_bounds(
     propagation: Propagation, input_set: InputSet, specification: Specification, budget: MemoryBudget
 ) -> MarginBounds:
     """Lower bounds of specification rows by one walk from the output."""
     graph = propagation.graph
+    graph.require_order(specification.C, specification.d)
     rows = specification_rows(specification.C, specification.d)
     bytes_per_image = specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
     box = input_set.box()
@@ -96,7 +105,7 @@ def specification_bounds(
 
 
 CAPM = LinearBounds("capm", capm.relax_relu, capm.relax_maxpool)
-DEEPZ = LinearBounds("deepz", deepz.relax_relu, deepz.relax_maxpool)
+DEEPZ = LinearBounds("deepz", deepz.relax_relu, deepz.relax_maxpool, activations.relax_parallel)
 CROWN = LinearBounds("crown", crown.relax_relu, crown.relax_maxpool)
 MAXLIN = LinearBounds("maxlin", crown.relax_relu, maxlin.relax_maxpool)
 FUSED = LinearBounds("fused", crown.relax_relu, maxlin.relax_maxpool, fused=True, intersect=True)

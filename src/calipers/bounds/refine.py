@@ -1,6 +1,9 @@
 """Linear bounds of the neurons before a nonlinearity, for those neurons whose bounds matter."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import singledispatch
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +25,26 @@ from calipers.graph.graph import Graph
 
 def unsettled(graph: Graph, position: int, cheap: IntervalBounds) -> Bool[Tensor, "batch *shape"] | None:
     """Which neurons of a node need better bounds than the cheap ones for the nonlinearities that follow; None: none."""
-    users = [i for i, node in enumerate(graph.nodes) if position in node.inputs]
-    if isinstance(graph.nodes[position].op, ops.Relu):
-        return None
+    if isinstance(graph.nodes[position].op, ops.Elementwise):
+        return None  # monotone: the bounds of its input say all
     wanted = torch.zeros_like(cheap.lower, dtype=torch.bool)
-    for user in users:
-        op = graph.nodes[user].op
-        if isinstance(op, ops.MaxPool2d):
-            wanted |= _contenders(op, cheap)
-        elif isinstance(op, ops.Relu):
+    for user, node in enumerate(graph.nodes):
+        if position in node.inputs and isinstance(node.op, ops.Nonlinear):
             pooled = any(isinstance(n.op, ops.MaxPool2d) and user in n.inputs for n in graph.nodes)
-            # A pool compares active neurons by their bounds; elsewhere the bounds of a stable one do not matter.
-            wanted |= (cheap.upper > 0) if pooled else (cheap.upper > 0) & (cheap.lower < 0)
+            wanted |= _matters(node.op, cheap, pooled)
     return wanted if bool(wanted.any()) else None
+
+
+@singledispatch
+def _matters(op: ops.Op, cheap: IntervalBounds, pooled: bool) -> Bool[Tensor, "batch *shape"]:
+    """Which entries of its input a nonlinearity wants better bounds of. pooled: a maxpool follows it."""
+    return cheap.lower < cheap.upper
+
+
+@_matters.register
+def _(op: ops.Relu, cheap: IntervalBounds, pooled: bool) -> Tensor:
+    # A pool compares active neurons by their bounds; elsewhere the bounds of a stable one do not matter.
+    return (cheap.upper > 0) if pooled else (cheap.upper > 0) & (cheap.lower < 0)
 
 
 def refine(
@@ -48,10 +58,15 @@ def refine(
 ) -> IntervalBounds:
     """Linear bounds for the wanted neurons, the cheap ones for all others."""
     node = graph.nodes[position]
-    selection = select(wanted)
+    feature_map = len(node.shape) == 3
+    # Rows of other shapes start over the flat value.
+    flat = node if feature_map else replace(node, shape=(math.prod(node.shape),))
+    selection = select(wanted if feature_map else wanted.flatten(1))
     lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
-    for chosen in selection.chunks(budget, row_bytes(graph, position, windowed=len(node.shape) == 3)):
-        rows = identity_rows(node, chosen, 2, lower.dtype)
+    for chosen in selection.chunks(budget, row_bytes(graph, position, windowed=feature_map)):
+        rows = identity_rows(flat, chosen, 2, lower.dtype)
+        if not feature_map:
+            rows = replace(rows, coefficient=rows.coefficient.unflatten(2, node.shape), shape=node.shape)
         low, high = enclose(input_set, pull_back(graph, position, rows, relaxations)[0])
         image = chosen.image[:, None]
         lower[image, chosen.neuron] = low
@@ -59,15 +74,16 @@ def refine(
     return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
 
 
-def _contenders(op: ops.MaxPool2d, bounds: IntervalBounds) -> Bool[Tensor, "batch channels h w"]:
+@_matters.register
+def _(op: ops.MaxPool2d, cheap: IntervalBounds, pooled: bool) -> Tensor:
     """Pixels that can be the maximum of some window."""
-    upper, lower = pixels(op, bounds.upper), pixels(op, bounds.lower)
+    upper, lower = pixels(op, cheap.upper), pixels(op, cheap.lower)
     best = lower.amax(1, keepdim=True)
     best = best if op.floor is None else best.clamp(min=op.floor)
     can = upper >= best
-    height, width = bounds.lower.shape[-2:]
+    height, width = cheap.lower.shape[-2:]
     top, left = op.padding
-    padded = F.pad(torch.zeros_like(bounds.lower, dtype=torch.bool), (left, left, top, top))
+    padded = F.pad(torch.zeros_like(cheap.lower, dtype=torch.bool), (left, left, top, top))
     for pixel, (dy, dx) in enumerate(op.pixels):
         rows, columns = can.shape[-2:]
         ends = dy + op.stride[0] * (rows - 1) + 1, dx + op.stride[1] * (columns - 1) + 1

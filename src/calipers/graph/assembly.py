@@ -46,9 +46,7 @@ class Assembly:
         self.tail = tail
         return position
 
-    def rearrange(
-        self, name: str, position: Position, move: Callable[[Tensor], Tensor], batch: int = 2
-    ) -> Position:
+    def rearrange(self, name: str, position: Position, move: Callable[[Tensor], Tensor], batch: int = 2) -> Position:
         """What `move` does to a value, where it only moves, drops or repeats entries within every sample.
 
         `move` is carried out once on the numbers of the entries of `batch` samples. Raises Refusal if samples mix.
@@ -57,14 +55,16 @@ class Assembly:
         size = int(torch.Size(shape).numel())
         entries = torch.arange(batch * size).reshape(batch, *shape)
         moved = move(entries)
-        index = moved[0].contiguous() if moved.dim() else moved
+        if moved.dim() == 0 or len(moved) != batch:
+            raise Refusal("that mixes or drops samples of the batch")
+        index = moved[0].contiguous()
         offset = size * torch.arange(batch).reshape(-1, *([1] * index.dim()))
-        if moved.dim() == 0 or len(moved) != batch or not torch.equal(moved, index + offset):
-            raise Refusal("that mixes or fixes samples of the batch")
-        if bool(((index < 0) | (index >= size)).any()):
+        if not torch.equal(moved, index + offset) or bool(((index < 0) | (index >= size)).any()):
             raise Refusal("that mixes samples of the batch")
         if torch.equal(index.flatten(), entries[0].flatten()):
-            return position if tuple(index.shape) == shape else self.add(name, ops.Reshape(tuple(index.shape)), position)
+            return (
+                position if tuple(index.shape) == shape else self.add(name, ops.Reshape(tuple(index.shape)), position)
+            )
         crop = _crop(entries[0], index)
         return self.add(name, ops.Gather(index) if crop is None else crop, position)
 
@@ -77,9 +77,7 @@ class Assembly:
         kept = sorted(needed)
         place = {old: new for new, old in enumerate(kept)}
         nodes = (self.nodes[old] for old in kept)
-        return Graph(
-            tuple(Node(n.name, n.op, tuple(place[i] for i in n.inputs), n.shape) for n in nodes), self.tail
-        )
+        return Graph(tuple(Node(n.name, n.op, tuple(place[i] for i in n.inputs), n.shape) for n in nodes), self.tail)
 
 
 def _crop(entries: Tensor, index: Tensor) -> ops.Pad | None:

@@ -11,9 +11,10 @@ from calipers.graph.ops import Pair
 
 
 def scale(asm: Assembly, name: str, x: Position, weight: Tensor, bias: Tensor) -> Position:
-    """weight * x + bias, all three broadcast against each other."""
+    """Weight * x + bias, all three broadcast against each other."""
     shape = asm.shape(x)
     full = tuple(torch.broadcast_shapes(weight.shape, bias.shape, shape))
+    weight, bias = (t.reshape(*([1] * (len(full) - t.dim())), *t.shape) for t in (weight, bias))
     return asm.add(name, ops.Scale(weight, bias), _expand(asm, name, x, full))
 
 
@@ -29,7 +30,7 @@ def negate(asm: Assembly, name: str, x: Position) -> Position:
 
 
 def subtract(asm: Assembly, name: str, a: Position, b: Position) -> Position:
-    """a - b."""
+    """A - b."""
     return add(asm, name, a, negate(asm, name, b))
 
 
@@ -54,7 +55,7 @@ def clamp(asm: Assembly, name: str, x: Position, low: Tensor | None, high: Tenso
 
 
 def leaky_relu(asm: Assembly, name: str, x: Position, slope: Tensor) -> Position:
-    """slope * x + (1 - slope) * relu(x): x above 0 and slope * x below, for slopes of any sign and size."""
+    """Slope * x + (1 - slope) * relu(x): x above 0 and slope * x below, for slopes of any sign and size."""
     zero = torch.tensor(0.0)
     bent = scale(asm, name, asm.add(name, ops.Relu(), x), 1 - slope, zero)
     return add(asm, name, scale(asm, name, x, slope, zero), bent)
@@ -82,7 +83,7 @@ def softplus(asm: Assembly, name: str, x: Position, beta: float) -> Position:
 
 
 def linear(asm: Assembly, name: str, x: Position, weight: Tensor, bias: Tensor) -> Position:
-    """weight x + bias along the last dimension; weight is (out, in)."""
+    """Weight x + bias along the last dimension; weight is (out, in)."""
     shape = asm.shape(x)
     if len(shape) == 1:
         return asm.add(name, ops.Linear(weight, bias), x)
@@ -136,7 +137,7 @@ def average_pool(
     size = shape[1:] if len(shape) == 3 else (1, shape[1])
     one = ops.Conv2d(torch.full((1, 1, *kernel), share), torch.zeros(1), stride, padding)
     inside = one.evaluate(torch.ones(1, 1, *size)).reshape(1, *asm.shape(pooled)[1:])
-    return asm.add(name, ops.Scale(1 / inside, torch.tensor(0.0)), pooled)
+    return scale(asm, name, pooled, 1 / inside, torch.tensor(0.0))
 
 
 def adaptive_average_pool(asm: Assembly, name: str, x: Position, size: Sequence[int | None]) -> Position:

@@ -1,0 +1,177 @@
+"""Converters of torch's tensor operations: rearrangements, joins and arithmetic."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calipers.graph import compose, ops
+from calipers.graph.assembly import Position, Refusal
+from calipers.graph.torch_walk import Walk, arguments, converts
+
+aten = torch.ops.aten
+
+
+@converts(
+    aten.view.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.movedim.int,
+    aten.slice.Tensor,
+    aten.select.int,
+    aten.narrow.default,
+    aten.index_select.default,
+    aten.split.Tensor,
+    aten.split_with_sizes.default,
+    aten.chunk.default,
+    aten.expand.default,
+    aten.repeat.default,
+    aten.flip.default,
+    aten.roll.default,
+    aten.pixel_shuffle.default,
+    aten.upsample_nearest1d.vec,
+    aten.upsample_nearest2d.vec,
+)
+def _rearrange(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+    return walk.rearrange(node)
+
+
+@converts(aten.dropout.default, aten.contiguous.default, aten.clone.default, aten.detach.default, aten.alias.default)
+def _identity(walk: Walk, node: torch.fx.Node) -> Position:
+    if node.target is aten.dropout.default and node.args[2]:
+        raise Refusal("dropout in train mode")
+    return walk.input(node.args[0])
+
+
+@converts(aten.cat.default)
+def _concat(walk: Walk, node: torch.fx.Node) -> Position:
+    parts: Any = node.args[0]
+    (dim,) = arguments(node, 1, (0,))
+    return _join(walk, node, [walk.input(part) for part in parts], dim)
+
+
+@converts(aten.stack.default)
+def _stack(walk: Walk, node: torch.fx.Node) -> Position:
+    parts: Any = node.args[0]
+    (dim,) = arguments(node, 1, (0,))
+    positions = [walk.input(part) for part in parts]
+    dim = dim % (len(walk.asm.shape(positions[0])) + 2)
+    if dim == 0:
+        raise Refusal("along the batch dimension")
+    name = walk.name(node)
+    return _join(walk, node, [walk.asm.rearrange(name, p, lambda v: v.unsqueeze(dim)) for p in positions], dim)
+
+
+def _join(walk: Walk, node: torch.fx.Node, positions: list[Position], dim: int) -> Position:
+    dim = dim % (len(walk.asm.shape(positions[0])) + 1)
+    if dim == 0:
+        raise Refusal("along the batch dimension")
+    return walk.asm.add(walk.name(node), ops.Concat(dim - 1), *positions)
+
+
+@converts(aten.pad.default, aten.constant_pad_nd.default)
+def _pad(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+    constant = node.target is aten.constant_pad_nd.default
+    amounts, *rest = arguments(node, 1, ([], 0.0) if constant else ([], "constant", None))
+    mode, value = ("constant", rest[0]) if constant else rest
+    if mode != "constant":
+        return walk.rearrange(node)  # reflections and repetitions of the border
+    x = walk.input(node.args[0])
+    rank = len(walk.asm.shape(x))
+    pairs = [(int(amounts[i]), int(amounts[i + 1])) for i in range(0, len(amounts), 2)]
+    if len(pairs) > rank:
+        raise Refusal("of the batch dimension")
+    pairs = [(0, 0)] * (rank - len(pairs)) + pairs[::-1]
+    before, after = zip(*pairs, strict=True)
+    return walk.asm.add(walk.name(node), ops.Pad(before, after, float(value or 0.0)), x)
+
+
+@converts(aten.mean.dim, aten.sum.dim_IntList)
+def _reduce(walk: Walk, node: torch.fx.Node) -> Position:
+    dims, keep = arguments(node, 1, ([], False))
+    mean = node.target is aten.mean.dim
+    return compose.reduce(walk.asm, walk.name(node), walk.input(node.args[0]), dims, keep, mean)
+
+
+@converts(aten.maximum.default, aten.max.other, aten.minimum.default, aten.min.other)
+def _extreme(walk: Walk, node: torch.fx.Node) -> Position:
+    largest = node.target in (aten.maximum.default, aten.max.other)
+    left, right = node.args[:2]
+    if walk.computed(left) and walk.computed(right):
+        choose = compose.maximum if largest else compose.minimum
+        return choose(walk.asm, walk.name(node), walk.input(left), walk.input(right))
+    variable, constant = (left, right) if walk.computed(left) else (right, left)
+    x = walk.input(variable)
+    bound = _per_sample(walk.value(constant), walk.asm.shape(x))
+    return compose.clamp(walk.asm, walk.name(node), x, bound if largest else None, None if largest else bound)
+
+
+@converts(aten.clamp.default, aten.clamp_.default, aten.clamp_min.default, aten.clamp_max.default)
+def _clamp(walk: Walk, node: torch.fx.Node) -> Position:
+    low, high = arguments(node, 1, (None, None))
+    if node.target is aten.clamp_max.default:
+        low, high = None, low
+    sides = (walk.optional(low), walk.optional(high))
+    return compose.clamp(walk.asm, walk.name(node), walk.input(node.args[0]), *sides)
+
+
+@converts(aten.abs.default)
+def _absolute(walk: Walk, node: torch.fx.Node) -> Position:
+    return compose.absolute(walk.asm, walk.name(node), walk.input(node.args[0]))
+
+
+@converts(aten.neg.default)
+def _negate(walk: Walk, node: torch.fx.Node) -> Position:
+    return compose.negate(walk.asm, walk.name(node), walk.input(node.args[0]))
+
+
+@converts(
+    aten.add.Tensor,
+    aten.add_.Tensor,
+    aten.sub.Tensor,
+    aten.sub_.Tensor,
+    aten.mul.Tensor,
+    aten.mul_.Tensor,
+    aten.div.Tensor,
+    aten.div_.Tensor,
+    aten.rsub.Scalar,
+)
+def _arithmetic(walk: Walk, node: torch.fx.Node) -> Position:
+    left, right = arguments(node, 0, ())
+    kind = str(node.target).removeprefix("aten.").split(".")[0].removesuffix("_")
+    if kind == "rsub":
+        left, right, kind = right, left, "sub"
+    name, asm = walk.name(node), walk.asm
+    if walk.computed(left) and walk.computed(right):
+        if kind not in ("add", "sub"):
+            raise Refusal("of two computed values")
+        return (compose.add if kind == "add" else compose.subtract)(asm, name, walk.input(left), walk.input(right))
+    first = walk.computed(left)
+    x = walk.input(left if first else right)
+    constant = _per_sample(walk.value(right if first else left), asm.shape(x))
+    one, zero = torch.tensor(1.0), torch.tensor(0.0)
+    if kind == "div" and not first:
+        raise Refusal("by a computed value")
+    weight, bias = {
+        "add": (one, constant),
+        "sub": (one, -constant) if first else (-one, constant),
+        "mul": (constant, zero),
+        "div": (1 / constant, zero),
+    }[kind]
+    return compose.scale(asm, name, x, weight, bias)
+
+
+def _per_sample(constant: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A constant without its batch dimension."""
+    if constant.dim() <= len(shape):
+        return constant.to(torch.get_default_dtype())
+    if constant.shape[0] != 1:
+        raise Refusal("with a constant that depends on the place in the batch")
+    return constant[0].to(torch.get_default_dtype())
