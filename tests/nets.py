@@ -1,5 +1,7 @@
 """Small random networks and input sets for property tests."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -131,7 +133,9 @@ def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
     return net.requires_grad_(False), shape
 
 
+@lru_cache(maxsize=256)
 def random_graph(family: str, seed: int, dtype: torch.dtype = torch.float64) -> Graph:
+    """The graph of `random_net`. Tracing takes most of a test's time, and graphs never change."""
     net, shape = random_net(family, seed)
     return from_module(net, torch.rand(2, *shape)).to(dtype)
 
