@@ -213,3 +213,12 @@ def test_images_that_do_not_fit_and_untrained_weights_are_told(digits) -> None:
         prepare(load_model("capm.convsmall"), digits, ThreatModel("linf", 0.1, unit="pixel"), (0.1,), SETTINGS)
     warnings = prepare(load_model("digits.maxpool"), digits, THREAT, (0.1,), SETTINGS).warnings
     assert "random-weights" in [warning.code for warning in warnings]
+
+
+def test_a_final_softmax_is_noted_and_proofs_hold_for_the_logits(tmp_path, model, digits) -> None:
+    measurement = prepare(wrap(nn.Sequential(model.module, nn.Softmax(1)).eval()), digits, THREAT, (0.01,), SETTINGS)
+    plain = prepare(model, digits, THREAT, (0.01,), SETTINGS)
+    with Store(tmp_path) as store:
+        report, other = (execute(store, find_or_create(store, m, "", resume=False), m) for m in (measurement, plain))
+    assert {"graph", "probabilities"} <= {warning.code for warning in report.warnings}
+    assert report.rate("certified", 0.01).measured == other.rate("certified", 0.01).measured

@@ -87,6 +87,8 @@ def prepare(
     if settings.verifiers:
         module = model.module
         graph = module.graph if isinstance(module, GraphModule) else from_module(module, _pair(images))
+        if graph.note:
+            warnings += (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),)
     subject = Subject(
         model.module,
         graph,
