@@ -22,7 +22,7 @@ from calipers.models.normalise import input_std
 from calipers.report.load import load_report
 from calipers.report.page import Report
 from calipers.store.store import Store
-from calipers.verify import VERIFIERS, Verifier
+from calipers.verify import VERIFIERS, Resources, Verifier
 
 
 def measure(
@@ -37,6 +37,7 @@ def measure(
     seed: int = 0,
     batch_size: int = 50,
     memory: int = 1024,
+    timeout: float = 60.0,
     out: Path | str = "calipers-runs",
     resume: bool = False,
     command: str | None = None,
@@ -48,6 +49,7 @@ def measure(
     threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
     attacks, verifiers: methods or their names; an empty sequence leaves a side out.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
+    timeout: seconds per sample and radius for a verifier that searches (complete).
     out: folder of the run store. resume: go on with a run of the same specification.
     command: how to repeat the run, for the report.
 
@@ -57,10 +59,10 @@ def measure(
     if not isinstance(model, LoadedModel):
         model = LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
-    budget = MemoryBudget(memory * 2**20)
+    resources = Resources(MemoryBudget(memory * 2**20), timeout)
     settings = Settings(
         tuple(ATTACKS[a] if isinstance(a, str) else a for a in attacks),
-        tuple(VERIFIERS[v](budget) if isinstance(v, str) else v for v in verifiers),
+        tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),
         seed,
         batch_size,
     )

@@ -93,7 +93,7 @@ def test_a_missing_option_is_explained(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    arguments = [*SMALL, "--samples", "200", "--batch-size", "2", "--eps", "0.05", "0.1"]
+    arguments = [*SMALL, "--samples", "200", "--batch-size", "2", "--eps", "0.02", "0.05", "0.1"]
     command = [sys.executable, "-m", "calipers", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     while not list(tmp_path.glob("calipers-runs/arrays/*/attack-pgd*")):
@@ -101,7 +101,7 @@ def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, complaint
     assert "--resume" in complaint
     assert "Traceback" not in complaint
     assert "interrupted" in run("runs", cwd=tmp_path).stdout

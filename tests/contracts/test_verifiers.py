@@ -10,10 +10,10 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import GraphModule
-from calipers.verify import VERIFIERS
+from calipers.verify import VERIFIERS, Resources
 from tests.nets import BASIC, FAMILIES, random_graph
 
-BUDGET = MemoryBudget()
+RESOURCES = Resources(MemoryBudget(), timeout=1.0)
 
 
 def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> tuple:
@@ -30,7 +30,7 @@ def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> No
     for seed in range(3 if family in BASIC else 1):
         for epsilon in (0.02, 0.2):
             graph, task = problem(family, seed, epsilon)
-            verdicts = VERIFIERS[name](BUDGET).verify(graph, task).verdicts
+            verdicts = VERIFIERS[name](RESOURCES).verify(graph, task).verdicts
             broken = run_attack(PGD(steps=20, restarts=2), GraphModule(graph), task, seed).success
             assert not any(v is Verdict.VERIFIED and b for v, b in zip(verdicts, broken.tolist(), strict=True))
 
@@ -39,14 +39,14 @@ def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> No
 @pytest.mark.parametrize("norm", Norm)
 def test_a_point_is_verified_exactly_if_it_is_classified_correctly(name: str, norm: Norm) -> None:
     graph, task = problem("pooled", 1, 0.0, norm)
-    assert set(VERIFIERS[name](BUDGET).verify(graph, task).verdicts) == {Verdict.VERIFIED}
+    assert set(VERIFIERS[name](RESOURCES).verify(graph, task).verdicts) == {Verdict.VERIFIED}
     turned = Problem("net", task.sample_id, task.input_set, Specification(-task.specification.C, task.specification.d))
-    assert set(VERIFIERS[name](BUDGET).verify(graph, turned).verdicts) == {Verdict.UNKNOWN}
+    assert Verdict.VERIFIED not in VERIFIERS[name](RESOURCES).verify(graph, turned).verdicts
 
 
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_bounds_tighten_as_sets_shrink(name: str) -> None:
-    lower = [VERIFIERS[name](BUDGET).verify(*problem("overlap", 2, e)).lower for e in (0.2, 0.05, 0.01)]
+    lower = [VERIFIERS[name](RESOURCES).verify(*problem("overlap", 2, e)).lower for e in (0.2, 0.05, 0.01)]
     assert bool((lower[0] <= lower[1] + 1e-4).all())
     assert bool((lower[1] <= lower[2] + 1e-4).all())
 
@@ -54,7 +54,7 @@ def test_bounds_tighten_as_sets_shrink(name: str) -> None:
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_an_instance_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
     graph, task = problem("padded", 5, 0.05)
-    verifier = VERIFIERS[name](BUDGET)
+    verifier = VERIFIERS[name](RESOURCES)
     whole = verifier.verify(graph, task).lower
     alone = torch.cat([verifier.verify(graph, task[i : i + 1]).lower for i in range(6)])
     assert torch.allclose(whole, alone, atol=1e-4)
@@ -65,12 +65,12 @@ def test_boxes_and_their_balls_agree(name: str) -> None:
     graph, task = problem("conv", 2, 0.05)
     box = task.input_set.box()
     boxed = Problem("net", task.sample_id, Box(box.lower, box.upper), task.specification)
-    verifier = VERIFIERS[name](BUDGET)
+    verifier = VERIFIERS[name](RESOURCES)
     assert torch.allclose(verifier.verify(graph, task).lower, verifier.verify(graph, boxed).lower, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_it_says_how_it_ended_and_what_it_ran_with(name: str) -> None:
-    verifier = VERIFIERS[name](BUDGET)
-    assert verifier.parameters["memory_bytes"] == BUDGET.bytes
-    assert verifier.verify(*problem("mlp", 0, 0.1)).termination is Termination.COMPLETED
+    verifier = VERIFIERS[name](RESOURCES)
+    assert verifier.parameters["memory_bytes"] == RESOURCES.memory.bytes
+    assert verifier.verify(*problem("mlp", 0, 0.1)).terminations == (Termination.COMPLETED,) * 6

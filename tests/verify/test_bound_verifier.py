@@ -43,7 +43,7 @@ def test_nan_proves_nothing() -> None:
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory")])
 def test_running_out_of_memory_is_an_outcome(error: Exception) -> None:
     result = ask(error)
-    assert result.termination is Termination.OUT_OF_MEMORY
+    assert set(result.terminations) == {Termination.OUT_OF_MEMORY}
     assert set(result.verdicts) == {Verdict.UNKNOWN}
 
 

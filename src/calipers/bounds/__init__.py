@@ -3,7 +3,7 @@
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.cascade import Cascade
 from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN
+from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
 from calipers.bounds.optimised import Optimised
 from calipers.core.registry import Registry
@@ -28,6 +28,7 @@ __all__ = [
     "OPTIMISED",
     "BoundMethod",
     "Cascade",
+    "LinearBounds",
     "MarginBounds",
     "MemoryBudget",
     "Optimised",

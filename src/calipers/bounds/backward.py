@@ -1,7 +1,7 @@
 """The walk from a node back to the input, written once; relaxations and concretizers plug into it."""
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import partial, singledispatch
 
@@ -15,12 +15,22 @@ from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 
 
+def _unchanged(position: int, rows: Rows) -> Rows:
+    return rows
+
+
 def pull_back(
-    graph: Graph, start: int, rows: Rows, relaxations: Mapping[int, Relaxation], stop: Set[int] = frozenset({0})
+    graph: Graph,
+    start: int,
+    rows: Rows,
+    relaxations: Mapping[int, Relaxation],
+    stop: Set[int] = frozenset({0}),
+    visit: Callable[[int, Rows], Rows] = _unchanged,
 ) -> dict[int, Rows]:
     """Replace rows over node `start` by rows over the nodes in `stop` that bound them.
 
     relaxations: by node, for every nonlinearity between. The first whose planes are not parallel splits two-sided rows.
+    visit: sees the rows at every node on the way and may add to them what is non-positive there.
     Returns rows by node; their sum, over values within the bounds, encloses the rows given.
     """
     pending = {start: rows}
@@ -28,7 +38,7 @@ def pull_back(
     for position in range(start, -1, -1):
         if position not in pending:
             continue
-        here = pending.pop(position)
+        here = visit(position, pending.pop(position))
         if position in stop:
             reached[position] = here
             continue

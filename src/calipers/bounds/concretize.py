@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.rows import Rows
-from calipers.core.norms import Norm, per_sample
+from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.sets import Box, InputSet, LpBall
 
 
@@ -55,3 +55,29 @@ def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
 def _around(rows: Rows, middle: Tensor, radius: Tensor) -> Tensor:
     sides = [middle - radius, middle + radius]
     return rows.constant + torch.stack(sides[: len(rows.constant)])
+
+
+@singledispatch
+def lowest_point(input_set: InputSet, coefficient: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    """A point of each set at which a linear functional is lowest; in a cut ball a low one."""
+    raise TypeError(f"no concretizer for {type(input_set).__name__}")
+
+
+@lowest_point.register
+def _(input_set: Box, coefficient: Tensor) -> Tensor:
+    return torch.where(coefficient > 0, input_set.lower, input_set.upper)
+
+
+@lowest_point.register
+def _(input_set: LpBall, coefficient: Tensor) -> Tensor:
+    if input_set.norm is Norm.LINF:
+        return lowest_point(input_set.box(), coefficient)
+    weighted = coefficient * input_set.scale
+    if input_set.norm is Norm.L1:
+        steepest = torch.zeros_like(flat(weighted)).scatter_(1, flat(weighted).abs().argmax(1, keepdim=True), 1.0)
+        direction = weighted.sign() * steepest.reshape(weighted.shape)
+    else:
+        size = flat(weighted).norm(dim=1).clamp_min(torch.finfo(weighted.dtype).tiny)
+        direction = weighted / per_sample(size, weighted)
+    reach = per_sample(input_set.radius, direction) * input_set.scale
+    return input_set.project(input_set.center - reach * direction)

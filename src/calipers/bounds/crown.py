@@ -24,7 +24,7 @@ def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:
     Above is then the constant largest upper bound.
     """
     windows = Windows.of(op, bounds)
-    best = windows.lower.argmax(1)
+    best = windows.lower.max(1).indices
     lower_slope = windows.one(best)
     others = windows.upper.masked_fill(lower_slope.bool(), -torch.inf).amax(1)
     beats = windows.lower.amax(1) >= others

@@ -14,7 +14,7 @@ __all__ = ["relax_maxpool", "relax_relu"]
 def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:
     """A pixel that beats all others exactly; else a fresh noise symbol for the whole interval."""
     windows = Windows.of(op, bounds)
-    best = windows.one(windows.lower.argmax(1))
+    best = windows.one(windows.lower.max(1).indices)
     others = windows.upper.masked_fill(best.bool(), -torch.inf).amax(1)
     beats = windows.lower.amax(1) >= others
     slope, bias = windows.plane(best.where(beats.unsqueeze(1), 0.0), torch.zeros_like(others))

@@ -11,8 +11,8 @@ from calipers.graph import ops
 
 def upper_plane(windows: Windows) -> tuple[Tensor, Tensor]:
     """With i the largest and j the second largest upper bound: the chord of max(x_i, u_j), or x_i if l_i >= u_j."""
-    first, second = windows.upper.topk(2, dim=1).values.unbind(1)
-    index = windows.upper.argmax(1)
+    first, index = windows.upper.max(1)  # many times faster than topk and argmax along this dimension
+    second = windows.upper.masked_fill(windows.one(index).bool(), -torch.inf).amax(1)
     low = windows.lower.gather(1, index.unsqueeze(1)).squeeze(1)
     chord = (low < second) & (first > second)
     slope = ((first - second) / (first - low).where(chord, 1.0)).where(chord, (low >= second).to(low.dtype))
@@ -24,7 +24,7 @@ def upper_plane(windows: Windows) -> tuple[Tensor, Tensor]:
 def lower_pixel(windows: Windows) -> Tensor:
     """The pixel with the largest midpoint: the largest lower plane among single pixels there."""
     middle = (windows.lower + windows.upper) / 2
-    return windows.one(middle.argmax(1))
+    return windows.one(middle.max(1).indices)
 
 
 def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:

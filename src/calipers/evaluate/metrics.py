@@ -54,7 +54,7 @@ class _Table:
         self.broken: dict[int, list[float]] = defaultdict(list)
         self.proven: dict[int, list[float]] = defaultdict(list)
         for record in self.cells.values():
-            if record.outcome is Outcome.BROKEN:
+            if record.outcome in (Outcome.BROKEN, Outcome.FALSIFIED):
                 self.broken[record.sample_id].append(record.epsilon or 0.0)
             elif record.outcome is Outcome.VERIFIED:
                 self.proven[record.sample_id].append(record.epsilon or 0.0)

@@ -6,6 +6,11 @@ from calipers.core.errors import SoundnessError
 from calipers.core.records import Outcome, SampleRecord
 
 
+def _refuted(record: SampleRecord) -> bool:
+    """Whether a verifier found a counterexample (and not only a sample that is wrong as it is)."""
+    return record.outcome is Outcome.FALSIFIED and record.distance is not None
+
+
 def check_soundness(records: Iterable[SampleRecord]) -> None:
     """Raise SoundnessError, naming both records, if a proven ball contains an adversarial example."""
     proofs: dict[int, SampleRecord] = {}
@@ -14,7 +19,7 @@ def check_soundness(records: Iterable[SampleRecord]) -> None:
         here = record.sample_id
         if record.outcome is Outcome.VERIFIED:
             proofs[here] = max(proofs.get(here, record), record, key=lambda r: r.epsilon or 0.0)
-        elif record.outcome is Outcome.BROKEN:
+        elif record.outcome is Outcome.BROKEN or _refuted(record):
             attacks[here] = min(attacks.get(here, record), record, key=lambda r: r.distance or 0.0)
     for sample in proofs.keys() & attacks.keys():
         proof, attack = proofs[sample], attacks[sample]

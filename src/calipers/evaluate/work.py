@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from calipers.attacks import run_attack
-from calipers.core.problem import Specification
+from calipers.core.problem import Problem, Specification
 from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord
 from calipers.core.results import AttackResult, Counterexample, Termination, Verdict, VerificationResult
 from calipers.core.seeds import derive_seed
 from calipers.evaluate.plan import Unit
 from calipers.evaluate.subject import Subject
+from calipers.verify import run_verifier
 
 Arrays = dict[str, np.ndarray]
 _OUTCOMES = {
@@ -48,8 +49,8 @@ def do(unit: Unit, spec: RunSpec, subject: Subject) -> tuple[list[SampleRecord],
             records = [_attacked(unit, i, int(k), labels, attacked) for i, k in enumerate(correct)]
         else:
             assert subject.graph is not None
-            proven = subject.verifiers[unit.method].verify(subject.graph, problem)
-            records = [_verified(unit, i, int(k), labels, proven, spec) for i, k in enumerate(correct)]
+            proven = run_verifier(subject.verifiers[unit.method], subject.model, subject.graph, problem)
+            records = [_verified(unit, i, int(k), labels, proven, problem, spec) for i, k in enumerate(correct)]
     arrays = {"adversarial": adversarial.numpy()} if unit.kind is Kind.ATTACK else None
     return sorted([*records, *wrong], key=lambda record: record.sample_id), arrays
 
@@ -117,7 +118,10 @@ def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult) 
     )
 
 
-def _verified(unit: Unit, i: int, k: int, labels: Tensor, result: VerificationResult, spec: RunSpec) -> SampleRecord:
+def _verified(
+    unit: Unit, i: int, k: int, labels: Tensor, result: VerificationResult, problem: Problem, spec: RunSpec
+) -> SampleRecord:
+    witness, termination = result.witness[i], result.terminations[i]
     lowest = float(torch.nan_to_num(result.lower[i], nan=-torch.inf).min())
     return SampleRecord(
         sample_id=unit.first + k,
@@ -126,13 +130,13 @@ def _verified(unit: Unit, i: int, k: int, labels: Tensor, result: VerificationRe
         method=unit.method,
         epsilon=unit.epsilon,
         outcome=_OUTCOMES[result.verdicts[i]],
-        termination=result.termination,
+        termination=termination,
         margin=lowest if np.isfinite(lowest) else None,
-        distance=None,
+        distance=None if witness is None else float(problem[i : i + 1].input_set.distance(witness)),
         prediction=None,
         forwards=0,
         backwards=0,
-        seconds=result.seconds / len(result.verdicts),
+        seconds=result.seconds[i],
         seed=spec.seed,
-        message="" if result.termination is Termination.COMPLETED else result.termination.remedy,
+        message="" if termination is Termination.COMPLETED else termination.remedy,
     )

@@ -11,7 +11,7 @@ from calipers.bounds import METHODS, BoundMethod, MarginBounds, MemoryBudget
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph
-from calipers.verify.verifier import VERIFIERS
+from calipers.verify.verifier import VERIFIERS, Resources
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class BoundVerifier:
 
     bound: BoundMethod
     budget: MemoryBudget = field(default_factory=MemoryBudget)
+
+    @classmethod
+    def within(cls, bound: BoundMethod, resources: Resources) -> "BoundVerifier":
+        """The verifier with the memory it may take; its time follows from the network."""
+        return cls(bound, resources.memory)
 
     @property
     def name(self) -> str:
@@ -36,7 +41,7 @@ class BoundVerifier:
             with torch.no_grad():
                 bounds = self.bound.margins(graph, problem.input_set, problem.specification, self.budget)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             nothing = torch.full_like(problem.specification.d, -torch.inf)
             bounds, termination = MarginBounds(nothing, torch.zeros_like(nothing)), Termination.OUT_OF_MEMORY
@@ -46,14 +51,16 @@ class BoundVerifier:
             verdicts=tuple(Verdict.VERIFIED if yes else Verdict.UNKNOWN for yes in proven.tolist()),
             lower=bounds.lower,
             slack=bounds.slack.amax(1),
-            seconds=time.perf_counter() - start,
-            termination=termination,
+            witness=(None,) * len(problem),
+            seconds=((time.perf_counter() - start) / len(problem),) * len(problem),
+            terminations=(termination,) * len(problem),
         )
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 for _name in METHODS:
-    VERIFIERS.add(_name)(partial(BoundVerifier, METHODS[_name]))
+    VERIFIERS.add(_name)(partial(BoundVerifier.within, METHODS[_name]))

@@ -1,6 +1,7 @@
 """What a verifier is, and the names under which the command line finds one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from calipers.bounds.budget import MemoryBudget
@@ -24,5 +25,13 @@ class Verifier(Protocol):
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult: ...
 
 
-# Each name makes a verifier within a memory budget.
-VERIFIERS: Registry[Callable[[MemoryBudget], Verifier]] = Registry("verifier")
+@dataclass(frozen=True)
+class Resources:
+    """What a verifier may spend. timeout: seconds per instance, for verifiers that search until they know."""
+
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    timeout: float = 60.0
+
+
+# Each name makes a verifier within its resources.
+VERIFIERS: Registry[Callable[[Resources], Verifier]] = Registry("verifier")

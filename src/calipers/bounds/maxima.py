@@ -1,0 +1,74 @@
+"""ReLU and maxpool seen alike: every output is the largest of a few candidates."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from calipers.bounds.window import pixels
+from calipers.graph import ops
+from calipers.graph.graph import Graph
+
+# Stands for minus infinity where a product with 0 must stay 0.
+ABSENT = -1e30
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """One nonlinearity. Candidates are entries of its input, and last the floor, where there is one.
+
+    position, source: of the node and its input. entry: (pixels, outputs) flat indices into the input, -1 for padding.
+    A ReLU has one pixel and the floor 0.
+    """
+
+    position: int
+    source: int
+    entry: Int[Tensor, "pixels outputs"]
+    floor: float | None
+
+    @classmethod
+    def of(cls, graph: Graph, position: int) -> "Maxima | None":
+        """The view of a node; None if it is no maximum."""
+        node = graph.nodes[position]
+        shape = graph.nodes[node.inputs[0]].shape if node.inputs else ()
+        number = torch.arange(math.prod(shape), dtype=torch.float64)
+        match node.op:
+            case ops.Relu():
+                return cls(position, node.inputs[0], number.long().unsqueeze(0), 0.0)
+            case ops.MaxPool2d():
+                views = pixels(node.op, number.reshape(1, *shape))[0].flatten(1)
+                entry = torch.where(torch.isfinite(views), views, -1.0).long()
+                return cls(position, node.inputs[0], entry, node.op.floor)
+        return None
+
+    @property
+    def pixels(self) -> int:
+        return self.entry.shape[0]
+
+    @property
+    def outputs(self) -> int:
+        return self.entry.shape[1]
+
+    @property
+    def candidates(self) -> int:
+        return self.pixels + (self.floor is not None)
+
+    def spread(self, values: Float[Tensor, "batch entries"]) -> Float[Tensor, "batch candidates outputs"]:
+        """The candidates of every output, given the flat input; padding is absent."""
+        laid = values[:, self.entry.clamp_min(0)].masked_fill_(self.entry < 0, ABSENT)
+        if self.floor is None:
+            return laid
+        return torch.cat([laid, torch.full_like(laid[:, :1], self.floor)], 1)
+
+    def entry_of(self, candidate: Int[Tensor, " some"], output: Int[Tensor, " some"]) -> Int[Tensor, " some"]:
+        """The flat input index of candidates; -1 for the floor."""
+        inside = candidate < self.pixels
+        return torch.where(inside, self.entry[candidate.clamp_max(self.pixels - 1), output], -1)
+
+
+def maxima(graph: Graph) -> tuple[Maxima, ...]:
+    """All maxima of a graph, from the input to the output."""
+    views = (Maxima.of(graph, position) for position in range(len(graph.nodes)))
+    return tuple(view for view in views if view is not None)

@@ -1,0 +1,88 @@
+"""Complete verification against the exact minimum."""
+
+import time
+
+import pytest
+import torch
+
+from calipers.bounds import FUSED, MemoryBudget
+from calipers.bounds.subdomains import Root
+from calipers.core.norms import Norm
+from calipers.core.problem import Problem, Specification
+from calipers.core.results import Termination, Verdict
+from calipers.core.sets import Box, LpBall
+from calipers.verify import Complete, Resources
+from calipers.verify.search import Search
+from tests.milp import exact_minimum
+from tests.nets import BASIC, FAMILIES, random_graph
+
+SURE = 1e-4
+
+
+def instance(family: str, seed: int, radius: float) -> tuple:
+    graph = random_graph(family, seed)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, *graph.input_shape, generator=generator, dtype=torch.float64)
+    label = graph.evaluate(x).argmax(1)
+    spec = Specification.classified_as(label, 3)
+    return graph, Problem("net", (seed,), Box(x - radius, x + radius), Specification(spec.C.double(), spec.d.double()))
+
+
+@pytest.mark.parametrize("radius", [0.02, 0.05])
+@pytest.mark.parametrize("family", BASIC)
+def test_it_decides_as_the_exact_minimum_does(family: str, radius: float) -> None:
+    graph, problem = instance(family, 3, radius)
+    box = problem.input_set.box()
+    exact = min(exact_minimum(graph, box.lower[0], box.upper[0], row) for row in problem.specification.C[0])
+    result = Complete(Resources(timeout=60.0)).verify(graph, problem)
+    if abs(exact) > SURE:
+        assert result.verdicts[0] is (Verdict.VERIFIED if exact > 0 else Verdict.FALSIFIED)
+    assert float(result.lower.min()) <= exact + SURE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_witness_breaks_the_specification_inside_its_set(family: str) -> None:
+    graph, problem = instance(family, 5, 0.6)
+    result = Complete(Resources(timeout=2.0)).verify(graph, problem)
+    if result.witness[0] is not None:
+        assert bool(problem.input_set.contains(result.witness[0]))
+        assert float(problem.specification.margins(graph.evaluate(result.witness[0])).min()) <= 0
+    else:
+        assert result.verdicts[0] is not Verdict.FALSIFIED
+
+
+@pytest.mark.parametrize("family", ["mlp", "overlap", "pool-first", "residual"])
+def test_the_search_ends_on_the_right_side_of_the_exact_minimum(family: str) -> None:
+    """Just below the exact minimum everything can be proven, and just above it nothing."""
+    graph, problem = instance(family, 2, 0.03)
+    box = problem.input_set.box()
+    row = problem.specification.C[0, 0]
+    exact = exact_minimum(graph, box.lower[0], box.upper[0], row)
+    propagation = FUSED.propagate(graph, problem.input_set, MemoryBudget())
+    for shift, provable in ((-exact + 1e-2, True), (-exact - 1e-2, False)):
+        spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
+        root = Root.of(propagation, problem.input_set, spec)
+        found = Search().run(root, [0], MemoryBudget(), time.monotonic() + 60)
+        assert found.exhausted is provable
+        assert (found.witness is None) is provable
+        assert found.lower == ({0: torch.inf} if provable else {})
+
+
+def test_time_is_up() -> None:
+    graph, problem = instance("mlp", 0, 0.5)
+    result = Complete(Resources(timeout=0.0)).verify(graph, problem)
+    assert result.verdicts[0] is Verdict.FALSIFIED or result.terminations[0] is Termination.TIMEOUT
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
+def test_other_balls_are_searched_too(norm: Norm) -> None:
+    graph, problem = instance("overlap", 1, 0.0)
+    center = problem.input_set.center
+    decided = []
+    for radius in (0.1, 0.3, 1.0):
+        ball = LpBall(center, torch.full((1,), radius, dtype=torch.float64), norm, torch.ones(()), None)
+        result = Complete(Resources(timeout=2.0)).verify(graph, Problem("net", (0,), ball, problem.specification))
+        if result.verdicts[0] is Verdict.FALSIFIED:
+            assert bool(ball.contains(result.witness[0]))
+        decided.append(result.verdicts[0])
+    assert Verdict.VERIFIED in decided
