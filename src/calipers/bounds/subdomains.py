@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from calipers.bounds import maxlin
 from calipers.bounds.backward import pull_back
 from calipers.bounds.concretize import concretize, lowest_point, magnitude
 from calipers.bounds.linear import Propagation
@@ -18,6 +19,7 @@ from calipers.bounds.maxima import ABSENT, Maxima, maxima
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
+from calipers.bounds.window import Windows
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.ops import Relu
@@ -70,17 +72,8 @@ class Ceiling:
         best, winner = low.max(1, keepdim=True)
         alive = (high > best).scatter_(1, winner, True)
         high = high.masked_fill(~alive, ABSENT)
-        first, index = high.max(1, keepdim=True)
-        second = high.scatter(1, index, ABSENT).amax(1)
-        first = first.squeeze(1)
-        low_first = low.gather(1, index).squeeze(1)
-        chord = (low_first < second) & (first > second)
-        slope = ((first - second) / (first - low_first).where(chord, 1.0)).where(chord, (low_first >= second).to(low))
-        bias = (second - slope * low_first).where(low_first < second, 0.0)
-        planes = torch.zeros_like(low).scatter_(1, index, slope.unsqueeze(1))
-        if view.floor is not None:
-            bias = bias + planes[:, -1] * view.floor
-        return cls(low, high, alive, planes[:, : view.pixels], bias)
+        windows = Windows(low, high, view.pixels)
+        return cls(low, high, alive, *windows.plane(*maxlin.upper_plane(windows)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +138,7 @@ class Subdomains:
         """The single candidate with the largest midpoint below; no multipliers."""
         below = {}
         for position, ceiling in self.ceilings.items():
-            middle = (ceiling.lower + ceiling.upper).masked_fill(~ceiling.alive, 2 * ABSENT)
-            below[position] = torch.zeros_like(middle).scatter_(1, middle.max(1, keepdim=True).indices, 1.0)
+            below[position] = maxlin.lower_pixel(Windows(ceiling.lower, ceiling.upper, ceiling.lower.shape[1]))
         most = max(map(len, self.splits), default=0)
         return Variables(below, self.root.specification.d.new_zeros(len(self), most))
 
