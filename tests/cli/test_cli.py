@@ -95,7 +95,12 @@ def test_a_missing_option_is_explained(tmp_path: Path) -> None:
 def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     arguments = [*SMALL, "--samples", "200", "--batch-size", "2", "--eps", "0.02", "0.05", "0.1"]
     command = [sys.executable, "-m", "calipers", *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    # A shell starts background jobs deaf to Ctrl-C, and their children inherit it: a test run may be one.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    finally:
+        signal.signal(signal.SIGINT, handler)
     while not list(tmp_path.glob("calipers-runs/arrays/*/attack-pgd*")):
         assert process.poll() is None
         time.sleep(0.02)
