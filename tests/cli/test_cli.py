@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from calipers.cli.main import app, expand_lists
+from tests.verify.vnnlib.families import property_text, write_mlp
 
 SMALL = ["measure", "--model", "digits.maxpool", "--data", "digits", "--samples", "10"]
 
@@ -129,3 +130,29 @@ def test_models_lists_the_zoo_with_parameters(tmp_path: Path) -> None:
     text = run("models", cwd=tmp_path).stdout
     assert "capm.convsmall" in text
     assert "89,606" in text
+
+
+def test_verify_answers_a_property(tmp_path: Path) -> None:
+    write_mlp(tmp_path / "net.onnx", 0)
+    (tmp_path / "p.vnnlib").write_text(property_text([(-0.1, 0.1), (0.0, 0.1)], 3, "(assert (<= Y_0 -1000.0))"))
+    assert run("verify", "net.onnx", "p.vnnlib", cwd=tmp_path).stdout == "unsat\n"
+    assert "there is no such file" in run("verify", "net.onnx", "q.vnnlib", cwd=tmp_path, expect=2).stderr
+    assert "accepted: a network and a property" in run("verify", "net.onnx", cwd=tmp_path, expect=2).stderr
+
+
+def test_verify_scores_a_family_and_tells_contradictions(tmp_path: Path) -> None:
+    write_mlp(tmp_path / "net.onnx", 0)
+    (tmp_path / "p.vnnlib").write_text(property_text([(-0.1, 0.1), (0.0, 0.1)], 3, "(assert (<= Y_0 -1000.0))"))
+    (tmp_path / "right.csv").write_text("net.onnx,p.vnnlib,10\n")
+    (tmp_path / "wrong.csv").write_text("onnx,vnnlib,timeout_s,expected\nnet.onnx,p.vnnlib,10,sat\n")
+    done = run("verify", "--instances", "right.csv", "--results", "kept", "--json", "-", cwd=tmp_path)
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["name"], row["measured"], row["n"]) for row in rows] == [
+        ("decided", 1.0, 1),
+        ("net.onnx p.vnnlib", 1.0, 1),
+    ]
+    assert (
+        "1 of 1 decided"
+        in run("verify", "--instances", "right.csv", "--results", "kept", "--resume", cwd=tmp_path).stdout
+    )
+    assert "net.onnx p.vnnlib" in run("verify", "--instances", "wrong.csv", cwd=tmp_path, expect=1).stderr

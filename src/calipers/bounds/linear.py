@@ -16,9 +16,8 @@ from calipers.bounds.refine import refine, unsettled
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.start import cut, specification_rows
 from calipers.core.intervals import IntervalBounds
-from calipers.core.norms import Norm
 from calipers.core.problem import Specification
-from calipers.core.sets import Box, InputSet, LpBall
+from calipers.core.sets import InputSet, is_box
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
@@ -64,7 +63,7 @@ class LinearBounds:
         box = input_set.box()
         bounds = [IntervalBounds(box.lower, box.upper)]
         relaxations: dict[int, Relaxation] = {}
-        settled = exact_nodes(graph) if _is_box(input_set) else {0}
+        settled = exact_nodes(graph) if is_box(input_set) else {0}
         for position, node in enumerate(graph.nodes[1:], start=1):
             if isinstance(node.op, ops.Nonlinear):
                 relaxations[position] = self._relax(node.op, bounds[node.inputs[0]])
@@ -109,7 +108,3 @@ DEEPZ = LinearBounds("deepz", deepz.relax_relu, deepz.relax_maxpool, activations
 CROWN = LinearBounds("crown", crown.relax_relu, crown.relax_maxpool)
 MAXLIN = LinearBounds("maxlin", crown.relax_relu, maxlin.relax_maxpool)
 FUSED = LinearBounds("fused", crown.relax_relu, maxlin.relax_maxpool, fused=True, intersect=True)
-
-
-def _is_box(input_set: InputSet) -> bool:
-    return isinstance(input_set, Box) or (isinstance(input_set, LpBall) and input_set.norm is Norm.LINF)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import demo, measure, models, report, runs, train
+from calipers.cli import demo, measure, models, report, runs, train, verify
 from calipers.core.errors import CalipersError, SoundnessError
 
 app = typer.Typer(
@@ -17,7 +17,16 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (demo.demo, measure.measure, train.train, models.models, runs.runs, runs.show, report.report):
+for command in (
+    demo.demo,
+    measure.measure,
+    verify.verify,
+    train.train,
+    models.models,
+    runs.runs,
+    runs.show,
+    report.report,
+):
     app.command()(command)
 
 _LISTS = {"--eps"}

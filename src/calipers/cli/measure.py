@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from calipers.cli.options import DataDir, Json, Out, Resume, Seed, domain, names, radius
+from calipers.cli.options import DataDir, Json, Memory, Out, Resume, Seed, domain, names, radius
 
 
 def measure(
@@ -39,7 +39,7 @@ def measure(
     ] = "ibp,capm,combined",
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
-    memory: Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")] = 1024,
+    memory: Memory = 1024,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,

@@ -20,6 +20,7 @@ DataDir = Annotated[
     typer.Option(help="Folder with data sets in the hub's Parquet layout; default: CALIPERS_DATA, else the Hub."),
 ]
 Seed = Annotated[int, typer.Option(help="All random draws derive from it.")]
+Memory = Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same specification stopped.")]
 
 

@@ -140,6 +140,11 @@ class LpBall:
         return x if self.domain is None else x.clamp(*self.domain)
 
 
+def is_box(input_set: InputSet) -> bool:
+    """Whether a set is the box around it."""
+    return isinstance(input_set, Box) or (isinstance(input_set, LpBall) and input_set.norm is Norm.LINF)
+
+
 def project_l2(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
     """Euclidean projection on l2 balls around 0."""
     length = u.norm(dim=-1).clamp_min(torch.finfo(u.dtype).tiny)

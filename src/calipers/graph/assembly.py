@@ -23,6 +23,13 @@ class Assembly:
         self.nodes = [Node(name, ops.Input(), (), shape)]
         self.tail: ops.Softmax | None = None
 
+    @classmethod
+    def after(cls, graph: Graph) -> "Assembly":
+        """Goes on from the nodes of a graph; a softmax set apart stays away."""
+        assembly = cls(graph.nodes[0].name, graph.input_shape)
+        assembly.nodes = list(graph.nodes)
+        return assembly
+
     def shape(self, position: Position) -> tuple[int, ...]:
         """The shape of a node's value, without the batch dimension."""
         return self.nodes[position].shape

@@ -15,7 +15,9 @@ from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify.bound import out_of_memory
-from calipers.verify.search import Found, Search
+from calipers.verify.found import Found
+from calipers.verify.input_search import InputSearch
+from calipers.verify.search import Search
 from calipers.verify.verifier import VERIFIERS, Resources
 
 
@@ -23,13 +25,14 @@ from calipers.verify.verifier import VERIFIERS, Resources
 class Complete:
     """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to split.
 
-    cheap: bounds all instances first. attack: then looks for witnesses. base: bounds the inner neurons that the search
-    starts from.
+    cheap: bounds all instances first. attack: then looks for witnesses. inputs: searches sets of few inputs; search:
+    all others, from the bounds of inner neurons by `base`.
     """
 
     resources: Resources = field(default_factory=Resources)
     cheap: BoundMethod = COMBINED
     attack: Attack = field(default_factory=PGD)
+    inputs: InputSearch = field(default_factory=InputSearch)
     base: LinearBounds = FUSED
     search: Search = field(default_factory=Search)
 
@@ -44,12 +47,14 @@ class Complete:
             "timeout": self.resources.timeout,
             "cheap": self.cheap.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
+            "inputs": self.inputs.parameters,
             "base": self.base.name,
             "search": asdict(self.search),
         }
 
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
         start = time.perf_counter()
+        end = time.monotonic() + self.resources.total
         with torch.no_grad():
             bounds = self.cheap.margins(graph, problem.input_set, problem.specification, self.resources.memory)
         answers = [_Answer.proven(bounds, i) for i in range(len(problem))]
@@ -65,7 +70,8 @@ class Complete:
         for i, answer in enumerate(answers):
             begun = time.perf_counter()
             if answer.verdict is Verdict.UNKNOWN:
-                answer = self._decide(graph, problem[i : i + 1], answer, time.monotonic() + self.resources.timeout)
+                deadline = min(time.monotonic() + self.resources.timeout, end)
+                answer = self._decide(graph, problem[i : i + 1], answer, deadline)
             answers[i] = answer.after(shared + time.perf_counter() - begun)
         return VerificationResult(
             method=self.name,
@@ -78,11 +84,15 @@ class Complete:
         )
 
     def _decide(self, graph: Graph, problem: Problem, answer: "_Answer", deadline: float) -> "_Answer":
+        memory = self.resources.memory
         try:
             with torch.no_grad():
-                propagation = self.base.propagate(graph, problem.input_set, self.resources.memory)
-                root = Root.of(propagation, problem.input_set, problem.specification)
-                found = self.search.run(root, answer.open, self.resources.memory, deadline)
+                if self.inputs.suits(problem.input_set):
+                    found = self.inputs.run(graph, problem, answer.open, memory, deadline)
+                else:
+                    propagation = self.base.propagate(graph, problem.input_set, memory)
+                    root = Root.of(propagation, problem.input_set, problem.specification)
+                    found = self.search.run(root, answer.open, memory, deadline)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

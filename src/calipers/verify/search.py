@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.branching import branch
@@ -15,6 +14,7 @@ from calipers.bounds.dual import Ascent, ascend
 from calipers.bounds.linear_program import optimal
 from calipers.bounds.splits import Split
 from calipers.bounds.subdomains import Root, Subdomains, Variables
+from calipers.verify.found import Found
 
 # Arrays of the size of a subdomain that one step of an ascent holds at a time.
 _ARRAYS = 5
@@ -31,21 +31,6 @@ class _Open:
     split: Split = field(compare=False)
     below: dict[int, Tensor] | None = field(compare=False)
     multiplier: Tensor = field(compare=False)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search knows when it ends or is stopped.
-
-    lower: of every row that was searched, the least over its open subdomains; infinite where none is open.
-    witness: an input that breaks the specification, if one was met; then nothing is said of rows.
-    subdomains: how many were bounded. exhausted: nothing is left to split.
-    """
-
-    lower: dict[int, float]
-    witness: Float[Tensor, "1 *shape"] | None
-    subdomains: int
-    exhausted: bool
 
 
 @dataclass(frozen=True)

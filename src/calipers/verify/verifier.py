@@ -1,5 +1,6 @@
 """What a verifier is, and the names under which the command line finds one."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -27,10 +28,11 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a verifier may spend. timeout: seconds per instance, for verifiers that search until they know."""
+    """What a verifier may spend. timeout: seconds per instance, total: per problem, for those that search."""
 
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     timeout: float = 60.0
+    total: float = math.inf
 
 
 # Each name makes a verifier within its resources.

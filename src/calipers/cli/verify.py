@@ -1,0 +1,86 @@
+"""calipers verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calipers.cli.options import Json, Memory, Resume
+
+if TYPE_CHECKING:
+    from calipers.verify import Resources
+
+
+def verify(
+    network: Annotated[Path | None, typer.Argument(help="ONNX file, .gz allowed.", show_default=False)] = None,
+    property_: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PROPERTY]", help="VNN-LIB file, version 1.0 or 2.0, .gz allowed.", show_default=False),
+    ] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help="Instead: a CSV file of onnx,vnnlib,seconds; prints a score table.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds per instance; default 60, or what --instances says.")
+    ] = None,
+    memory: Memory = 1024,
+    results: Annotated[
+        Path | None, typer.Option(help="CSV file that takes every answer of --instances as soon as it is there.")
+    ] = None,
+    resume: Resume = False,
+    json_: Json = None,
+) -> None:
+    """Decide VNN-LIB properties: unsat, sat with a counterexample that onnxruntime confirms, unknown or timeout.
+
+    [bold]Example[/]
+
+    calipers verify net.onnx property.vnnlib --timeout 60
+    """
+    from calipers.bounds import MemoryBudget
+    from calipers.core.errors import InputError
+    from calipers.verify import Resources
+
+    budget = MemoryBudget(memory * 2**20)
+    if instances is not None:
+        if network is not None:
+            raise InputError(f"verify: {network} and --instances {instances} are both given; accepted: one of them")
+        _family(instances, Resources(budget, float("inf") if timeout is None else timeout), results, resume, json_)
+    elif network is None or property_ is None:
+        raise InputError("verify: accepted: a network and a property, or --instances FILE")
+    elif results is not None or resume or json_ is not None:
+        raise InputError("verify: --results, --resume and --json belong to --instances")
+    else:
+        _single(network, property_, Resources(budget, 60.0 if timeout is None else timeout))
+
+
+def _single(network: Path, property_: Path, resources: "Resources") -> None:
+    from rich.console import Console
+
+    from calipers.graph.from_onnx import load_onnx_network
+    from calipers.verify.vnnlib import Property, decide
+
+    with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
+        answer = decide(load_onnx_network(network), Property.load(property_), resources)
+    print(answer)
+
+
+def _family(file: Path, resources: "Resources", results: Path | None, resume: bool, json_: str | None) -> None:
+    from calipers.cli.output import command_line, console, stoppable, write_json
+    from calipers.core.errors import SoundnessError
+    from calipers.evaluate.progress import track
+    from calipers.report.instances import score_json, score_table
+    from calipers.verify.vnnlib import load_instances, run_instances
+    from calipers.verify.vnnlib.results import Results
+
+    instances = load_instances(file)
+    kept = Results.open(results, instances, resume=resume)
+    with stoppable("--results FILE --resume"), track(len(kept.left)) as tracker:
+        for score in run_instances(kept.left, resources, tracker.advance):
+            kept.add(score)
+    if json_ is not None:
+        write_json(score_json(kept.scores, command_line()), json_)
+    if json_ != "-":
+        console().print(score_table(kept.scores))
+    wrong = [score.instance.name for score in kept.scores if score.contradicts]
+    if wrong:
+        raise SoundnessError(f"{len(wrong)} answers contradict what the file expects: {', '.join(wrong)}")

@@ -1,0 +1,62 @@
+"""The score on a family of VNN-LIB instances, for the terminal and for machines."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from calipers import __version__
+from calipers.core.records import Rate
+from calipers.evaluate.metrics import rate
+from calipers.report.wording import seconds
+from calipers.verify.vnnlib import Score
+
+_STYLES = {"unsat": "cyan", "sat": "yellow", "error": "bold red"}
+
+
+def score_table(scores: Sequence[Score]) -> Table:
+    """One line per instance, and what they add up to."""
+    decided = sum(score.decided for score in scores)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    table.add_column("network", footer=f"{decided} of {len(scores)} decided", overflow="fold")
+    table.add_column("property", overflow="fold")
+    table.add_column("answer", footer=_counts(scores))
+    table.add_column("expected", footer=f"{sum(score.contradicts for score in scores)} contradictions")
+    spent = [score.answer.seconds for score in scores if score.answer is not None]
+    table.add_column("time", justify="right", no_wrap=True, footer=seconds(sum(spent)))
+    for score in scores:
+        answer, instance = score.answer, score.instance
+        expected = "" if instance.expected is None else instance.expected.value
+        table.add_row(
+            Text(instance.onnx.name),
+            Text(instance.vnnlib.name),
+            Text(f"{score.word} {score.error}".strip(), style=_STYLES.get(score.word, "bold")),
+            Text(expected, style="bold red" if score.contradicts else "dim"),
+            "" if answer is None else seconds(answer.seconds),
+        )
+    return table
+
+
+def score_json(scores: Sequence[Score], command: str) -> dict[str, Any]:
+    """The share decided with its interval, then every instance."""
+    total = sum(score.answer.seconds for score in scores if score.answer is not None)
+    rows = [_row(rate("decided", None, sum(score.decided for score in scores), len(scores), seconds=total))]
+    for score in scores:
+        spent = None if score.answer is None else score.answer.seconds
+        expected = score.instance.expected
+        one = rate(score.instance.name, None, int(score.decided), 1, seconds=spent)
+        said = {"outcome": score.word, "expected": None if expected is None else expected.value, "error": score.error}
+        rows.append(_row(one) | said)
+    return {"command": command, "version": __version__, "seed": None, "rows": rows, "warnings": []}
+
+
+def _row(one: Rate) -> dict[str, Any]:
+    return {**asdict(one), "paper": None, "unit": "fraction"}
+
+
+def _counts(scores: Sequence[Score]) -> str:
+    words = [score.word for score in scores]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

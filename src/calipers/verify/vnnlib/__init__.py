@@ -1,0 +1,17 @@
+"""VNN-LIB: properties of ONNX networks as files, and the answers that VNN-COMP expects."""
+
+from calipers.verify.vnnlib.decide import Answer, SatOutcome, Unsafe, decide
+from calipers.verify.vnnlib.instances import Instance, Score, load_instances, run_instances
+from calipers.verify.vnnlib.property import Property
+
+__all__ = [
+    "Answer",
+    "Instance",
+    "SatOutcome",
+    "Property",
+    "Score",
+    "Unsafe",
+    "decide",
+    "load_instances",
+    "run_instances",
+]

@@ -1,0 +1,101 @@
+"""Whether a property of an ONNX network is satisfiable, in the words and the formats of VNN-COMP."""
+
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from calipers.core.results import Termination, Verdict, VerificationResult
+from calipers.graph.from_onnx import OnnxNetwork
+from calipers.verify.complete import Complete
+from calipers.verify.verifier import Resources
+from calipers.verify.vnnlib.property import Case, Property
+from calipers.verify.vnnlib.question import Question, ask
+
+
+class SatOutcome(StrEnum):
+    """sat: some input is unsafe. unsat: none is. timeout: not known when time was up. unknown: nothing left to try."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    TIMEOUT = "timeout"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Unsafe:
+    """An input of a case, and the output that onnxruntime gives it, for which a clause holds; both flat."""
+
+    x: Float32[np.ndarray, " inputs"]
+    y: Float32[np.ndarray, " outputs"]
+
+    def __str__(self) -> str:
+        """As VNN-COMP writes it."""
+        values = [f"(X_{i} {float(v)!r})" for i, v in enumerate(self.x)]
+        values += [f"(Y_{i} {float(v)!r})" for i, v in enumerate(self.y)]
+        return "(" + "\n".join(values) + ")"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """seconds: from the loaded files to the answer."""
+
+    outcome: SatOutcome
+    seconds: float
+    unsafe: Unsafe | None = None
+
+    def __str__(self) -> str:
+        """The result file of VNN-COMP: the outcome, then the counterexample."""
+        return self.outcome.value if self.unsafe is None else f"{self.outcome.value}\n{self.unsafe}"
+
+
+def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answer:
+    """Search within resources.timeout for all cases together. sat is said of what onnxruntime confirms only.
+
+    Raises InputError if the property belongs to another network.
+    """
+    start = time.monotonic()
+    end = start + resources.timeout
+    open_: set[SatOutcome] = set()
+    for question in ask(network.graph, asked):
+        left = max(0.0, end - time.monotonic())
+        verifier = Complete(replace(resources, timeout=left, total=left))
+        result = verifier.verify(question.graph, question.problem)
+        unsafe = _confirmed(network, question, result)
+        if unsafe is not None:
+            return Answer(SatOutcome.SAT, time.monotonic() - start, unsafe)
+        for verdict, termination in zip(result.verdicts, result.terminations, strict=True):
+            if verdict is not Verdict.VERIFIED:
+                open_.add(SatOutcome.TIMEOUT if termination is Termination.TIMEOUT else SatOutcome.UNKNOWN)
+    outcome = next((o for o in (SatOutcome.TIMEOUT, SatOutcome.UNKNOWN) if o in open_), SatOutcome.UNSAT)
+    return Answer(outcome, time.monotonic() - start)
+
+
+def _confirmed(network: OnnxNetwork, question: Question, result: VerificationResult) -> Unsafe | None:
+    for case, witness in zip(question.cases, result.witness, strict=True):
+        if witness is not None:
+            unsafe = replay(network, case, witness)
+            if unsafe is not None:
+                return unsafe
+    return None
+
+
+def replay(network: OnnxNetwork, case: Case, x: Tensor) -> Unsafe | None:
+    """The nearest input of the case that single precision knows, if onnxruntime finds it unsafe."""
+    inside = _inside(case, x.flatten().double().numpy())
+    y = network.run(torch.from_numpy(inside).reshape(1, *network.graph.input_shape)).flatten().numpy()
+    holds = any(clause.holds(inside.astype(np.float64), y.astype(np.float64)) for clause in case.clauses)
+    return Unsafe(inside, y) if holds else None
+
+
+def _inside(case: Case, x: np.ndarray) -> Float32[np.ndarray, " inputs"]:
+    near = np.clip(x, case.lower, case.upper).astype(np.float32)
+    up, down = (np.nextafter(near, np.float32(side)) for side in (np.inf, -np.inf))
+    raised = np.where(near < case.lower, up, near)
+    lowered = np.where(raised > case.upper, down, raised)
+    # Where no number of single precision lies between the bounds, the nearest stands for them.
+    return np.where((lowered >= case.lower) & (lowered <= case.upper), lowered, near)

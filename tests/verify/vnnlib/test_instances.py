@@ -1,0 +1,85 @@
+"""Families of instances: what is read, what is kept, what is scored."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from calipers.bounds import MemoryBudget
+from calipers.core.errors import InputError
+from calipers.verify import Resources
+from calipers.verify.vnnlib import SatOutcome, Score, load_instances, run_instances
+from calipers.verify.vnnlib.results import Results
+from tests.verify.vnnlib.families import property_text, write_mlp
+
+BOX = [(-0.1, 0.1), (-0.1, 0.1)]
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    write_mlp(tmp_path / "net.onnx", 3)
+    (tmp_path / "easy.vnnlib").write_text(property_text(BOX, 3, "(assert (<= Y_0 -1000.0))"))
+    packed = tmp_path / "any.vnnlib.gz"
+    packed.write_bytes(gzip.compress(property_text(BOX, 3, "(assert (<= Y_0 1000.0))").encode()))
+    (tmp_path / "bad.vnnlib").write_text("(assert")
+    file = tmp_path / "instances.csv"
+    file.write_text(
+        "onnx,vnnlib,timeout_s,expected\nnet.onnx,easy.vnnlib,20,sat\nnet.onnx,any.vnnlib,20,sat\nnet.onnx,bad.vnnlib,20,\n"
+    )
+    return file
+
+
+def run(file: Path) -> list[Score]:
+    return list(run_instances(load_instances(file), Resources(MemoryBudget(), 20.0), lambda doing, done: None))
+
+
+def test_every_instance_has_a_score(family: Path) -> None:
+    scores = run(family)
+    assert [score.word for score in scores] == ["unsat", "sat", "error"]
+    assert [score.contradicts for score in scores] == [True, False, False]
+    assert "bad.vnnlib" in scores[2].error
+
+
+def test_lines_as_vnn_comp_writes_them(family: Path) -> None:
+    family.write_text("net.onnx,any.vnnlib,5\n\nnet.onnx,easy.vnnlib,6.5\n")
+    instances = load_instances(family)
+    assert [(i.vnnlib.name, i.timeout, i.expected) for i in instances] == [
+        ("any.vnnlib.gz", 5.0, None),
+        ("easy.vnnlib", 6.5, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "onnx,vnnlib\na,b\n", "a,b\n", "a,b,soon\n", "onnx,vnnlib,timeout_s,expected\na,b,1,x\n"]
+)
+def test_lines_that_cannot_be_read(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "instances.csv"
+    file.write_text(text)
+    with pytest.raises(InputError, match="instances"):
+        load_instances(file)
+
+
+def test_results_are_kept_and_resumed(family: Path, tmp_path: Path) -> None:
+    instances, folder = load_instances(family), tmp_path / "results"
+    scores = run(family)
+    first = Results.open(folder, instances, resume=False)
+    first.add(scores[1])
+    assert (folder / "net_any.vnnlib.counterexample").read_text().startswith("sat\n((X_0 ")
+    with pytest.raises(InputError, match="holds results already"):
+        Results.open(folder, instances, resume=False)
+    second = Results.open(folder, instances, resume=True)
+    assert second.left == (instances[0], instances[2])
+    for score in (scores[0], scores[2]):
+        second.add(score)
+    third = Results.open(folder, instances, resume=True)
+    assert third.left == ()
+    assert [score.word for score in third.scores] == ["unsat", "sat", "error"]
+    assert third.scores[1].answer.outcome is SatOutcome.SAT
+
+
+def test_results_of_other_instances_are_refused(family: Path, tmp_path: Path) -> None:
+    instances, folder = load_instances(family), tmp_path / "results"
+    Results.open(folder, instances, resume=False)
+    (folder / "results.csv").write_text("onnx,vnnlib,outcome,seconds,error\nother.onnx,p.vnnlib,sat,1.0,\n")
+    with pytest.raises(InputError, match=r"results\.csv, line 2"):
+        Results.open(folder, instances, resume=True)
