@@ -12,7 +12,9 @@ from calipers.core.digests import digest_module
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.data.wrap import as_image_dataset
-from calipers.evaluate.measure import execute, find_or_create
+from calipers.evaluate.certify import certify as write_certificates
+from calipers.evaluate.certify import verified
+from calipers.evaluate.measure import add_warnings, execute, find_or_create
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
 from calipers.graph.from_onnx import load_onnx
@@ -22,7 +24,7 @@ from calipers.models.normalise import input_std
 from calipers.report.load import load_report
 from calipers.report.page import Report
 from calipers.store.store import Store
-from calipers.verify import VERIFIERS, Resources, Verifier
+from calipers.verify import VERIFIERS, Certifier, Resources, Verifier
 
 
 def measure(
@@ -38,6 +40,7 @@ def measure(
     batch_size: int = 50,
     memory: int = 1024,
     timeout: float = 60.0,
+    certify: bool = False,
     out: Path | str = "calipers-runs",
     resume: bool = False,
     command: str | None = None,
@@ -50,6 +53,7 @@ def measure(
     attacks, verifiers: methods or their names; an empty sequence leaves a side out.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
     timeout: seconds per sample and radius for a verifier that searches (complete).
+    certify: write a certificate for every verified sample to `out`/certificates/RUN, for `calipers check`.
     out: folder of the run store. resume: go on with a run of the same specification.
     command: how to repeat the run, for the report.
 
@@ -67,9 +71,16 @@ def measure(
         batch_size,
     )
     measurement = prepare(model, data, threat, [threat.epsilon] if epsilons is None else epsilons, settings)
-    with Store(out) as store, track(measurement.work) as tracker:
+    with Store(out) as store:
         run = find_or_create(store, measurement, command or _call(model, data, threat, epsilons, settings), resume)
-        execute(store, run, measurement, tracker)
+        with track(measurement.work) as tracker:
+            execute(store, run, measurement, tracker)
+        pairs = verified(store, run.run_id) if certify else []
+        if pairs:
+            folder = Path(out) / "certificates" / run.run_id
+            with track(len(pairs)) as certifying:
+                warnings = write_certificates(pairs, measurement, Certifier(resources), folder, certifying)
+            add_warnings(store, run.run_id, warnings)
         return load_report(store, run.run_id)
 
 

@@ -156,3 +156,29 @@ def test_verify_scores_a_family_and_tells_contradictions(tmp_path: Path) -> None
         in run("verify", "--instances", "right.csv", "--results", "kept", "--resume", cwd=tmp_path).stdout
     )
     assert "net.onnx p.vnnlib" in run("verify", "--instances", "wrong.csv", cwd=tmp_path, expect=1).stderr
+
+
+def test_what_is_measured_can_be_checked(tmp_path: Path) -> None:
+    run("train", "digits", "--out", "digits.json", cwd=tmp_path)
+    trained = ["measure", "--model", "digits.json", "--data", "digits", "--eps", "0.01", "--samples", "4"]
+    done = run(*trained, "--attacks", "none", "--verifiers", "capm", "--certify", "--json", "kept.json", cwd=tmp_path)
+    assert "certificates in" in done.stdout
+    rows = {row["name"]: row for row in json.loads((tmp_path / "kept.json").read_text())["rows"]}
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("calipers-runs/certificates/*/*.npz"))
+    assert len(files) == round(rows["certified"]["measured"] * 4) > 0
+    checked = run("check", *files, "--model", "digits.json", cwd=tmp_path).stdout
+    assert checked.count("accepted") == len(files)
+    assert "in the linf ball of radius 0.01 in [0, 1], margins >= " in checked
+    damaged = tmp_path / files[0]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    assert "rejected" in run("check", files[0], "--model", "digits.json", cwd=tmp_path, expect=1).stdout
+
+
+def test_an_unsat_property_can_be_checked(tmp_path: Path) -> None:
+    write_mlp(tmp_path / "net.onnx", 0)
+    either = "(assert (or (and (<= X_0 0.0) (<= Y_0 -50.0)) (and (>= X_0 0.05) (<= Y_1 -50.0))))"
+    (tmp_path / "p.vnnlib").write_text(property_text([(-0.1, 0.1), (0.0, 0.1)], 3, either))
+    assert run("verify", "net.onnx", "p.vnnlib", "--certificate", "c.npz", cwd=tmp_path).stdout == "unsat\n"
+    asked = ["--model", "net.onnx", "--property", "p.vnnlib"]
+    assert "proven for 2 of 2 cases" in run("check", "c.npz", "c-1.npz", *asked, cwd=tmp_path).stdout
+    assert "proven for 1 of 2 cases" in run("check", "c.npz", *asked, cwd=tmp_path, expect=1).stdout

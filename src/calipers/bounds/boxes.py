@@ -11,6 +11,7 @@ from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.concretize import concretize, magnitude
 from calipers.bounds.linear import LinearBounds, Propagation
+from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import specification_rows
 from calipers.bounds.window import pixels
@@ -27,13 +28,15 @@ class BoxBounds:
     """What one walk says about every row on every box.
 
     lower, slack: as in MarginBounds. lowest: where the walk's bound of the row is attained. looseness: how much of the
-    distance between the planes each input is to blame for, weighted by what that distance costs the row.
+    distance between the planes each input is to blame for, weighted by what that distance costs the row. planes: of
+    every nonlinearity, by its position in the graph that the method works on.
     """
 
     lower: Float[Tensor, "batch rows"]
     slack: Float[Tensor, "batch rows"]
     lowest: Float[Tensor, "batch rows *shape"]
     looseness: Float[Tensor, "batch rows inputs"]
+    planes: Mapping[int, Relaxation]
 
 
 def bound_boxes(
@@ -59,6 +62,7 @@ def bound_boxes(
         _ULPS * torch.finfo(C.dtype).eps * magnitude(boxes, at_input),
         torch.where(at_input.coefficient > 0, boxes.lower.unsqueeze(1), boxes.upper.unsqueeze(1)),
         _looseness(propagation, boxes, share),
+        propagation.relaxations,
     )
 
 

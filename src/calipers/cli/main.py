@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import demo, measure, models, report, runs, train, verify
+from calipers.cli import check, demo, measure, models, report, runs, train, verify
 from calipers.core.errors import CalipersError, SoundnessError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (
     demo.demo,
     measure.measure,
     verify.verify,
+    check.check,
     train.train,
     models.models,
     runs.runs,

@@ -41,6 +41,9 @@ def measure(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
     memory: Memory = 1024,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Write a certificate for every verified sample, for `calipers check`.")
+    ] = False,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
@@ -71,6 +74,7 @@ def measure(
             batch_size=batch_size,
             memory=memory,
             timeout=timeout,
+            certify=certify,
             out=out,
             resume=resume,
             command=command_line(),

@@ -64,6 +64,10 @@ def finish(report: Report, folder: Path, json_: str | None) -> None:
     if json_ is not None:
         write_json(report.to_json(), json_)
     if json_ != "-":
+        certificates = folder / "certificates" / report.numbers.run_id
+        if certificates.is_dir():
+            count = len(list(certificates.glob("*.npz")))
+            console().print(f"{count} certificates in {certificates}", markup=False, soft_wrap=True)
         print_report(report, page)
 
 

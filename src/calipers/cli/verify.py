@@ -24,6 +24,10 @@ def verify(
         float | None, typer.Option(min=0, help="Seconds per instance; default 60, or what --instances says.")
     ] = None,
     memory: Memory = 1024,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Write the evidence for unsat here, for `calipers check`; further cases get -1, -2, ..."),
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="CSV file that takes every answer of --instances as soon as it is there.")
     ] = None,
@@ -50,18 +54,24 @@ def verify(
     elif results is not None or resume or json_ is not None:
         raise InputError("verify: --results, --resume and --json belong to --instances")
     else:
-        _single(network, property_, Resources(budget, 60.0 if timeout is None else timeout))
+        _single(network, property_, Resources(budget, 60.0 if timeout is None else timeout), certificate)
 
 
-def _single(network: Path, property_: Path, resources: "Resources") -> None:
+def _single(network: Path, property_: Path, resources: "Resources", certificate: Path | None) -> None:
     from rich.console import Console
 
+    from calipers.core.errors import InputError
     from calipers.graph.from_onnx import load_onnx_network
-    from calipers.verify.vnnlib import Property, decide
+    from calipers.verify.vnnlib import Property, SatOutcome, certify, decide
 
     with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
-        answer = decide(load_onnx_network(network), Property.load(property_), resources)
+        loaded, asked = load_onnx_network(network), Property.load(property_)
+        answer = decide(loaded, asked, resources)
+        unsat = answer.outcome is SatOutcome.UNSAT
+        written = certify(loaded.graph, asked, resources, certificate) if unsat and certificate is not None else []
     print(answer)
+    if None in written:
+        raise InputError(f"--certificate {certificate}: no evidence that the checker accepts; give more --timeout")
 
 
 def _family(file: Path, resources: "Resources", results: Path | None, resume: bool, json_: str | None) -> None:

@@ -51,6 +51,15 @@ def execute(store: Store, run: StoredRun, measurement: Measurement, tracker: Tra
     return refresh(store, run.run_id)
 
 
+def add_warnings(store: Store, run_id: str, warnings: list[SanityWarning]) -> None:
+    """Put what was noticed after a run into its report, in place of earlier warnings with the same code."""
+    if warnings:
+        codes = {warning.code for warning in warnings}
+        kept = [check for check in store.metric(run_id, "checks") or [] if check["code"] not in codes]
+        store.set_metric(run_id, "checks", [*kept, *(asdict(warning) for warning in warnings)])
+        refresh(store, run_id)
+
+
 def refresh(store: Store, run_id: str) -> RobustnessReport:
     """Recompute a run's report from its records, whatever its state, and store it."""
     records = store.records(run_id)

@@ -16,8 +16,7 @@ from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.evaluate.plan import plan
 from calipers.evaluate.subject import Subject
-from calipers.graph.from_torch import from_module
-from calipers.graph.graph import GraphModule
+from calipers.graph.from_torch import graph_of
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
 from calipers.verify import BoundVerifier, Verifier
@@ -86,7 +85,7 @@ def prepare(
     graph = None
     if settings.verifiers:
         module = model.module
-        graph = module.graph if isinstance(module, GraphModule) else from_module(module, _pair(images))
+        graph = graph_of(module, _pair(images))
         if graph.note:
             warnings += (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),)
     subject = Subject(

@@ -5,7 +5,7 @@ from torch.export import Dim, export
 
 from calipers.core.errors import ModelError
 from calipers.graph import torch_layers, torch_tensors  # noqa: F401  # they fill the table of converters
-from calipers.graph.graph import Graph, check_graph
+from calipers.graph.graph import Graph, GraphModule, check_graph
 from calipers.graph.torch_walk import Walk
 
 
@@ -26,3 +26,8 @@ def from_module(model: nn.Module, example: Tensor) -> Graph:
     graph = Walk(program, tuple(example.shape[1:])).graph()
     check_graph(graph, model)
     return graph
+
+
+def graph_of(model: nn.Module, example: Tensor) -> Graph:
+    """The graph of a module, which an ONNX model brings along. Errors and `example` as for `from_module`."""
+    return model.graph if isinstance(model, GraphModule) else from_module(model, example)

@@ -1,8 +1,9 @@
 """Verifiers: proofs that no input of a set breaks the specification."""
 
 from calipers.verify.bound import BoundVerifier
+from calipers.verify.certify import Certifier
 from calipers.verify.complete import Complete
 from calipers.verify.grade import run_verifier
 from calipers.verify.verifier import VERIFIERS, Resources, Verifier
 
-__all__ = ["VERIFIERS", "BoundVerifier", "Complete", "Resources", "Verifier", "run_verifier"]
+__all__ = ["VERIFIERS", "BoundVerifier", "Certifier", "Complete", "Resources", "Verifier", "run_verifier"]

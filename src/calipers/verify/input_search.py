@@ -1,19 +1,23 @@
 """Branch and bound over the inputs themselves: boxes are halved until each is proven, for networks with few inputs."""
 
+import bisect
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.boxes import BoxBounds, bound_boxes
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.linear import FUSED, LinearBounds
+from calipers.check import Halving
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, InputSet, is_box
 from calipers.graph.graph import Graph
 from calipers.verify.found import Found
+from calipers.verify.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,28 @@ class InputSearch:
         box = input_set.box()
         return is_box(input_set) and int((box.lower < box.upper).sum()) <= self.most
 
-    def run(self, graph: Graph, problem: Problem, rows: list[int], budget: MemoryBudget, deadline: float) -> Found:
+    def run(
+        self,
+        graph: Graph,
+        problem: Problem,
+        rows: list[int],
+        budget: MemoryBudget,
+        deadline: float,
+        journal: Journal | None = None,
+    ) -> Found:
         """Prove that `rows` of the one instance are positive on its box, or find an input where one is not.
 
         deadline: on the clock of time.monotonic. Bounds only rise, so a stopped search has proven what it has proven.
+        journal: takes down every proven box.
         """
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
         widest = max(sum(node.shape) for node in graph.nodes)
         batch = max(16, budget.fit(widest * widest * asked.d.element_size()))
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
-        open_, stuck = _Open.of(box, asked), _Open.of(box, asked)[:0]
+        halvings = _Halvings()
+        open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
+        stuck = open_[:0]
         bounded = 0
         while len(open_) and time.monotonic() < deadline:
             # The worst boxes first; once they fill the memory, those that are nearly proven.
@@ -54,7 +69,13 @@ class InputSearch:
             witness = _witness(graph, asked, bounds)
             if witness is not None:
                 return Found({}, witness, bounded, False)
-            halves, whole = taken.halved(bounds)
+            proven = bounds.lower > bounds.slack
+            done = proven.all(1)
+            if journal is not None:
+                journal.boxes([halvings.path(k) for k in taken.place[done].tolist()], bounds.planes, done)
+            known = torch.maximum(taken.bound, bounds.lower)
+            left = _Open(taken.lower, taken.upper, known, taken.place)[~done]
+            halves, whole = halvings.halve(left, bounds.looseness[~done] * ~proven[~done].unsqueeze(2))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
@@ -63,24 +84,22 @@ class InputSearch:
 
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """Boxes with what is known of every row on each; infinite where the row is proven."""
+    """Boxes, with a lower bound of every row on each, and their places in the tree of halvings."""
 
     lower: Tensor
     upper: Tensor
     bound: Tensor
-
-    @classmethod
-    def of(cls, box: Box, asked: Specification) -> "_Open":
-        return cls(box.lower, box.upper, torch.full_like(asked.d, -torch.inf))
+    place: Tensor
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def __getitem__(self, index: Tensor | slice) -> "_Open":
-        return _Open(self.lower[index], self.upper[index], self.bound[index])
+        return _Open(self.lower[index], self.upper[index], self.bound[index], self.place[index])
 
     def joined(self, other: "_Open") -> "_Open":
-        return _Open(*(torch.cat([getattr(self, n), getattr(other, n)]) for n in ("lower", "upper", "bound")))
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Open(*(torch.cat(pair) for pair in pairs))
 
     def take(self, count: int, worst: bool) -> tuple["_Open", "_Open"]:
         """Some boxes by their least bound, and the others."""
@@ -91,23 +110,45 @@ class _Open:
         others[index] = False
         return self[index], self[others]
 
-    def halved(self, bounds: BoxBounds) -> tuple["_Open", "_Open"]:
-        """What is unproven, in halves; and boxes that cannot be halved any more."""
-        proven = (bounds.lower > bounds.slack) | (self.bound == torch.inf)
-        known = torch.maximum(self.bound, bounds.lower).masked_fill(proven, torch.inf)
-        left = ~proven.all(1)
-        open_ = _Open(self.lower, self.upper, known)[left]
-        blame = bounds.looseness[left].masked_fill(proven[left].unsqueeze(2), 0.0).amax(1)
-        low, high = open_.lower.flatten(1), open_.upper.flatten(1)
+
+class _Halvings:
+    """The tree of halvings. The whole set has place 0; a halving gives its two halves the next places, low first."""
+
+    def __init__(self) -> None:
+        self._parent: list[Tensor] = [torch.zeros(1, dtype=torch.long)]
+        self._axis: list[Tensor] = [torch.zeros(1, dtype=torch.long)]
+        self._cut: list[Tensor] = [torch.zeros(1)]
+        self._first = [0]
+
+    def halve(self, boxes: _Open, blame: Float[Tensor, "batch rows inputs"]) -> tuple[_Open, _Open]:
+        """Halves at the input with most of the blame; and the boxes that cannot be halved, or need not be."""
+        low, high = boxes.lower.flatten(1), boxes.upper.flatten(1)
         middle = low / 2 + high / 2
-        splittable = (low < middle) & (middle < high)
-        axis = blame.masked_fill(~splittable, -1.0).argmax(1, keepdim=True)
-        cut = middle.gather(1, axis)
-        shape = open_.lower.shape
-        below = _Open(open_.lower, high.scatter(1, axis, cut).reshape(shape), open_.bound)
-        above = _Open(low.scatter(1, axis, cut).reshape(shape), open_.upper, open_.bound)
-        can = splittable.any(1) & (blame.amax(1) > 0)
-        return below[can].joined(above[can]), open_[~can]
+        most = blame.amax(1).masked_fill(~((low < middle) & (middle < high)), 0.0)
+        can = most.amax(1) > 0
+        whole, boxes, low, high = boxes[~can], boxes[can], low[can], high[can]
+        axis = most[can].argmax(1, keepdim=True)
+        cut = middle[can].gather(1, axis)
+        first = self._first[-1] + len(self._parent[-1])
+        for kept, new in ((self._parent, boxes.place), (self._axis, axis[:, 0]), (self._cut, cut[:, 0])):
+            kept.append(torch.cat([new, new]))
+        self._first.append(first)
+        place = first + torch.arange(2 * len(boxes))
+        shape = boxes.lower.shape
+        below = _Open(boxes.lower, high.scatter(1, axis, cut).reshape(shape), boxes.bound, place[: len(boxes)])
+        above = _Open(low.scatter(1, axis, cut).reshape(shape), boxes.upper, boxes.bound, place[len(boxes) :])
+        return below.joined(above), whole
+
+    def path(self, place: int) -> tuple[Halving, ...]:
+        """The cuts that lead from the whole set to a box."""
+        steps: list[Halving] = []
+        while place:
+            batch = bisect.bisect_right(self._first, place) - 1
+            k = place - self._first[batch]
+            high = k >= len(self._parent[batch]) // 2
+            steps.append(Halving(int(self._axis[batch][k]), float(self._cut[batch][k]), high))
+            place = int(self._parent[batch][k])
+        return tuple(reversed(steps))
 
 
 def _witness(graph: Graph, asked: Specification, bounds: BoxBounds) -> Tensor | None:

@@ -15,6 +15,7 @@ from calipers.bounds.linear_program import optimal
 from calipers.bounds.splits import Split
 from calipers.bounds.subdomains import Root, Subdomains, Variables
 from calipers.verify.found import Found
+from calipers.verify.journal import Journal
 
 # Arrays of the size of a subdomain that one step of an ascent holds at a time.
 _ARRAYS = 5
@@ -41,12 +42,15 @@ class Search:
     steps: int = 4
     rate: float = 0.2
 
-    def run(self, root: Root, rows: list[int], budget: MemoryBudget, deadline: float) -> Found:
+    def run(
+        self, root: Root, rows: list[int], budget: MemoryBudget, deadline: float, journal: Journal | None = None
+    ) -> Found:
         """Prove that `rows` of the root's one specification are positive, or find an input where one is not.
 
         deadline: on the clock of time.monotonic. Bounds only rise, so a stopped search has proven what it has proven.
+        journal: takes down every proven subdomain.
         """
-        tree = _Tree(root, budget)
+        tree = _Tree(root, budget, journal)
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
@@ -68,8 +72,9 @@ class Search:
 class _Tree:
     """The open subdomains of one search."""
 
-    def __init__(self, root: Root, budget: MemoryBudget) -> None:
+    def __init__(self, root: Root, budget: MemoryBudget, journal: Journal | None) -> None:
         self._root = root
+        self._journal = journal
         self._number = itertools.count()
         size = root.candidates * root.specification.d.element_size()
         self._batch = max(2, budget.fit(size * _ARRAYS) // 2)
@@ -93,6 +98,8 @@ class _Tree:
             return
         lower = torch.maximum(ascent.walk.lower, parents)
         proven = ascent.walk.lower > ascent.walk.slack
+        if self._journal is not None:
+            self._journal.subdomains(subdomains, ascent.variables, proven)
         for i in (~proven).nonzero()[:, 0].tolist():
             split = branching.split[i]
             if split is None:
@@ -121,8 +128,11 @@ class _Tree:
         variables = one.start()
         solution = optimal(one, variables)
         if solution is not None:
-            walk = one.walk(Variables(variables.below, solution[0]))
+            variables = Variables(variables.below, solution[0])
+            walk = one.walk(variables)
             if bool(walk.lower > walk.slack):
+                if self._journal is not None:
+                    self._journal.subdomains(one, variables, torch.ones(1, dtype=torch.bool))
                 return
             if bool(self._root.specification.margins(self._root.propagation.graph.evaluate(solution[1])).min() <= 0):
                 self.witness = solution[1]

@@ -1,5 +1,6 @@
 """VNN-LIB: properties of ONNX networks as files, and the answers that VNN-COMP expects."""
 
+from calipers.verify.vnnlib.certify import certify
 from calipers.verify.vnnlib.decide import Answer, SatOutcome, Unsafe, decide
 from calipers.verify.vnnlib.instances import Instance, Score, load_instances, run_instances
 from calipers.verify.vnnlib.property import Property
@@ -11,6 +12,7 @@ __all__ = [
     "Property",
     "Score",
     "Unsafe",
+    "certify",
     "decide",
     "load_instances",
     "run_instances",

@@ -1,0 +1,20 @@
+"""A small independent checker of certificates: numpy only, and no code of the rooms whose claims it judges."""
+
+from calipers.check.certificate import Certificate, Claim, DamagedCertificateError, Halving, Leaf, Part
+from calipers.check.checker import RejectedError, check
+from calipers.check.enclosure import Slopes, Split
+from calipers.check.network import Network
+
+__all__ = [
+    "Certificate",
+    "Claim",
+    "DamagedCertificateError",
+    "Halving",
+    "Leaf",
+    "Network",
+    "Part",
+    "RejectedError",
+    "Slopes",
+    "Split",
+    "check",
+]

@@ -1,0 +1,355 @@
+"""Bounds of every value of a network over a region, recomputed from slopes that nobody vouches for.
+
+Slopes are suggestions: the offsets that make planes of them are worked out here, so that any slopes give true bounds
+and bad ones merely loose bounds. Every bound is widened by what float64 can have rounded away on the way to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calipers.check.layers import Array
+from calipers.check.network import Maximum, Network, Node, Smooth, apply, candidates
+from calipers.check.region import Region
+from calipers.check.rounding import gamma
+
+# Rows that walk together; their coefficients are arrays of the widest value's size.
+_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Suggested slopes of one nonlinearity, (candidates, outputs) below and above; a floor has none."""
+
+    below: Array
+    above: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """below x + below_offset <= output <= above x + above_offset; slopes (candidates, outputs), offsets (outputs)."""
+
+    below: Array
+    below_offset: Array
+    above: Array
+    above_offset: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Candidate `kept` of an output of the maximum at `position` is at least candidate `dropped`; the floor is last."""
+
+    position: int
+    output: int
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """lower <= value <= upper, of a node's shape."""
+
+    lower: Array
+    upper: Array
+
+    @property
+    def largest(self) -> Array:
+        """The largest absolute value."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """A network over a region: an interval for every node and planes for every nonlinearity."""
+
+    network: Network
+    region: Region
+    intervals: tuple[Interval, ...]
+    planes: Mapping[int, Planes]
+
+    @classmethod
+    def of(cls, network: Network, region: Region, slopes: Mapping[int, Slopes]) -> "Enclosure":
+        """Layer by layer; what decides a nonlinearity gets the better of intervals and a walk. KeyError: no slopes."""
+        intervals: list[Interval] = []
+        planes: dict[int, Planes] = {}
+        for position, node in enumerate(network.nodes):
+            if isinstance(node.layer, Maximum | Smooth):
+                planes[position] = planes_of(node.layer, slopes[position], intervals[node.inputs[0]], None)
+            intervals.append(_forward(node, [intervals[i] for i in node.inputs], region))
+            wanted = _wanted(network, region, position, intervals[-1])
+            if len(wanted):
+                so_far = cls(network, region, tuple(intervals), planes)
+                intervals[-1] = so_far._refined(position, wanted)
+        return cls(network, region, tuple(intervals), planes)
+
+    def split(self, splits: Sequence[Split], slopes: Mapping[int, Slopes]) -> "Enclosure | None":
+        """The part where splits hold, with slopes of its own; None if they contradict each other."""
+        intervals = [Interval(i.lower.copy(), i.upper.copy()) for i in self.intervals]
+        for split in splits:
+            maximum, source = _maximum(self.network, split.position)
+            lower, upper = intervals[source].lower.reshape(-1), intervals[source].upper.reshape(-1)
+            kept, dropped = (_entry(maximum, c, split.output) for c in (split.kept, split.dropped))
+            floor = maximum.floor or 0.0
+            if kept is not None:
+                lower[kept] = max(lower[kept], floor if dropped is None else lower[dropped])
+            if dropped is not None:
+                upper[dropped] = min(upper[dropped], floor if kept is None else upper[kept])
+        if any((interval.lower > interval.upper).any() for interval in intervals):
+            return None
+        planes = {}
+        for position in self.planes:
+            node = self.network.nodes[position]
+            gone = [(s.dropped, s.output) for s in splits if s.position == position]
+            planes[position] = planes_of(node.layer, slopes[position], intervals[node.inputs[0]], gone)
+        return Enclosure(self.network, self.region, tuple(intervals), planes)
+
+    def rows(self, C: Array, d: Array, splits: Sequence[Split] = (), multipliers: Array | None = None) -> Array:
+        """Lower bounds of C f + d: by a walk, or by the output's intervals where they are better."""
+        last = self.intervals[-1]
+        size = np.abs(C) @ last.largest + np.abs(d)
+        interval = np.where(C > 0, C * last.lower, C * last.upper).sum(1) + d - gamma(C.shape[1]) * size
+        walked = self.walk(len(self.network.nodes) - 1, C, d, splits, multipliers)
+        return np.maximum(interval, walked)
+
+    def walk(
+        self, start: int, rows: Array, constant: Array, splits: Sequence[Split] = (), multipliers: Array | None = None
+    ) -> Array:
+        """Lower bounds of rows (n, *shape) over node `start`, plus constants, from the input."""
+        walk = _Walk(self, constant.astype(np.float64))
+        pending = {start: rows}
+        taken = _by_source(self.network, splits, multipliers)
+        for position in range(start, -1, -1):
+            if position not in pending:
+                continue
+            here = pending.pop(position)
+            for split, share in taken.get(position, ()):
+                here = walk.take(here, position, split, share)
+            node = self.network.nodes[position]
+            if node.layer is None:
+                return walk.end(here)
+            for source, part in zip(node.inputs, walk.through(position, node, here), strict=True):
+                pending[source] = walk.join(pending[source], part, source) if source in pending else part
+        return walk.constant - walk.error
+
+    def _refined(self, position: int, wanted: Array) -> Interval:
+        interval = self.intervals[position]
+        lower, upper = interval.lower.reshape(-1).copy(), interval.upper.reshape(-1).copy()
+        for part in np.array_split(wanted, -(-len(wanted) // _ROWS)):
+            rows = np.zeros((2 * len(part), lower.size))
+            rows[np.arange(len(part)), part] = 1.0
+            rows[len(part) + np.arange(len(part)), part] = -1.0
+            shaped = rows.reshape(len(rows), *interval.lower.shape)
+            found = self.walk(position, shaped, np.zeros(len(rows)))
+            lower[part] = np.maximum(lower[part], found[: len(part)])
+            upper[part] = np.minimum(upper[part], -found[len(part) :])
+        return Interval(lower.reshape(interval.lower.shape), upper.reshape(interval.lower.shape))
+
+
+class _Walk:
+    """The constants of some rows on their way back, and a bound of what has been rounded away."""
+
+    def __init__(self, enclosure: Enclosure, constant: Array) -> None:
+        self._enclosure = enclosure
+        self.constant = constant
+        self.error = np.zeros_like(constant)
+
+    def through(self, position: int, node: Node, rows: Array) -> list[Array]:
+        intervals = self._enclosure.intervals
+        shapes = [self._enclosure.network.nodes[i].shape for i in node.inputs]
+        sizes = [intervals[i].largest for i in node.inputs]
+        if isinstance(node.layer, Maximum | Smooth):
+            return [self._relaxed(self._enclosure.planes[position], node.layer, rows, shapes[0], sizes[0])]
+        layer = node.layer
+        assert layer is not None
+        magnitude = layer.magnitude(*(size[None] for size in sizes))[0]
+        self._round(layer.terms, rows, magnitude)
+        self.constant = self.constant + _dot(rows, layer.offset(node.shape))
+        return layer.backward(rows, shapes)
+
+    def take(self, rows: Array, position: int, split: Split, share: float) -> Array:
+        """Rows minus share * (kept - dropped): below the rows wherever the split holds, for shares >= 0."""
+        maximum, _ = _maximum(self._enclosure.network, split.position)
+        interval = self._enclosure.intervals[position].largest.reshape(-1)
+        rows = rows.copy()
+        flat = rows.reshape(len(rows), -1)
+        for candidate, sign in ((split.kept, -share), (split.dropped, share)):
+            entry = _entry(maximum, candidate, split.output)
+            if entry is None:
+                self.constant = self.constant + sign * (maximum.floor or 0.0)
+                self.error = self.error + gamma(2) * (np.abs(self.constant) + share * abs(maximum.floor or 0.0))
+            else:
+                flat[:, entry] += sign
+                self.error = self.error + gamma(2) * np.abs(flat[:, entry]) * interval[entry]
+        return rows
+
+    def join(self, one: Array, two: Array, position: int) -> Array:
+        total = one + two
+        self._round(1, total, self._enclosure.intervals[position].largest)
+        return total
+
+    def end(self, rows: Array) -> Array:
+        value = self._enclosure.region.lowest(rows)
+        self.error = self.error + gamma(4) * (np.abs(self.constant) + np.abs(value))
+        return value + self.constant - self.error
+
+    def _relaxed(
+        self, planes: Planes, layer: Maximum | Smooth, rows: Array, shape: tuple[int, ...], size: Array
+    ) -> Array:
+        flat = rows.reshape(len(rows), -1)
+        entry = _entries(layer, size.size)
+        laid = size.reshape(-1)[np.maximum(entry, 0)]
+        steepest = np.maximum(np.abs(planes.below), np.abs(planes.above))
+        offset = np.maximum(np.abs(planes.below_offset), np.abs(planes.above_offset))
+        # Each entry of the input adds up the shares of at most as many windows as there are candidates.
+        self._round(2 * len(entry), flat, (steepest * laid).sum(0) + offset)
+        positive, negative = np.maximum(flat, 0), np.minimum(flat, 0)
+        self.constant = self.constant + positive @ planes.below_offset + negative @ planes.above_offset
+        pulled = np.zeros((size.size, len(rows)))
+        for k, places in enumerate(entry):
+            real = places >= 0
+            part = positive[:, real] * planes.below[k, real] + negative[:, real] * planes.above[k, real]
+            pulled[places[real]] += part.T  # one candidate of a maximum is never two outputs' same entry
+        return pulled.T.reshape(len(rows), *shape)
+
+    def _round(self, terms: int, rows: Array, magnitude: Array) -> None:
+        size = np.abs(rows).reshape(len(rows), -1) @ magnitude.reshape(-1) + np.abs(self.constant)
+        self.error = self.error + gamma(terms + magnitude.size) * size
+
+
+def planes_of(
+    layer: "Maximum | Smooth | object", slopes: Slopes, interval: Interval, gone: Sequence[tuple[int, int]] | None
+) -> Planes:
+    """Planes with the slopes given. gone: (candidate, output) of a maximum that splits have ruled out."""
+    if isinstance(layer, Smooth):
+        return _smooth_planes(layer, slopes, interval)
+    assert isinstance(layer, Maximum)
+    low, high = (candidates(layer, side[None])[0] for side in (interval.lower, interval.upper))
+    count = len(layer.entry)
+    real = layer.entry >= 0
+    if slopes.below.shape != real.shape or slopes.above.shape != real.shape:
+        raise ValueError(f"slopes of shape {slopes.below.shape}, the maximum takes {real.shape}")
+    size = np.where(np.isfinite(low), np.maximum(np.abs(low), np.abs(high)), 0.0)
+    below, above = np.where(real, np.maximum(slopes.below, 0), 0.0), np.where(real, slopes.above, 0.0)
+    # Below: a mean of the candidates. What is missing from 1 goes to the floor, or else to the worst case.
+    missing = 1 - below.sum(0)
+    if layer.floor is not None:
+        base = np.where(missing >= 0, missing * layer.floor, missing * high.max(0))
+    else:
+        base = np.where(missing >= 0, missing * low.max(0), missing * high.max(0))
+    below_offset = base - gamma(count + 2) * (np.abs(base) + size.max(0))
+    # Above: the largest of candidate minus plane over the box, one candidate at a time, which is exact.
+    low_r, high_r = (np.where(real, side[:count], 0.0) for side in (low, high))
+    fall = np.maximum(-above * low_r, -above * high_r)
+    others = fall.sum(0) - fall
+    own = np.maximum((1 - above) * low_r, (1 - above) * high_r)
+    excess = np.where(real, others + own, -np.inf)
+    if layer.floor is not None:
+        excess = np.concatenate([excess, (fall.sum(0) + layer.floor)[None]])
+    for candidate, output in gone or ():
+        excess[candidate, output] = -np.inf
+    spread = (np.abs(above) * size[:count]).sum(0) + size.max(0)
+    above_offset = excess.max(0) + gamma(2 * count + 4) * spread
+    return Planes(below, below_offset, above, above_offset)
+
+
+def _smooth_planes(layer: Smooth, slopes: Slopes, interval: Interval) -> Planes:
+    low, high = interval.lower.reshape(-1), interval.upper.reshape(-1)
+    offsets = []
+    for slope, side in ((slopes.below[0], np.min), (slopes.above[0], np.max)):
+        places = [low, high, *(np.clip(z, low, high) for z in _turning(layer, slope))]
+        values = np.stack([apply(layer, z) - slope * z for z in places])
+        allowance = 1e-12 * (1 + np.abs(values).max(0) + np.abs(slope) * np.maximum(np.abs(low), np.abs(high)))
+        offsets.append(side(values, axis=0) + (allowance if side is np.max else -allowance))
+    return Planes(slopes.below, offsets[0], slopes.above, offsets[1])
+
+
+def _turning(layer: Smooth, slope: Array) -> list[Array]:
+    """Where the function's derivative equals a slope; 0 where it nowhere does, which is as good as any point."""
+    if layer.function == "Softplus":
+        inside = (slope > 0) & (slope < 1)
+        share = np.where(inside, slope, 0.5)
+        return [np.log(share / (1 - share))]
+    inside = (slope > 0) & (slope < 0.25)
+    root = np.sqrt(1 - 4 * np.where(inside, slope, 0.25))
+    high = (1 + root) / 2
+    # The smaller root of p (1 - p) = slope, without cancellation.
+    low = np.where(inside, slope, 0.25) / high
+    return [np.log(high / low), np.log(low / high)]
+
+
+def _forward(node: Node, given: Sequence[Interval], region: Region) -> Interval:
+    layer = node.layer
+    if layer is None:
+        return Interval(region.lower, region.upper)
+    if isinstance(layer, Maximum):
+        low, high = (candidates(layer, side[None])[0].max(0) for side in (given[0].lower, given[0].upper))
+        return Interval(low.reshape(node.shape), high.reshape(node.shape))
+    if isinstance(layer, Smooth):
+        low, high = apply(layer, given[0].lower), apply(layer, given[0].upper)
+        return Interval(low - gamma(16) * (1 + np.abs(low)), high + gamma(16) * (1 + np.abs(high)))
+    middle = [(i.lower + i.upper) / 2 for i in given]
+    # The radius covers the rounding of the middle.
+    radius = [np.maximum(i.upper - m, m - i.lower) * (1 + gamma(2)) for i, m in zip(given, middle, strict=True)]
+    value = layer.forward(*(m[None] for m in middle))[0]
+    size = layer.magnitude(*(np.abs(m)[None] + r[None] for m, r in zip(middle, radius, strict=True)))[0]
+    offset = layer.magnitude(*(np.zeros_like(m)[None] for m in middle))[0]
+    spread = layer.magnitude(*(r[None] for r in radius))[0] - offset
+    reach = spread + 4 * gamma(layer.terms) * size
+    return Interval(value - reach, value + reach)
+
+
+def _wanted(network: Network, region: Region, position: int, interval: Interval) -> Array:
+    """Flat entries of a value that decide a nonlinearity: candidates where more than one can win."""
+    # One affine layer after a box, intervals are exact.
+    if region.norm == "linf" and network.nodes[position].inputs in ((), (0,)):
+        return np.zeros(0, dtype=np.int64)
+    wanted = np.zeros(interval.lower.size, dtype=bool)
+    for node in network.nodes:
+        if position not in node.inputs:
+            continue
+        if isinstance(node.layer, Smooth):
+            wanted |= (interval.lower < interval.upper).reshape(-1)
+        elif isinstance(node.layer, Maximum):
+            low, high = (candidates(node.layer, side[None])[0] for side in (interval.lower, interval.upper))
+            alive = high >= low.max(0)
+            open_ = alive & (alive.sum(0) > 1)
+            count = len(node.layer.entry)
+            wanted[node.layer.entry[open_[:count] & (node.layer.entry >= 0)]] = True
+    return wanted.nonzero()[0]
+
+
+def _entries(layer: Maximum | Smooth, size: int) -> Array:
+    return layer.entry if isinstance(layer, Maximum) else np.arange(size)[None]
+
+
+def _maximum(network: Network, position: int) -> tuple[Maximum, int]:
+    node = network.nodes[position]
+    if not isinstance(node.layer, Maximum):
+        raise ValueError(f"node {position} is no maximum that could be split")
+    return node.layer, node.inputs[0]
+
+
+def _entry(maximum: Maximum, candidate: int, output: int) -> int | None:
+    """The flat input entry of a candidate; None for the floor."""
+    if candidate == len(maximum.entry) and maximum.floor is not None:
+        return None
+    entry = int(maximum.entry[candidate, output])
+    if entry < 0:
+        raise ValueError(f"candidate {candidate} of output {output} is padding")
+    return entry
+
+
+def _by_source(
+    network: Network, splits: Sequence[Split], multipliers: Array | None
+) -> dict[int, list[tuple[Split, float]]]:
+    found: dict[int, list[tuple[Split, float]]] = {}
+    if multipliers is not None:
+        for split, share in zip(splits, multipliers.tolist(), strict=True):
+            if share > 0:
+                found.setdefault(_maximum(network, split.position)[1], []).append((split, share))
+    return found
+
+
+def _dot(rows: Array, values: Array) -> Array:
+    return rows.reshape(len(rows), -1) @ np.ascontiguousarray(values).reshape(-1)

@@ -1,0 +1,40 @@
+"""calipers check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Certificates, as --certify and --certificate write them.")],
+    model: Annotated[str, typer.Option(help="The model as given to `calipers measure`, or an ONNX file.")],
+    weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
+    property_: Annotated[
+        Path | None,
+        typer.Option("--property", help="VNN-LIB file: do the certificates together prove it for an ONNX model?"),
+    ] = None,
+) -> None:
+    """Check certificates: recompute what they claim in float64 with every rounding error charged, numpy only.
+
+    [bold]Example[/]
+
+    calipers check certificates/*.npz --model digits.json
+    """
+    from calipers.api import load_model
+    from calipers.cli.output import console
+    from calipers.evaluate.progress import track
+    from calipers.verify.audit import audit, audit_property
+
+    with track(len(files)) as tracker:
+        if property_ is None:
+            findings = audit(files, load_model(model, weights).module, tracker.advance)
+        else:
+            findings = audit_property(files, Path(model), property_, tracker.advance)
+    out = console()
+    for finding in findings:
+        word = "[bold cyan]accepted[/]" if finding.accepted else "[bold red]rejected[/]"
+        out.print(f"{word} {finding.name}:", end=" ")
+        out.print(finding.reason, markup=False, soft_wrap=True)
+    if not all(finding.accepted for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,48 @@
+"""Certificates for what a run has verified: one file per sample and radius, beside the run's page."""
+
+from pathlib import Path
+
+import torch
+
+from calipers.core.records import Kind, Outcome, SanityWarning
+from calipers.evaluate.prepare import Measurement
+from calipers.evaluate.progress import Tracker
+from calipers.store.store import Store
+from calipers.verify import Certifier
+
+
+def verified(store: Store, run_id: str) -> list[tuple[int, float]]:
+    """Samples and radii that some verifier of a run has verified."""
+    found = {
+        (record.sample_id, record.epsilon)
+        for record in store.records(run_id)
+        if record.kind is Kind.VERIFY and record.outcome is Outcome.VERIFIED and record.epsilon is not None
+    }
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def certify(
+    pairs: list[tuple[int, float]], measurement: Measurement, certifier: Certifier, folder: Path, tracker: Tracker
+) -> list[SanityWarning]:
+    """Write the certificates that are missing in `folder`; returns a warning if some could not be made."""
+    subject, spec = measurement.subject, measurement.spec
+    folder.mkdir(parents=True, exist_ok=True)
+    without = []
+    for done, (sample, epsilon) in enumerate(pairs):
+        tracker.advance(f"certificate at {epsilon:g}", done)
+        path = folder / f"sample{sample:06d}-eps{epsilon:g}.npz"
+        if path.exists():
+            continue
+        assert subject.graph is not None
+        about = {"model": spec.model_digest, "data": spec.data_digest, "sample": sample, "unit": spec.unit}
+        problem = subject.problem(spec, torch.tensor([sample]), epsilon)
+        certificate = certifier.certify(subject.graph, problem, about)
+        if certificate is None:
+            without.append(f"sample {sample} at {epsilon:g}")
+        else:
+            certificate.save(path)
+    tracker.advance("certificates", len(pairs))
+    if not without:
+        return []
+    message = f"{len(without)} of {len(pairs)} verified samples have no certificate; give more --timeout"
+    return [SanityWarning("no-certificate", message, ", ".join(without))]

@@ -1,0 +1,111 @@
+"""Files of certificates put to the checker, against a model or against a VNN-LIB property."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from calipers.check import Certificate, Claim, DamagedCertificateError, Network, RejectedError
+from calipers.check import check as recompute
+from calipers.graph.from_onnx import load_onnx_network
+from calipers.graph.from_torch import graph_of
+from calipers.verify.vnnlib import Property
+from calipers.verify.vnnlib.question import ask
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a file, or of a property. reason: what is proven, or why it is not."""
+
+    name: str
+    accepted: bool
+    reason: str
+
+
+def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int], None]) -> list[Finding]:
+    """Each certificate against the model that its claim speaks of."""
+    findings = []
+    networks: dict[tuple[int, ...], Network] = {}
+    for done, file in enumerate(files):
+        advance(file.name, done)
+        try:
+            certificate = Certificate.load(file)
+            shape = certificate.claim.center.shape
+            if shape not in networks:
+                networks[shape] = Network.of(graph_of(model, torch.zeros(2, *shape)).nodes)
+            margin = recompute(certificate, networks[shape])
+        except (DamagedCertificateError, RejectedError) as error:
+            findings.append(Finding(str(file), False, str(error)))
+        else:
+            findings.append(Finding(str(file), True, f"{describe(certificate.claim)}, margins >= {margin:.3g}"))
+    advance("done", len(files))
+    return findings
+
+
+def audit_property(
+    files: Sequence[Path], model: Path, asked: Path, advance: Callable[[str, int], None]
+) -> list[Finding]:
+    """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
+    findings = []
+    proven: list[Claim] = []
+    questions = ask(load_onnx_network(model).graph, Property.load(asked))
+    networks = {network.digest: network for network in (Network.of(q.graph.nodes) for q in questions)}
+    for done, file in enumerate(files):
+        advance(file.name, done)
+        try:
+            certificate = Certificate.load(file)
+            network = networks.get(certificate.claim.network)
+            if network is None:
+                raise RejectedError("it speaks of another network or of another property")
+            margin = recompute(certificate, network)
+        except (DamagedCertificateError, RejectedError) as error:
+            findings.append(Finding(str(file), False, str(error)))
+        else:
+            proven.append(certificate.claim)
+            findings.append(Finding(str(file), True, f"{describe(certificate.claim)}, margins >= {margin:.3g}"))
+    advance("done", len(files))
+    boxes = [
+        (Network.of(question.graph.nodes).digest, case.lower, case.upper)
+        for question in questions
+        for case in question.cases
+    ]
+    covered = sum(any(_encloses(claim, *box) for claim in proven) for box in boxes)
+    whole = covered == len(boxes)
+    findings.append(Finding(str(asked), whole, f"unsat is proven for {covered} of {len(boxes)} cases"))
+    return findings
+
+
+def describe(claim: Claim) -> str:
+    """The claim in words, from its numbers alone."""
+    label = _label(claim)
+    what = f"{len(claim.d)} rows positive" if label is None else f"class {label}"
+    if claim.norm == "box":
+        return f"{what} in a box of {claim.center.size} inputs"
+    clipped = "" if claim.domain is None else f" in [{claim.domain[0]:g}, {claim.domain[1]:g}]"
+    scale = np.unique(claim.scale)
+    unit = "" if scale.tolist() == [1.0] else f" times {', '.join(f'{value:.4g}' for value in scale)}"
+    return f"{what} in the {claim.norm} ball of radius {claim.radius:g}{unit}{clipped}"
+
+
+def _label(claim: Claim) -> int | None:
+    """The class that wins if the rows are exactly its differences to all others."""
+    count = claim.C.shape[1]
+    winner = int((claim.C == 1).sum(0).argmax())
+    others = [i for i in range(count) if i != winner]
+    expected = np.zeros((count - 1, count))
+    expected[:, winner] = 1
+    expected[np.arange(count - 1), others] = -1
+    same = claim.C.shape == expected.shape and np.array_equal(claim.C, expected) and not claim.d.any()
+    return winner if same else None
+
+
+def _encloses(claim: Claim, network: str, lower: np.ndarray, upper: np.ndarray) -> bool:
+    """Whether a claim speaks of all clauses, positive, on a box that holds this one."""
+    clauses = np.array_equal(claim.C, np.eye(claim.C.shape[1])) and not claim.d.any()
+    inside = claim.norm == "box" and claim.center.size == lower.size
+    if not (claim.network == network and clauses and inside):
+        return False
+    return bool((claim.center.ravel() <= lower).all() and (claim.scale.ravel() >= upper).all())

@@ -1,0 +1,99 @@
+"""Certificates: evidence for a proof in a form that the checker can follow, and checked before it is given."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calipers.bounds import FUSED, LinearBounds
+from calipers.bounds.linear import specification_bounds
+from calipers.bounds.subdomains import Root
+from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
+from calipers.core.problem import Problem
+from calipers.core.sets import Box, LpBall
+from calipers.graph.graph import Graph
+from calipers.verify.input_search import InputSearch
+from calipers.verify.journal import Journal, slopes_of
+from calipers.verify.search import Search
+from calipers.verify.verifier import Resources
+
+
+@dataclass(frozen=True)
+class Certifier:
+    """Tries linear bounds first, then the searches; whatever the checker accepts is a certificate."""
+
+    resources: Resources = field(default_factory=Resources)
+    base: LinearBounds = FUSED
+    inputs: InputSearch = field(default_factory=InputSearch)
+    search: Search = field(default_factory=Search)
+
+    def certify(self, graph: Graph, problem: Problem, about: Mapping[str, Any]) -> Certificate | None:
+        """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about."""
+        assert len(problem) == 1
+        network = Network.of(graph.nodes)
+        deadline = time.monotonic() + self.resources.timeout
+        claim = claim_of(network, problem, about)
+        with torch.no_grad():
+            for parts in (self._linear, self._searched):
+                found = parts(graph, problem, deadline)
+                if found:
+                    certificate = Certificate(claim, found)
+                    try:
+                        check(certificate, network)
+                    except RejectedError:
+                        continue  # the checker charges more for rounding, and leaves are proven by a hair
+                    return certificate
+        return None
+
+    def _linear(self, graph: Graph, problem: Problem, deadline: float) -> tuple[Part, ...]:
+        propagation = self.base.propagate(graph, problem.input_set, self.resources.memory)
+        bounds = specification_bounds(propagation, problem.input_set, problem.specification, self.resources.memory)
+        if not bool((bounds.lower > bounds.slack).all()):
+            return ()
+        slopes = slopes_of(propagation.relaxations, 0)
+        return (Part((), slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)),)
+
+    def _searched(self, graph: Graph, problem: Problem, deadline: float) -> tuple[Part, ...]:
+        journal = Journal()
+        rows, memory = list(_all(problem)), self.resources.memory
+        if self.inputs.suits(problem.input_set):
+            found = self.inputs.run(graph, problem, rows, memory, deadline, journal)
+            proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
+            leaves = [(part, replace(part.leaves[0], rows=_all(problem))) for part in journal.parts]
+            return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if proven else ()
+        propagation = self.base.propagate(graph, problem.input_set, memory)
+        root = Root.of(propagation, problem.input_set, problem.specification)
+        found = self.search.run(root, rows, memory, deadline, journal)
+        proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
+        return (Part((), slopes_of(propagation.relaxations, 0), tuple(journal.leaves)),) if proven else ()
+
+
+def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Claim:
+    """What is claimed of one instance. Raises ValueError for a set that certificates cannot describe."""
+    input_set, spec = problem.input_set, problem.specification
+    C, d = _number(spec.C[0]), _number(spec.d[0])
+    match input_set:
+        case Box():
+            sides = _number(input_set.lower[0]), _number(input_set.upper[0])
+            return Claim(network.digest, "box", *sides, 0.0, None, C, d, about)
+        case LpBall():
+            center = _number(input_set.center[0])
+            scale = np.array(np.broadcast_to(_number(input_set.scale), center.shape))
+            radius = float(input_set.radius[0])
+            norm = input_set.norm.value
+            return Claim(network.digest, norm, center, scale, radius, input_set.domain, C, d, about)
+        case _:
+            raise ValueError(f"certificates know boxes and balls, not {type(input_set).__name__}")
+
+
+def _all(problem: Problem) -> tuple[int, ...]:
+    return tuple(range(problem.specification.d.shape[1]))
+
+
+def _number(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy()
