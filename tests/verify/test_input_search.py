@@ -36,7 +36,7 @@ def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = 3
 @pytest.mark.parametrize("family", BASIC)
 def test_it_ends_on_the_right_side_of_the_exact_minimum(family: str) -> None:
     graph = random_graph(family, 4)
-    box, row = few_inputs(graph, 4, 0.5), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    box, row = few_inputs(graph, 4, 0.1), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
     exact = exact_minimum(graph, box.lower[0], box.upper[0], row)
     proven = search(graph, box, row, -exact + 1e-3)
     assert proven.exhausted
