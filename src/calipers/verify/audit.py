@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,55 +28,56 @@ class Finding:
 
 def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int], None]) -> list[Finding]:
     """Each certificate against the model that its claim speaks of."""
-    findings = []
-    networks: dict[tuple[int, ...], Network] = {}
-    for done, file in enumerate(files):
-        advance(file.name, done)
-        try:
-            certificate = Certificate.load(file)
-            shape = certificate.claim.center.shape
-            if shape not in networks:
-                networks[shape] = Network.of(graph_of(model, torch.zeros(2, *shape)).nodes)
-            margin = recompute(certificate, networks[shape])
-        except (DamagedCertificateError, RejectedError) as error:
-            findings.append(Finding(str(file), False, str(error)))
-        else:
-            findings.append(Finding(str(file), True, f"{describe(certificate.claim)}, margins >= {margin:.3g}"))
-    advance("done", len(files))
-    return findings
+
+    @cache
+    def network(shape: tuple[int, ...]) -> Network:
+        return Network.of(graph_of(model, torch.zeros(2, *shape)).nodes)
+
+    return [finding for finding, _ in _examined(files, lambda claim: network(claim.center.shape), advance)]
 
 
 def audit_property(
     files: Sequence[Path], model: Path, asked: Path, advance: Callable[[str, int], None]
 ) -> list[Finding]:
     """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
-    findings = []
-    proven: list[Claim] = []
     questions = ask(load_onnx_network(model).graph, Property.load(asked))
-    networks = {network.digest: network for network in (Network.of(q.graph.nodes) for q in questions)}
+    networks = [Network.of(question.graph.nodes) for question in questions]
+    by_digest = {network.digest: network for network in networks}
+
+    def network_of(claim: Claim) -> Network:
+        if claim.network not in by_digest:
+            raise RejectedError("it speaks of another network or of another property")
+        return by_digest[claim.network]
+
+    examined = _examined(files, network_of, advance)
+    proven = [claim for _, claim in examined if claim is not None]
+    boxes = [
+        (network.digest, case.lower, case.upper)
+        for network, question in zip(networks, questions, strict=True)
+        for case in question.cases
+    ]
+    covered = sum(any(_encloses(claim, *box) for claim in proven) for box in boxes)
+    reason = f"unsat is proven for {covered} of {len(boxes)} cases"
+    return [*(finding for finding, _ in examined), Finding(str(asked), covered == len(boxes), reason)]
+
+
+def _examined(
+    files: Sequence[Path], network_of: Callable[[Claim], Network], advance: Callable[[str, int], None]
+) -> list[tuple[Finding, Claim | None]]:
+    """What came of each file, with its claim if it is accepted."""
+    found: list[tuple[Finding, Claim | None]] = []
     for done, file in enumerate(files):
         advance(file.name, done)
         try:
             certificate = Certificate.load(file)
-            network = networks.get(certificate.claim.network)
-            if network is None:
-                raise RejectedError("it speaks of another network or of another property")
-            margin = recompute(certificate, network)
+            margin = recompute(certificate, network_of(certificate.claim))
         except (DamagedCertificateError, RejectedError) as error:
-            findings.append(Finding(str(file), False, str(error)))
+            found.append((Finding(str(file), False, str(error)), None))
         else:
-            proven.append(certificate.claim)
-            findings.append(Finding(str(file), True, f"{describe(certificate.claim)}, margins >= {margin:.3g}"))
+            reason = f"{describe(certificate.claim)}, margins >= {margin:.3g}"
+            found.append((Finding(str(file), True, reason), certificate.claim))
     advance("done", len(files))
-    boxes = [
-        (Network.of(question.graph.nodes).digest, case.lower, case.upper)
-        for question in questions
-        for case in question.cases
-    ]
-    covered = sum(any(_encloses(claim, *box) for claim in proven) for box in boxes)
-    whole = covered == len(boxes)
-    findings.append(Finding(str(asked), whole, f"unsat is proven for {covered} of {len(boxes)} cases"))
-    return findings
+    return found
 
 
 def describe(claim: Claim) -> str:
