@@ -12,9 +12,8 @@ from calipers.core.digests import digest_module
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.data.wrap import as_image_dataset
-from calipers.evaluate.certify import certify as write_certificates
-from calipers.evaluate.certify import verified
-from calipers.evaluate.measure import add_warnings, execute, find_or_create
+from calipers.evaluate.certify import certify_run
+from calipers.evaluate.measure import execute, find_or_create
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
 from calipers.graph.from_onnx import load_onnx
@@ -75,12 +74,9 @@ def measure(
         run = find_or_create(store, measurement, command or _call(model, data, threat, epsilons, settings), resume)
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
-        pairs = verified(store, run.run_id) if certify else []
-        if pairs:
+        if certify:
             folder = Path(out) / "certificates" / run.run_id
-            with track(len(pairs)) as certifying:
-                warnings = write_certificates(pairs, measurement, Certifier(resources), folder, certifying)
-            add_warnings(store, run.run_id, warnings)
+            certify_run(store, run.run_id, measurement, Certifier(resources), folder)
         return load_report(store, run.run_id)
 
 

@@ -159,6 +159,11 @@ def test_other_evidence_is_rejected(split: tuple[Graph, Certificate]) -> None:
     reject(
         graph, with_leaves(*others, replace(leaf, splits=(), multipliers=np.zeros(0), slopes=useless)), "proven|cover"
     )
+    for changed in ({"dropped": -1}, {"kept": 99}, {"output": -1}, {"position": -2}):
+        one = replace(leaf.splits[0], **changed)
+        sides = (one, replace(one, kept=one.dropped, dropped=one.kept))
+        both = (replace(leaf, splits=(side,), multipliers=np.zeros(1)) for side in sides)
+        reject(graph, with_leaves(*both), "does not fit")
     short = {p: Slopes(s.below[:, :-1], s.above[:, :-1]) for p, s in part.slopes.items()}
     reject(graph, replace(certificate, parts=(replace(part, slopes=short),)), "does not fit")
     reject(graph, replace(certificate, parts=(replace(part, slopes={}),)), "does not fit")

@@ -220,7 +220,11 @@ class _Walk:
 def planes_of(
     layer: "Maximum | Smooth | object", slopes: Slopes, interval: Interval, gone: Sequence[tuple[int, int]] | None
 ) -> Planes:
-    """Planes with the slopes given. gone: (candidate, output) of a maximum that splits have ruled out."""
+    """Planes with the slopes given. gone: (candidate, output) of a maximum that splits have ruled out.
+
+    Where candidates tie, splits can rule out all that attain the maximum. Such a point lies on both sides of each of
+    these splits, so the leaf on which the tie is broken by candidates' numbers holds it too, and keeps one of them.
+    """
     if isinstance(layer, Smooth):
         return _smooth_planes(layer, slopes, interval)
     assert isinstance(layer, Maximum)
@@ -324,15 +328,18 @@ def _entries(layer: Maximum | Smooth, size: int) -> Array:
 
 
 def _maximum(network: Network, position: int) -> tuple[Maximum, int]:
-    node = network.nodes[position]
-    if not isinstance(node.layer, Maximum):
+    layer = network.nodes[position].layer if 0 <= position < len(network.nodes) else None
+    if not isinstance(layer, Maximum):
         raise ValueError(f"node {position} is no maximum that could be split")
-    return node.layer, node.inputs[0]
+    return layer, network.nodes[position].inputs[0]
 
 
 def _entry(maximum: Maximum, candidate: int, output: int) -> int | None:
-    """The flat input entry of a candidate; None for the floor."""
-    if candidate == len(maximum.entry) and maximum.floor is not None:
+    """The flat input entry of a candidate; None for the floor. Raises ValueError if there is no such candidate."""
+    count = len(maximum.entry) + (maximum.floor is not None)
+    if not (0 <= candidate < count and 0 <= output < maximum.entry.shape[1]):
+        raise ValueError(f"output {output} of a maximum has no candidate {candidate}")
+    if candidate == len(maximum.entry):
         return None
     entry = int(maximum.entry[candidate, output])
     if entry < 0:

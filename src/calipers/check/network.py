@@ -72,7 +72,9 @@ class Network:
             seen.update(repr((type(node.layer).__name__, node.inputs, node.shape)).encode())
             for name, value in vars(node.layer).items() if node.layer is not None else ():
                 seen.update(name.encode())
-                seen.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+                array = isinstance(value, np.ndarray)
+                seen.update(repr((value.shape, value.dtype.str) if array else value).encode())
+                seen.update(value.tobytes() if array else b"")
         return seen.hexdigest()
 
     def evaluate(self, x: Array) -> Array:

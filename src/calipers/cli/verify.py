@@ -29,7 +29,7 @@ def verify(
         typer.Option(help="Write the evidence for unsat here, for `calipers check`; further cases get -1, -2, ..."),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="CSV file that takes every answer of --instances as soon as it is there.")
+        Path | None, typer.Option(help="Folder that takes every answer of --instances as soon as it is there.")
     ] = None,
     resume: Resume = False,
     json_: Json = None,
@@ -48,6 +48,8 @@ def verify(
     if instances is not None:
         if network is not None:
             raise InputError(f"verify: {network} and --instances {instances} are both given; accepted: one of them")
+        if certificate is not None:
+            raise InputError("verify: --certificate belongs to a single property, not to --instances")
         _family(instances, Resources(budget, float("inf") if timeout is None else timeout), results, resume, json_)
     elif network is None or property_ is None:
         raise InputError("verify: accepted: a network and a property, or --instances FILE")
@@ -84,7 +86,7 @@ def _family(file: Path, resources: "Resources", results: Path | None, resume: bo
 
     instances = load_instances(file)
     kept = Results.open(results, instances, resume=resume)
-    with stoppable("--results FILE --resume"), track(len(kept.left)) as tracker:
+    with stoppable("--results FOLDER --resume"), track(len(kept.left)) as tracker:
         for score in run_instances(kept.left, resources, tracker.advance):
             kept.add(score)
     if json_ is not None:

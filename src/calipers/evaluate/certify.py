@@ -5,10 +5,20 @@ from pathlib import Path
 import torch
 
 from calipers.core.records import Kind, Outcome, SanityWarning
+from calipers.evaluate.measure import add_warnings
 from calipers.evaluate.prepare import Measurement
-from calipers.evaluate.progress import Tracker
+from calipers.evaluate.progress import Tracker, track
 from calipers.store.store import Store
 from calipers.verify import Certifier
+
+
+def certify_run(store: Store, run_id: str, measurement: Measurement, certifier: Certifier, folder: Path) -> None:
+    """Write certificates for all that a run has verified; what has none becomes a warning of its report."""
+    pairs = verified(store, run_id)
+    if pairs:
+        with track(len(pairs)) as tracker:
+            warnings = certify(pairs, measurement, certifier, folder, tracker)
+        add_warnings(store, run_id, warnings)
 
 
 def verified(store: Store, run_id: str) -> list[tuple[int, float]]:
@@ -30,7 +40,7 @@ def certify(
     without = []
     for done, (sample, epsilon) in enumerate(pairs):
         tracker.advance(f"certificate at {epsilon:g}", done)
-        path = folder / f"sample{sample:06d}-eps{epsilon:g}.npz"
+        path = folder / f"sample{sample:06d}-eps{epsilon!r}.npz"
         if path.exists():
             continue
         assert subject.graph is not None

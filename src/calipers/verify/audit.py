@@ -14,7 +14,7 @@ from calipers.check import check as recompute
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.graph.from_torch import graph_of
 from calipers.verify.vnnlib import Property
-from calipers.verify.vnnlib.question import ask
+from calipers.verify.vnnlib.reduction import reduce_property
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def audit_property(
     files: Sequence[Path], model: Path, asked: Path, advance: Callable[[str, int], None]
 ) -> list[Finding]:
     """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
-    questions = ask(load_onnx_network(model).graph, Property.load(asked))
-    networks = [Network.of(question.graph.nodes) for question in questions]
+    reductions = reduce_property(load_onnx_network(model).graph, Property.load(asked))
+    networks = [Network.of(reduction.graph.nodes) for reduction in reductions]
     by_digest = {network.digest: network for network in networks}
 
     def network_of(claim: Claim) -> Network:
@@ -53,8 +53,8 @@ def audit_property(
     proven = [claim for _, claim in examined if claim is not None]
     boxes = [
         (network.digest, case.lower, case.upper)
-        for network, question in zip(networks, questions, strict=True)
-        for case in question.cases
+        for network, reduction in zip(networks, reductions, strict=True)
+        for case in reduction.cases
     ]
     covered = sum(any(_encloses(claim, *box) for claim in proven) for box in boxes)
     reason = f"unsat is proven for {covered} of {len(boxes)} cases"

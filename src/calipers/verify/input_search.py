@@ -1,6 +1,7 @@
 """Branch and bound over the inputs themselves: boxes are halved until each is proven, for networks with few inputs."""
 
 import bisect
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class InputSearch:
         """
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
-        widest = max(sum(node.shape) for node in graph.nodes)
+        widest = max(math.prod(node.shape) for node in graph.nodes)
         batch = max(16, budget.fit(widest * widest * asked.d.element_size()))
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
         halvings = _Halvings()

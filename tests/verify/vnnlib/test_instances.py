@@ -64,7 +64,7 @@ def test_results_are_kept_and_resumed(family: Path, tmp_path: Path) -> None:
     scores = run(family)
     first = Results.open(folder, instances, resume=False)
     first.add(scores[1])
-    assert (folder / "net_any.vnnlib.counterexample").read_text().startswith("sat\n((X_0 ")
+    assert (folder / "0002-net-any.vnnlib.counterexample").read_text().startswith("sat\n((X_0 ")
     with pytest.raises(InputError, match="holds results already"):
         Results.open(folder, instances, resume=False)
     second = Results.open(folder, instances, resume=True)

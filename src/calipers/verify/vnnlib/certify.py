@@ -6,15 +6,15 @@ from calipers.graph.graph import Graph
 from calipers.verify.certify import Certifier
 from calipers.verify.verifier import Resources
 from calipers.verify.vnnlib.property import Property
-from calipers.verify.vnnlib.question import ask
+from calipers.verify.vnnlib.reduction import reduce_property
 
 
 def certify(graph: Graph, asked: Property, resources: Resources, path: Path) -> list[Path | None]:
     """Written files, `path` first, then -1, -2, ... before its suffix; None for a case without evidence in time."""
     written: list[Path | None] = []
-    for question in ask(graph, asked):
-        for i in range(len(question.problem)):
+    for reduction in reduce_property(graph, asked):
+        for i in range(len(reduction.problem)):
             name = path if not written else path.with_stem(f"{path.stem}-{len(written)}")
-            certificate = Certifier(resources).certify(question.graph, question.problem[i : i + 1], {"case": i})
+            certificate = Certifier(resources).certify(reduction.graph, reduction.problem[i : i + 1], {"case": i})
             written.append(None if certificate is None else certificate.save(name))
     return written

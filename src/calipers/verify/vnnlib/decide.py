@@ -14,7 +14,7 @@ from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
 from calipers.verify.verifier import Resources
 from calipers.verify.vnnlib.property import Case, Property
-from calipers.verify.vnnlib.question import Question, ask
+from calipers.verify.vnnlib.reduction import Reduction, reduce_property
 
 
 class SatOutcome(StrEnum):
@@ -61,11 +61,11 @@ def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answe
     start = time.monotonic()
     end = start + resources.timeout
     open_: set[SatOutcome] = set()
-    for question in ask(network.graph, asked):
+    for reduction in reduce_property(network.graph, asked):
         left = max(0.0, end - time.monotonic())
         verifier = Complete(replace(resources, timeout=left, total=left))
-        result = verifier.verify(question.graph, question.problem)
-        unsafe = _confirmed(network, question, result)
+        result = verifier.verify(reduction.graph, reduction.problem)
+        unsafe = _confirmed(network, reduction, result)
         if unsafe is not None:
             return Answer(SatOutcome.SAT, time.monotonic() - start, unsafe)
         for verdict, termination in zip(result.verdicts, result.terminations, strict=True):
@@ -75,8 +75,8 @@ def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answe
     return Answer(outcome, time.monotonic() - start)
 
 
-def _confirmed(network: OnnxNetwork, question: Question, result: VerificationResult) -> Unsafe | None:
-    for case, witness in zip(question.cases, result.witness, strict=True):
+def _confirmed(network: OnnxNetwork, reduction: Reduction, result: VerificationResult) -> Unsafe | None:
+    for case, witness in zip(reduction.cases, result.witness, strict=True):
         if witness is not None:
             unsafe = replay(network, case, witness)
             if unsafe is not None:

@@ -51,15 +51,16 @@ class Results:
             return
         instance, answer = score.instance, score.answer
         if answer is not None and answer.unsafe is not None:
-            name = f"{instance.onnx.stem}_{instance.vnnlib.stem}.counterexample"
+            number = self._instances.index(instance) + 1
+            name = f"{number:04d}-{instance.onnx.stem}-{instance.vnnlib.stem}.counterexample"
             (self._folder / name).write_text(f"{answer}\n", encoding="utf-8")
         seconds = "" if answer is None else f"{answer.seconds:.3f}"
         with (self._folder / "results.csv").open("a", newline="", encoding="utf-8") as out:
-            csv.writer(out).writerow((instance.onnx.name, instance.vnnlib.name, score.word, seconds, score.error))
+            csv.writer(out).writerow((instance.onnx, instance.vnnlib, score.word, seconds, score.error))
 
 
 def _read(file: Path, instances: tuple[Instance, ...]) -> dict[Instance, Score]:
-    known = {(instance.onnx.name, instance.vnnlib.name): instance for instance in instances}
+    known = {(str(instance.onnx), str(instance.vnnlib)): instance for instance in instances}
     scores = {}
     with file.open(newline="", encoding="utf-8") as lines:
         for number, line in enumerate(csv.DictReader(lines), start=2):

@@ -1,4 +1,7 @@
-"""A property put to verifiers: its clauses become the last layers of the network, its boxes the input sets."""
+"""A property as a specification: its clauses become the last layers of the network, its boxes the input sets.
+
+This is property reduction (Shriver et al., ICSE 2021), for proofs as well as for attacks.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +20,7 @@ from calipers.verify.vnnlib.property import Case, Clause, Property
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Reduction:
     """Boxes with the same clauses: safe where every output of the graph is positive.
 
     Output k is the largest of `inputs x + outputs y - bound` over the rows of clause k. The boxes of the problem are
@@ -29,8 +32,11 @@ class Question:
     cases: tuple[Case, ...]
 
 
-def ask(graph: Graph, asked: Property) -> list[Question]:
-    """The questions that a property of a network comes to. Raises InputError if it belongs to another network."""
+def reduce_property(graph: Graph, asked: Property) -> list[Reduction]:
+    """What a property of a network comes to, one for each set of clauses.
+
+    Raises InputError if it belongs to another network.
+    """
     sizes = (int(torch.Size(graph.input_shape).numel()), int(torch.Size(graph.nodes[-1].shape).numel()))
     if sizes != (asked.inputs, asked.outputs):
         raise InputError(
@@ -40,10 +46,10 @@ def ask(graph: Graph, asked: Property) -> list[Question]:
     groups: dict[tuple[bytes, ...], list[Case]] = {}
     for case in asked.cases:
         groups.setdefault(tuple(clause.key for clause in case.clauses), []).append(case)
-    return [_question(graph, tuple(cases)) for cases in groups.values()]
+    return [_reduction(graph, tuple(cases)) for cases in groups.values()]
 
 
-def _question(graph: Graph, cases: tuple[Case, ...]) -> Question:
+def _reduction(graph: Graph, cases: tuple[Case, ...]) -> Reduction:
     clauses = cases[0].clauses
     lower = _rounded(np.stack([case.lower for case in cases]), -np.inf)
     upper = _rounded(np.stack([case.upper for case in cases]), np.inf)
@@ -51,7 +57,7 @@ def _question(graph: Graph, cases: tuple[Case, ...]) -> Question:
     identity = torch.eye(len(clauses)).expand(len(cases), -1, -1)
     specification = Specification(identity, torch.zeros(len(cases), len(clauses)))
     problem = Problem("", tuple(range(len(cases))), box, specification)
-    return Question(with_clauses(graph, clauses), problem, cases)
+    return Reduction(with_clauses(graph, clauses), problem, cases)
 
 
 def _rounded(values: Float64[np.ndarray, "cases inputs"], towards: float) -> Float32[np.ndarray, "cases inputs"]:

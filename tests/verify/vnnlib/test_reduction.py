@@ -9,7 +9,7 @@ import torch
 from calipers.core.errors import InputError
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify.vnnlib.property import Property
-from calipers.verify.vnnlib.question import ask
+from calipers.verify.vnnlib.reduction import reduce_property
 from calipers.verify.vnnlib.syntax import parse
 from tests.verify.vnnlib.families import property_text, write_mlp
 
@@ -29,11 +29,11 @@ UNSAFE = [
 def test_an_output_is_positive_where_its_clause_fails(unsafe: str, tmp_path: Path) -> None:
     graph = load_onnx_network(write_mlp(tmp_path / "net.onnx", 1)).graph.to(torch.float64)
     asked = Property.of(parse(property_text(BOX, 3, unsafe)))
-    (question,) = ask(graph, asked)
+    (reduction,) = reduce_property(graph, asked)
     x = torch.rand(500, 2, dtype=torch.float64) * torch.tensor([2.0, 0.5]) - torch.tensor([1.0, 0.0])
     y = graph.evaluate(x)
-    safe = question.graph.to(torch.float64).evaluate(x) > 0
-    (case,) = question.cases
+    safe = reduction.graph.to(torch.float64).evaluate(x) > 0
+    (case,) = reduction.cases
     for i in range(len(x)):
         said = [not clause.holds(x[i].numpy(), y[i].numpy()) for clause in case.clauses]
         assert safe[i].tolist() == said
@@ -44,17 +44,17 @@ def test_boxes_of_a_disjunction_over_inputs_are_cases(tmp_path: Path) -> None:
     either = "(assert (or (and (<= X_0 -0.5) (<= Y_0 0)) (and (>= X_0 0.5) (<= Y_0 0)) (and (>= X_0 2) (<= Y_1 0))))"
     asked = Property.of(parse(property_text(BOX, 3, either)))
     assert [(case.lower[0], case.upper[0]) for case in asked.cases] == [(-1.0, -0.5), (0.5, 1.0)]
-    (question,) = ask(graph, asked)
-    assert len(question.problem) == 2
+    (reduction,) = reduce_property(graph, asked)
+    assert len(reduction.problem) == 2
     different = either.replace("(>= X_0 0.5) (<= Y_0 0)", "(>= X_0 0.5) (<= Y_2 0)")
-    assert len(ask(graph, Property.of(parse(property_text(BOX, 3, different))))) == 2
+    assert len(reduce_property(graph, Property.of(parse(property_text(BOX, 3, different))))) == 2
 
 
 def test_boxes_are_rounded_outwards(tmp_path: Path) -> None:
     graph = load_onnx_network(write_mlp(tmp_path / "net.onnx", 2)).graph
     box = [(0.1, 0.3), (1 / 3, 0.7)]
-    (question,) = ask(graph, Property.of(parse(property_text(box, 3, "(assert (<= Y_0 0))"))))
-    found = question.problem.input_set.box()
+    (reduction,) = reduce_property(graph, Property.of(parse(property_text(box, 3, "(assert (<= Y_0 0))"))))
+    found = reduction.problem.input_set.box()
     lower, upper = (side.double().numpy()[0] for side in (found.lower, found.upper))
     assert bool((lower <= [0.1, 1 / 3]).all())
     assert bool((upper >= [0.3, 0.7]).all())
@@ -74,7 +74,7 @@ def test_boxes_are_rounded_outwards(tmp_path: Path) -> None:
 def test_bad_properties(text: str, message: str, tmp_path: Path) -> None:
     graph = load_onnx_network(write_mlp(tmp_path / "net.onnx", 2)).graph
     with pytest.raises(InputError, match=message):
-        ask(graph, Property.of(parse(text)))
+        reduce_property(graph, Property.of(parse(text)))
 
 
 def test_too_many_combinations_are_refused() -> None:
