@@ -1,39 +1,17 @@
-"""The one shape in which benchmarks print and write their numbers (docs/design.md)."""
+"""How benchmarks print and write their numbers."""
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import calipers
+from calipers.core.tables import Row, to_json
 
-
-@dataclass(frozen=True)
-class Row:
-    """A measured number beside the published one, if there is one."""
-
-    name: str
-    measured: float
-    n: int
-    unit: str
-    paper: float | None = None
-    low: float | None = None
-    high: float | None = None
-    seconds: float | None = None
-    epsilon: float | None = None
-    norm: str | None = None
-    epsilon_unit: str | None = None
+__all__ = ["Row", "write"]
 
 
 def write(command: str, rows: list[Row], target: str | None, seed: int = 0, warnings: tuple[str, ...] = ()) -> None:
     """A table on standard output, or JSON to a file ("-": alone on standard output)."""
-    data = {
-        "command": command,
-        "version": calipers.__version__,
-        "seed": seed,
-        "rows": [vars(row) for row in rows],
-        "warnings": list(warnings),
-    }
+    data = to_json(command, rows, seed, warnings)
     if target == "-":
         json.dump(data, sys.stdout, indent=2)
         return

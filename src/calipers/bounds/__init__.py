@@ -3,17 +3,17 @@
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.cascade import Cascade
 from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, LinearBounds
+from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, PAIRED, LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
 from calipers.bounds.optimised import Optimised
 from calipers.core.registry import Registry
 
-COMBINED = Cascade("combined", (FUSED, MAXLIN, CAPM, CROWN))
+COMBINED = Cascade("combined", (FUSED, PAIRED, MAXLIN, CAPM, CROWN))
 
 OPTIMISED = Cascade("optimised", (COMBINED, Optimised("optimised", FUSED)))
 
 METHODS: Registry[BoundMethod] = Registry("bound")
-for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, COMBINED, OPTIMISED):
+for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, PAIRED, COMBINED, OPTIMISED):
     METHODS.add(_method.name)(_method)
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "MAXLIN",
     "METHODS",
     "OPTIMISED",
+    "PAIRED",
     "BoundMethod",
     "Cascade",
     "LinearBounds",

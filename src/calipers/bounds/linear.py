@@ -1,11 +1,12 @@
 """Linear bounds layer by layer: bounds of each node before a nonlinearity feed the relaxations of the next walk."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from calipers.bounds import activations, capm, crown, deepz, maxlin
+from calipers.bounds import activations, capm, crown, deepz, maxlin, paired
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.concretize import concretize, magnitude
@@ -28,11 +29,15 @@ _ULPS = 64
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
-    """Bounds of every node and planes of every nonlinearity, by position in `graph`, over a batch of input sets."""
+    """Bounds of every node and planes of every nonlinearity, by position in `graph`, over a batch of input sets.
+
+    differences: of the candidates of maxpools, where they were measured (`paired.measured`).
+    """
 
     graph: Graph
     bounds: list[IntervalBounds]
     relaxations: dict[int, Relaxation]
+    differences: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class LinearBounds:
     """Bounds by one backward walk per node, with relaxations chosen from the node's interval bounds.
 
     relu, maxpool, smooth: choose the planes. fused: relax a ReLU and the maxpool after it as one window.
+    paired: planes above maxpools that use bounds of pairwise differences.
     intersect: keep the tighter of the walk's bounds and the intervals' (published methods replace them).
     """
 
@@ -48,6 +54,7 @@ class LinearBounds:
     maxpool: Callable[[ops.MaxPool2d, IntervalBounds], Relaxation]
     smooth: Callable[[ops.Op, IntervalBounds], Relaxation] = activations.relax
     fused: bool = False
+    paired: bool = False
     intersect: bool = False
 
     def margins(
@@ -63,9 +70,14 @@ class LinearBounds:
         box = input_set.box()
         bounds = [IntervalBounds(box.lower, box.upper)]
         relaxations: dict[int, Relaxation] = {}
+        differences: dict[int, Tensor] = {}
         settled = exact_nodes(graph) if is_box(input_set) else {0}
         for position, node in enumerate(graph.nodes[1:], start=1):
-            if isinstance(node.op, ops.Nonlinear):
+            if self.paired and isinstance(node.op, ops.MaxPool2d):
+                given = bounds[node.inputs[0]]
+                differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
+                relaxations[position] = paired.relax_maxpool(graph, position, given, differences[position])
+            elif isinstance(node.op, ops.Nonlinear):
                 relaxations[position] = self._relax(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position not in settled:
@@ -74,7 +86,7 @@ class LinearBounds:
                 if wanted is not None:
                     linear = refine(graph, position, wanted, cheap, input_set, relaxations, budget)
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
-        return Propagation(graph, bounds, relaxations)
+        return Propagation(graph, bounds, relaxations, differences)
 
     def _relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
         match op:
@@ -108,3 +120,4 @@ DEEPZ = LinearBounds("deepz", deepz.relax_relu, deepz.relax_maxpool, activations
 CROWN = LinearBounds("crown", crown.relax_relu, crown.relax_maxpool)
 MAXLIN = LinearBounds("maxlin", crown.relax_relu, maxlin.relax_maxpool)
 FUSED = LinearBounds("fused", crown.relax_relu, maxlin.relax_maxpool, fused=True, intersect=True)
+PAIRED = LinearBounds("paired", crown.relax_relu, maxlin.relax_maxpool, fused=True, paired=True, intersect=True)

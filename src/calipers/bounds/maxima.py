@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from calipers.bounds.window import pixels
@@ -61,6 +61,20 @@ class Maxima:
         if self.floor is None:
             return laid
         return torch.cat([laid, torch.full_like(laid[:, :1], self.floor)], 1)
+
+    def gather(
+        self, values: Float[Tensor, "batch entries"], domain: Int[Tensor, " some"], output: Int[Tensor, " some"]
+    ) -> Float[Tensor, "some candidates"]:
+        """The candidates of some outputs, each of one member of the batch."""
+        entry = self.entry[:, output].T
+        laid = values[domain.unsqueeze(1), entry.clamp_min(0)].masked_fill_(entry < 0, ABSENT)
+        if self.floor is None:
+            return laid
+        return torch.cat([laid, torch.full_like(laid[:, :1], self.floor)], 1)
+
+    def touched(self, changed: Bool[Tensor, "batch entries"]) -> Bool[Tensor, "batch outputs"]:
+        """Outputs that have a changed entry among their candidates."""
+        return (changed[:, self.entry.clamp_min(0)] & (self.entry >= 0)).any(1)
 
     def entry_of(self, candidate: Int[Tensor, " some"], output: Int[Tensor, " some"]) -> Int[Tensor, " some"]:
         """The flat input index of candidates; -1 for the floor."""

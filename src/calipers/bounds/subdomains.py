@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from calipers.bounds import maxlin
+from calipers.bounds import maxlin, paired
 from calipers.bounds.backward import pull_back
 from calipers.bounds.concretize import concretize, lowest_point, magnitude
 from calipers.bounds.linear import Propagation
@@ -28,28 +28,8 @@ _ULPS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Root:
-    """What all subdomains share: a propagation over input sets, and the specification."""
-
-    propagation: Propagation
-    input_set: InputSet
-    specification: Specification
-    views: tuple[Maxima, ...]
-
-    @classmethod
-    def of(cls, propagation: Propagation, input_set: InputSet, specification: Specification) -> "Root":
-        propagation.graph.require_order(specification.C, specification.d)
-        return cls(propagation, input_set, specification, maxima(propagation.graph))
-
-    @property
-    def candidates(self) -> int:
-        """Candidates of all maxima together: the size of a subdomain."""
-        return sum(view.candidates * view.outputs for view in self.views)
-
-
-@dataclass(frozen=True, eq=False)
 class Ceiling:
-    """One maximum on a batch of subdomains: which candidates can win, their bounds, and MaxLin's plane above.
+    """One maximum on a batch of sets: which candidates can win, their bounds, and a plane above.
 
     lower, upper, alive: (batch, candidates, outputs). slope: (batch, pixels, outputs). bias: (batch, outputs).
     """
@@ -61,19 +41,56 @@ class Ceiling:
     bias: Float[Tensor, "batch outputs"]
 
     @classmethod
-    def of(cls, view: Maxima, lower: Tensor, upper: Tensor, halfspaces: Halfspaces) -> "Ceiling":
-        low, high = view.spread(lower), view.spread(upper)
-        if len(halfspaces):
-            gone = (halfspaces.domain, halfspaces.candidate, halfspaces.output)
-            low[gone] = ABSENT
-            high[gone] = ABSENT
-            # Where splits contradict each other the subdomain is empty, and anything is true of it.
-            high = torch.maximum(high, low)
-        best, winner = low.max(1, keepdim=True)
-        alive = (high > best).scatter_(1, winner, True)
-        high = high.masked_fill(~alive, ABSENT)
-        windows = Windows(low, high, view.pixels)
-        return cls(low, high, alive, *windows.plane(*maxlin.upper_plane(windows)))
+    def of(cls, pixels: int, lower: Tensor, upper: Tensor, difference: Tensor) -> "Ceiling":
+        """difference: bounds of the candidates' pairwise differences, (batch, candidates, candidates, outputs)."""
+        # Where splits contradict each other the subdomain is empty, and anything is true of it.
+        upper = torch.maximum(upper, lower)
+        alive = paired.winners(lower, upper, difference)
+        plane = paired.upper_plane(lower, upper, alive, difference)
+        return cls(lower, upper, alive, *Windows(lower, upper, pixels).plane(*plane))
+
+    def at(self, image: Int[Tensor, " some"]) -> "Ceiling":
+        """Those of some sets of the batch, as copies."""
+        return Ceiling(*(part[image] for part in vars(self).values()))
+
+    def replace(self, domain: Int[Tensor, " some"], output: Int[Tensor, " some"], new: "Ceiling") -> None:
+        """Put new ceilings, (some, ..., 1), in the place of some outputs."""
+        for mine, theirs in zip(vars(self).values(), vars(new).values(), strict=True):
+            place = (domain, output) if mine.dim() == 2 else (domain, slice(None), output)
+            mine[place] = theirs[..., 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """What all subdomains share: a propagation over input sets, the specification, and the maxima on the whole sets.
+
+    differences, ceilings: by the maxima's position.
+    """
+
+    propagation: Propagation
+    input_set: InputSet
+    specification: Specification
+    views: tuple[Maxima, ...]
+    differences: Mapping[int, Tensor]
+    ceilings: Mapping[int, Ceiling]
+
+    @classmethod
+    def of(cls, propagation: Propagation, input_set: InputSet, specification: Specification) -> "Root":
+        propagation.graph.require_order(specification.C, specification.d)
+        views = maxima(propagation.graph)
+        differences, ceilings = {}, {}
+        for view in views:
+            bounds = propagation.bounds[view.source]
+            lower, upper = view.spread(bounds.lower.flatten(1)), view.spread(bounds.upper.flatten(1))
+            found = propagation.differences.get(view.position)
+            differences[view.position] = paired.independent(lower, upper) if found is None else found
+            ceilings[view.position] = Ceiling.of(view.pixels, lower, upper, differences[view.position])
+        return cls(propagation, input_set, specification, views, differences, ceilings)
+
+    @property
+    def candidates(self) -> int:
+        """Candidates of all maxima together: the size of a subdomain."""
+        return sum(view.candidates * view.outputs for view in self.views)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +143,7 @@ class Subdomains:
                 inputs[view.source] = (bounds.lower.flatten(1)[image], bounds.upper.flatten(1)[image])
             halfspaces[view.position].tighten(*inputs[view.source])
         for view in root.views:
-            ceilings[view.position] = Ceiling.of(view, *inputs[view.source], halfspaces[view.position])
+            ceilings[view.position] = _ceiling(root, view, image, *inputs[view.source], halfspaces[view.position])
         relaxations = root.propagation.relaxations
         fixed = {position: r.at(image) for position, r in relaxations.items() if position not in ceilings}
         return cls(root, image, row, splits, halfspaces, ceilings, fixed)
@@ -223,3 +240,28 @@ class Subdomains:
             else:
                 values.append(node.op.evaluate(*inputs) if inputs else walk.lowest)
         return values
+
+
+def _ceiling(root: Root, view: Maxima, image: Tensor, lower: Tensor, upper: Tensor, halfspaces: Halfspaces) -> Ceiling:
+    """The root's, but for outputs with a split or with a candidate that a split has tightened."""
+    ceiling = root.ceilings[view.position].at(image)
+    bounds = root.propagation.bounds[view.source]
+    changed = lower != bounds.lower.flatten(1)[image]
+    changed |= upper != bounds.upper.flatten(1)[image]
+    affected = view.touched(changed)
+    affected[halfspaces.domain, halfspaces.output] = True
+    domain, output = affected.nonzero().unbind(1)
+    if not len(domain):
+        return ceiling
+    low, high = view.gather(lower, domain, output), view.gather(upper, domain, output)
+    if len(halfspaces):
+        number = torch.zeros_like(affected, dtype=torch.long)
+        number[domain, output] = torch.arange(len(domain))
+        gone = (number[halfspaces.domain, halfspaces.output], halfspaces.candidate)
+        low[gone] = ABSENT
+        high[gone] = ABSENT
+    low, high = low.unsqueeze(2), high.unsqueeze(2)
+    known = root.differences[view.position][image[domain], :, :, output].unsqueeze(3)
+    difference = torch.minimum(paired.independent(low, high), known)
+    ceiling.replace(domain, output, Ceiling.of(view.pixels, low, high, difference))
+    return ceiling

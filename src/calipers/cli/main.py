@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import check, demo, measure, models, report, runs, train, verify
+from calipers.cli import check, demo, measure, models, report, reproduce, runs, train, verify
 from calipers.core.errors import CalipersError, SoundnessError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (
     verify.verify,
     check.check,
     train.train,
+    reproduce.reproduce,
     models.models,
     runs.runs,
     runs.show,

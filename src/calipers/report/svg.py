@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from calipers.report.palette import COLOURS, INK, MUTED, RULE
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "calipers",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the layout is the same on every machine
@@ -54,7 +54,7 @@ class Chart:
 
 def draw(form: Format, name: str, font_size: float, paint: Callable[[Axes], None]) -> str:
     """One svg element with what `paint` draws; `name` keeps its element ids apart from other drawings'."""
-    with mpl.rc_context({**_STYLE, "font.size": font_size}):  # type: ignore[dict-item]
+    with mpl.rc_context({**STYLE, "font.size": font_size}):  # type: ignore[dict-item]
         figure = Figure(figsize=(form.width, form.height), facecolor="none", layout="constrained")
         paint(figure.add_subplot(facecolor="none"))
         buffer = io.StringIO()

@@ -21,9 +21,9 @@ class Optimizer(_Strict):
     """Adam or SGD with momentum 0.9; the learning rate is multiplied by `decay` after every epoch."""
 
     name: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    decay: float = Field(1.0, gt=0, le=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    decay: float = Field(default=1.0, gt=0, le=1)
 
 
 class Adversary(_Strict):
@@ -36,8 +36,8 @@ class Adversary(_Strict):
     epsilon: float = Field(gt=0)
     unit: Unit | None = None
     domain: tuple[float, float] | None = (0.0, 1.0)
-    steps: int = Field(7, ge=1)
-    step_size: float | None = Field(None, gt=0)
+    steps: int = Field(default=7, ge=1)
+    step_size: float | None = Field(default=None, gt=0)
 
     @property
     def threat(self) -> ThreatModel:
@@ -56,11 +56,11 @@ class Recipe(_Strict):
     data: str
     objective: Literal["standard", "pgd"] = "standard"
     adversary: Adversary | None = None
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(128, ge=1)
-    samples: int | None = Field(None, ge=1)
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    samples: int | None = Field(default=None, ge=1)
     seed: int = 0
-    checkpoint_every: int = Field(100, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
     optimizer: Optimizer = Field(default_factory=Optimizer.model_construct)
 
     @model_validator(mode="after")

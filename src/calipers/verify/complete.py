@@ -9,7 +9,7 @@ from torch import Tensor
 
 from calipers.attacks import PGD, Attack, run_attack
 from calipers.attacks.attack import norm_of
-from calipers.bounds import COMBINED, FUSED, BoundMethod, LinearBounds, MarginBounds
+from calipers.bounds import COMBINED, PAIRED, BoundMethod, LinearBounds, MarginBounds
 from calipers.bounds.subdomains import Root
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
@@ -33,7 +33,7 @@ class Complete:
     cheap: BoundMethod = COMBINED
     attack: Attack = field(default_factory=PGD)
     inputs: InputSearch = field(default_factory=InputSearch)
-    base: LinearBounds = FUSED
+    base: LinearBounds = PAIRED
     search: Search = field(default_factory=Search)
 
     @property

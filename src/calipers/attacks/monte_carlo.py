@@ -1,0 +1,55 @@
+"""Sampling: what a simulation without any gradient finds. It is a yardstick, not a threat."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from calipers.attacks.attack import ATTACKS
+from calipers.attacks.query import Query
+from calipers.core.norms import Norm
+from calipers.core.seeds import derive_seed, generator
+
+# Points of one instance that are drawn at a time.
+_BLOCK = 50
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """`draws` points per instance, uniform in its ball and clipped to the domain; an instance drops out once broken."""
+
+    draws: int
+
+    @property
+    def name(self) -> str:
+        return f"monte-carlo-{self.draws}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def norms(self) -> frozenset[Norm]:
+        return frozenset({Norm.LINF})
+
+    def run(self, query: Query, seed: int) -> None:
+        sets, names = query.problem.input_set, query.problem.sample_id
+        for first in range(0, self.draws, _BLOCK):
+            count = min(_BLOCK, self.draws - first)
+            drawn_for = query.unbroken()
+            if not len(drawn_for):
+                return
+            points = torch.stack(
+                [
+                    sets[torch.full((count,), i)].sample(generator(derive_seed(seed, "monte-carlo", names[i], first)))
+                    for i in drawn_for.tolist()
+                ]
+            )
+            for k in range(count):
+                left = query.best_margin[drawn_for] > 0
+                if bool(left.any()):
+                    query.margins(points[left, k], drawn_for[left])
+
+
+for _draws in (100, 1_000, 10_000):
+    ATTACKS.add(f"monte-carlo-{_draws}")(MonteCarlo(_draws))

@@ -1,0 +1,166 @@
+"""The plane above a window that bounds of its pixels' pairwise differences allow.
+
+For weights a >= 0 that add up to 1, max_k x_k <= a . x + max_k sum_j a_j D_kj, where D_kj bounds x_k - x_j from above.
+With D_kj = u_k - l_j these planes hold MaxLin's. But neighbouring pixels see nearly the same inputs, so a walk bounds
+their difference tighter than their bounds do, which lowers the plane and tells which pixels never win.
+"""
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from calipers.bounds import maxlin
+from calipers.bounds.backward import pull_back
+from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.concretize import enclose
+from calipers.bounds.cost import row_bytes
+from calipers.bounds.maxima import ABSENT, Maxima
+from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rows import Rows
+from calipers.bounds.start import Selection, select
+from calipers.bounds.window import Windows
+from calipers.core.intervals import IntervalBounds
+from calipers.core.sets import InputSet
+from calipers.graph import ops
+from calipers.graph.graph import Graph
+
+# So many steps of multiplicative weights come within 2 % of the best plane.
+_STEPS = 32
+_RATE = 3.0
+
+
+def independent(
+    low: Float[Tensor, "batch candidates outputs"], high: Float[Tensor, "batch candidates outputs"]
+) -> Float[Tensor, "batch candidates candidates outputs"]:
+    """What the candidates' own bounds say of x_k - x_j: entry [k, j]."""
+    found = high.unsqueeze(2) - low.unsqueeze(1)
+    found.diagonal(dim1=1, dim2=2).zero_()
+    return found
+
+
+def measured(
+    graph: Graph,
+    position: int,
+    bounds: IntervalBounds,
+    relaxations: Mapping[int, Relaxation],
+    input_set: InputSet,
+    budget: MemoryBudget,
+) -> Float[Tensor, "batch candidates candidates outputs"]:
+    """Upper bounds of x_k - x_j at the maxpool `position`, by walks from its input where both pixels can win."""
+    view, node = Maxima.of(graph, position), graph.nodes[position]
+    assert view is not None
+    assert isinstance(node.op, ops.MaxPool2d)
+    low, high = view.spread(bounds.lower.flatten(1)), view.spread(bounds.upper.flatten(1))
+    found = independent(low, high)
+    if view.pixels < 2:
+        return found
+    can = winners(low, high, found)
+    one, two = torch.tensor([*itertools.combinations(range(view.pixels), 2)]).unbind(1)
+    wanted = (can[:, one] & can[:, two]).unflatten(2, node.shape).flatten(1, 2)
+    shape = graph.nodes[view.source].shape
+    for chosen in select(wanted).chunks(budget, row_bytes(graph, position, windowed=True)):
+        pair, output = chosen.neuron // view.outputs, chosen.neuron % view.outputs
+        rows = _difference_rows(node.op, node.shape, shape, chosen, one[pair], two[pair], low.dtype)
+        least, most = enclose(input_set, pull_back(graph, view.source, rows, relaxations)[0])
+        for k, j, value in ((one[pair], two[pair], most), (two[pair], one[pair], -least)):
+            place = (chosen.image[:, None], k, j, output)
+            found[place] = torch.minimum(found[place], value)
+    return found
+
+
+def winners(
+    low: Float[Tensor, "batch candidates outputs"],
+    high: Float[Tensor, "batch candidates outputs"],
+    difference: Float[Tensor, "batch candidates candidates outputs"],
+) -> Bool[Tensor, "batch candidates outputs"]:
+    """Candidates that can be the largest; at least one of each output."""
+    best, safest = low.max(1, keepdim=True)
+    return ((high > best) & (difference.amin(2) >= 0)).scatter_(1, safest, True)
+
+
+def upper_plane(
+    low: Float[Tensor, "batch candidates outputs"],
+    high: Float[Tensor, "batch candidates outputs"],
+    can: Bool[Tensor, "batch candidates outputs"],
+    difference: Float[Tensor, "batch candidates candidates outputs"],
+) -> tuple[Float[Tensor, "batch candidates outputs"], Float[Tensor, "batch outputs"]]:
+    """Weights of the candidates and offset of a plane that is nearly lowest at the midpoint, never above MaxLin's."""
+    slope, bias = maxlin.upper_plane(Windows(low, high.masked_fill(~can, ABSENT), low.shape[1]))
+    image, output = (can.sum(1) > 1).nonzero().unbind(1)
+    if len(image):
+        able = can[image, :, output]
+        middle = ((low + high) / 2)[image, :, output].masked_fill(~able, 0.0)
+        payoff = difference[image, :, :, output].masked_fill(~able.unsqueeze(1), 0.0)
+        weights = _lowest(payoff.masked_fill(~able.unsqueeze(2), ABSENT), middle, able)
+        offset = (payoff @ weights.unsqueeze(2)).squeeze(2).masked_fill(~able, ABSENT).amax(1)
+        plain = (slope[image, :, output] * middle).sum(1) + bias[image, output]
+        lower = (weights * middle).sum(1) + offset <= plain
+        slope[image, :, output] = torch.where(lower.unsqueeze(1), weights, slope[image, :, output])
+        bias[image, output] = torch.where(lower, offset, bias[image, output])
+    return slope, bias
+
+
+def relax_maxpool(
+    graph: Graph,
+    position: int,
+    bounds: IntervalBounds,
+    difference: Float[Tensor, "batch candidates candidates outputs"],
+) -> Relaxation:
+    """The paired plane above, the pixel with the largest midpoint below."""
+    view, node = Maxima.of(graph, position), graph.nodes[position]
+    assert view is not None
+    low, high = view.spread(bounds.lower.flatten(1)), view.spread(bounds.upper.flatten(1))
+    windows = Windows(low, high, view.pixels)
+    below = windows.plane(maxlin.lower_pixel(windows), torch.zeros_like(low[:, 0]))
+    above = windows.plane(*upper_plane(low, high, winners(low, high, difference), difference))
+    sides = (side.unflatten(-1, node.shape) for side in (*below, *above))
+    return Relaxation(*sides)
+
+
+def _lowest(
+    payoff: Float[Tensor, "windows candidates candidates"],
+    middle: Float[Tensor, "windows candidates"],
+    able: Bool[Tensor, "windows candidates"],
+) -> Float[Tensor, "windows candidates"]:
+    """Weights a with a small max_k sum_j a_j (payoff_kj + middle_j): a matrix game, by multiplicative weights."""
+    payoff = payoff + middle.unsqueeze(1)
+    own = payoff.masked_fill(payoff <= ABSENT / 2, 0.0)
+    scale = (own.amax((1, 2)) - own.amin((1, 2))).clamp_min(1e-12).unsqueeze(1)
+    logarithm = torch.zeros_like(middle)
+    best, value = middle, torch.full_like(middle[:, 0], torch.inf)
+    for step in range(_STEPS):
+        weights = torch.softmax(logarithm.masked_fill(~able, -torch.inf), 1)
+        here, reply = (payoff @ weights.unsqueeze(2)).squeeze(2).max(1)
+        better = here < value
+        best, value = torch.where(better.unsqueeze(1), weights, best), torch.where(better, here, value)
+        slope = payoff.gather(1, reply[:, None, None].expand(-1, 1, payoff.shape[2])).squeeze(1)
+        logarithm = logarithm - _RATE / (1 + step) ** 0.5 * (slope - slope.mean(1, keepdim=True)) / scale
+    return best
+
+
+def _difference_rows(
+    op: ops.MaxPool2d,
+    pooled: tuple[int, ...],
+    shape: tuple[int, ...],
+    chosen: Selection,
+    one: Tensor,
+    two: Tensor,
+    dtype: torch.dtype,
+) -> Rows:
+    """Rows x_one - x_two over the windows of a feature map, two-sided. one, two: pixels, (groups, rows)."""
+    _, height, width = pooled
+    reach = [(op.kernel[i] - 1) * op.dilation[i] + 1 for i in (0, 1)]
+    place = chosen.neuron % (height * width)
+    channel = chosen.neuron // (height * width) % shape[0]
+    offset = torch.tensor([dy * reach[1] + dx for dy, dx in op.pixels])
+    coefficient = torch.zeros(*chosen.neuron.shape, shape[0] * reach[0] * reach[1], dtype=dtype)
+    for pixel, sign in ((one, 1.0), (two, -1.0)):
+        entry = channel * reach[0] * reach[1] + offset[pixel]
+        coefficient.scatter_(2, entry.unsqueeze(2), sign)
+    first = torch.stack([place[:, 0] // width, place[:, 0] % width], 1)
+    corner = first * torch.tensor(op.stride) - torch.tensor(op.padding)
+    constant = torch.zeros(2, *chosen.neuron.shape, dtype=dtype)
+    return Rows(coefficient.unflatten(2, (shape[0], *reach)), constant, chosen.image, corner, shape)

@@ -1,0 +1,16 @@
+"""Reproductions: the tables and figures of the papers, measured again with our methods."""
+
+from calipers.core.registry import Registry
+from calipers.evaluate.reproduce import capm
+from calipers.evaluate.reproduce.experiment import FULL, QUICK, Budget, Finding, Reproduced, Reproduction
+from calipers.evaluate.reproduce.laboratory import Laboratory
+
+ALL: Registry[Reproduction] = Registry("reproduction")
+for _reproduction in capm.REPRODUCTIONS:
+    ALL.add(_reproduction.name)(_reproduction)
+
+BUDGETS: Registry[Budget] = Registry("budget")
+for _budget in (QUICK, FULL):
+    BUDGETS.add(_budget.name)(_budget)
+
+__all__ = ["ALL", "BUDGETS", "Budget", "Finding", "Laboratory", "Reproduced", "Reproduction"]

@@ -1,0 +1,107 @@
+"""Does the experiments of a reproduction: trains or loads the networks, measures them, and keeps all of it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from calipers.core.errors import InputError
+from calipers.core.threat import ThreatModel
+from calipers.data.loading import load_dataset
+from calipers.evaluate.measure import execute, find_or_create
+from calipers.evaluate.prepare import Settings, prepare
+from calipers.evaluate.progress import Tracker
+from calipers.evaluate.reproduce.experiment import (
+    Budget,
+    Experiment,
+    Finding,
+    Published,
+    Reproduced,
+    Reproduction,
+    Trained,
+)
+from calipers.models.loading import LoadedModel, load_model
+from calipers.store.store import Store
+from calipers.train import Recipe, steps_of, train
+
+Track = Callable[[int], AbstractContextManager[Tracker]]
+
+
+@dataclass(frozen=True, eq=False)
+class Laboratory:
+    """Where experiments are done. Networks and runs that are there already are used again, unfinished ones go on.
+
+    models: folder of the networks trained by recipe. weights: folder of published weights, None where there is none.
+    data_dir: as of `load_dataset`. track: makes progress bars. command: how to repeat it all, for the store.
+    """
+
+    store: Store
+    models: Path
+    weights: Path | None
+    data_dir: Path | None
+    seed: int
+    track: Track
+    command: str
+
+    def reproduce(self, reproduction: Reproduction, budget: Budget) -> Reproduced:
+        """Do every experiment for which the networks are there; the others become a warning."""
+        planned = reproduction.experiments(budget)
+        missing = sorted({e.network.file for e in planned if isinstance(e.network, Published)})
+        warnings = list(reproduction.notes)
+        if missing and self.weights is None:
+            planned = tuple(e for e in planned if isinstance(e.network, Trained))
+            warnings.append(
+                f"published weights were not given, so their rows are missing ({', '.join(missing)}); "
+                "name their folder with --weights"
+            )
+        models = {id(e): self._model(e.network) for e in planned}
+        findings = []
+        with self.track(sum(e.work for e in planned)) as tracker:
+            done = 0
+            for experiment in planned:
+                moved = _From(tracker, done, experiment.label)
+                findings.append(self._measure(experiment, models[id(experiment)], moved))
+                done += experiment.work
+        found = sorted({w.message for finding in findings for w in finding.report.warnings if w.code == "graph"})
+        return Reproduced(reproduction, tuple(findings), (*warnings, *found))
+
+    def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
+        data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)
+        threat = ThreatModel("linf", max(experiment.epsilons), experiment.domain, experiment.unit)
+        settings = Settings(experiment.attacks, experiment.verifiers, self.seed)
+        measurement = prepare(model, data, threat, experiment.epsilons, settings)
+        run = find_or_create(self.store, measurement, self.command, resume=True)
+        return Finding(experiment, execute(self.store, run, measurement, tracker))
+
+    def _model(self, network: Published | Trained) -> LoadedModel:
+        match network:
+            case Published(architecture, file):
+                assert self.weights is not None
+                path = self.weights / file
+                if not path.is_file():
+                    raise InputError(f"--weights {self.weights}: holds no {file}; give the folder with all the files")
+                return load_model(architecture, path)
+            case Trained(recipe):
+                return self._trained(recipe.model_copy(update={"seed": self.seed}))
+
+    def _trained(self, recipe: Recipe) -> LoadedModel:
+        card = self.models / f"{recipe.model}-{recipe.digest[:12]}.json"
+        if card.is_file():
+            return load_model(str(card))
+        dataset = load_dataset(recipe.data, "train", recipe.samples, self.data_dir)
+        held_out = load_dataset(recipe.data, "test", None, self.data_dir)
+        with self.track(steps_of(recipe, dataset)) as tracker:
+            named = _From(tracker, 0, f"training {recipe.model}")
+            return train(recipe, dataset, held_out, card, named.advance, resume=True).model
+
+
+@dataclass(frozen=True)
+class _From:
+    """A tracker of one part of the work, which starts where `done` steps are over."""
+
+    tracker: Tracker
+    done: int
+    label: str
+
+    def advance(self, doing: str, done: int) -> None:
+        self.tracker.advance(f"{self.label}: {doing}", self.done + done)

@@ -1,0 +1,105 @@
+"""Figures of reproductions: what each method says, or takes, against epsilon."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
+from calipers.report.svg import STYLE
+
+_Draw = Callable[[Axes, Finding, str], None]
+_MARKS = {
+    "attack:pgd": (ATTACK.light, "^", "-"),
+    "verify:complete": (PROOF.light, "s", "-"),
+    "verify:optimised": (PROOF.light, "D", "--"),
+    "verify:combined": (PROOF.light, "o", ":"),
+    "verify:capm": (INK.light, "p", "-"),
+    "verify:crown": (MUTED.light, "v", "--"),
+    "verify:deepz": (GAP.light, "o", "-."),
+}
+_LABELS = {"crown": "crown (DeepPoly)", "pgd": "PGD attack"}
+
+
+def save_curves(reproduced: Reproduced, path: Path) -> Path | None:
+    """Draw the reproduction's figure into `path` (*.png); None if it is a table or nothing was measured."""
+    if reproduced.reproduction.name not in _FIGURES or not reproduced.findings:
+        return None
+    paint, title = _FIGURES[reproduced.reproduction.name]
+    labels = list(dict.fromkeys(finding.experiment.label for finding in reproduced.findings))
+    units = list(dict.fromkeys(finding.experiment.unit for finding in reproduced.findings))
+    with mpl.rc_context({**STYLE, "font.size": 10.0}):  # type: ignore[dict-item]
+        size = (1 + 3.6 * len(labels), 1.2 + 3.0 * len(units))
+        figure = Figure(figsize=size, facecolor=PAPER.light, layout="constrained")
+        grid = figure.subplots(len(units), len(labels), squeeze=False, sharey=True)
+        for finding in reproduced.findings:
+            experiment = finding.experiment
+            axes = grid[units.index(experiment.unit)][labels.index(experiment.label)]
+            paint(axes, finding, experiment.unit)
+            axes.set_facecolor("none")
+            axes.set_title(f"{experiment.label}, n = {_n(finding)}", fontsize=10, loc="left")
+            axes.set_xlabel(f"epsilon ({experiment.unit} units)")
+            axes.spines[["top", "right"]].set_visible(False)
+        for row in grid:
+            row[0].set_ylabel(title)
+        handles = {
+            label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def _n(finding: Finding) -> int:
+    return next((rate.n for rate in finding.report.rates if rate.name.endswith("|correct")), 0)
+
+
+def _rates(axes: Axes, finding: Finding, unit: str) -> None:
+    """The rates with their 95 % intervals as bars, and crosses where the paper prints a figure."""
+    epsilons = finding.report.spec.epsilons
+    for method, (colour, mark, line) in _MARKS.items():
+        rows = [finding.row(method, epsilon) for epsilon in epsilons]
+        if not all(rows):
+            continue
+        y = [100 * row.measured for row in rows if row]
+        spread = [[100 * (row.measured - row.low), 100 * (row.high - row.measured)] for row in rows if row]
+        axes.errorbar(
+            epsilons, y, [*zip(*spread, strict=True)], color=colour, marker=mark, linestyle=line,
+            label=_name(method), elinewidth=0.6, linewidth=1.4, markersize=5,
+        )  # fmt: skip
+    for (method, epsilon), value in finding.experiment.paper.items():
+        if method in _MARKS:
+            axes.plot(epsilon, 100 * value, "x", color=_MARKS[method][0], markersize=8, label="in the paper")
+    axes.set_ylim(0, 102)
+
+
+def _times(axes: Axes, finding: Finding, unit: str) -> None:
+    """Seconds per image, on a logarithmic scale."""
+    epsilons = finding.report.spec.epsilons
+    for method, (colour, mark, line) in _MARKS.items():
+        rows = [finding.row(method, epsilon) for epsilon in epsilons]
+        if all(row is not None and row.seconds for row in rows):
+            y = [row.seconds for row in rows if row and row.seconds]
+            axes.plot(
+                epsilons, y, color=colour, marker=mark, linestyle=line, label=_name(method), linewidth=1.4, markersize=5
+            )
+    for (method, epsilon), value in finding.experiment.paper_seconds.items():
+        if method in _MARKS:
+            axes.plot(epsilon, value, "x", color=_MARKS[method][0], markersize=8, label="in the paper")
+    axes.set_yscale("log")
+
+
+def _name(method: str) -> str:
+    short = method.partition(":")[2]
+    return _LABELS.get(short, short)
+
+
+_FIGURES: dict[str, tuple[_Draw, str]] = {
+    "capm-fig3": (_rates, "share of correct images, %"),
+    "capm-fig4": (_times, "seconds per image"),
+    "capm-montecarlo": (_rates, "share of correct images, %"),
+}

@@ -1,0 +1,127 @@
+"""Reproductions on scikit-learn's digits: what is measured, kept, compared and refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from calipers.attacks import FGSM
+from calipers.bounds import CAPM, IBP
+from calipers.core.errors import InputError
+from calipers.core.tables import Row, to_json
+from calipers.evaluate.progress import track
+from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory, Reproduction
+from calipers.evaluate.reproduce.capm import UNITS
+from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment, Published, Trained
+from calipers.models import ZOO
+from calipers.report.curves import save_curves
+from calipers.report.reproduction import tables
+from calipers.store.store import Store
+from calipers.train import Recipe
+from calipers.verify import BoundVerifier
+
+RECIPE = Recipe(model="digits.maxpool", data="digits", epochs=2)
+
+
+def experiment(network: Published | Trained) -> Experiment:
+    return Experiment(
+        label="digits",
+        network=network,
+        data="digits",
+        epsilons=(0.01, 0.05),
+        unit="pixel",
+        domain=(0.0, 1.0),
+        attacks=(FGSM(),),
+        verifiers=(BoundVerifier(IBP), BoundVerifier(CAPM)),
+        samples=12,
+        paper={("verify:capm", 0.05): 0.25, ("PRIMA", 0.05): 0.5},
+        paper_seconds={("verify:capm", 0.05): 3.0},
+    )
+
+
+def reproduction(*networks: Published | Trained) -> Reproduction:
+    def planned(budget: Budget) -> tuple[Experiment, ...]:
+        return tuple(experiment(network) for network in networks)
+
+    return Reproduction("capm-fig3", "digits", planned, facts=lambda: (Row("layers", 3.0, 1, "layers", 3.0),))
+
+
+def laboratory(store: Store, folder: Path, weights: Path | None = None) -> Laboratory:
+    return Laboratory(store, folder / "models", weights, None, 0, track, "calipers reproduce digits")
+
+
+def test_rows_stand_beside_the_paper_and_say_where_they_hold(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        found = laboratory(store, tmp_path).reproduce(reproduction(Trained(RECIPE)), QUICK)
+    rows = {(row.name, row.epsilon): row for row in found.rows}
+    report = found.findings[0].report
+    for name in ("verify:capm", "verify:capm|correct"):
+        row = rows[f"digits {name}", 0.05]
+        assert (row.paper, row.norm, row.epsilon_unit) == (0.25, "linf", "pixel")
+        assert row.measured == report.rate(name, 0.05).measured
+        assert row.low <= row.measured <= row.high
+        assert rows[f"digits {name}", 0.01].paper is None
+    time = rows["digits verify:capm time", 0.05]
+    assert (time.paper, time.unit, time.measured) == (3.0, "s/image", report.rate("verify:capm", 0.05).seconds)
+    alone = rows["digits PRIMA (paper only)|correct", 0.05]
+    assert (alone.measured, alone.paper) == (None, 0.5)
+    assert rows["layers", None].measured == 3
+    assert json.loads(json.dumps(to_json("c", found.rows, 0)))["rows"][0]["name"] == "layers"
+
+
+def test_what_is_there_is_used_again(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        once = laboratory(store, tmp_path).reproduce(reproduction(Trained(RECIPE)), QUICK)
+        card = next((tmp_path / "models").glob("*.json"))
+        written = card.stat().st_mtime_ns
+        again = laboratory(store, tmp_path).reproduce(reproduction(Trained(RECIPE)), QUICK)
+        assert len(store.runs()) == 1
+    assert card.stat().st_mtime_ns == written
+    assert once.rows == again.rows
+
+
+def test_without_published_weights_their_rows_are_missing_and_a_warning_says_so(tmp_path: Path) -> None:
+    both = reproduction(Published("digits.maxpool", "published.safetensors"), Trained(RECIPE))
+    with Store(tmp_path) as store:
+        found = laboratory(store, tmp_path).reproduce(both, QUICK)
+        assert len(found.findings) == 1
+        assert any("published.safetensors" in warning and "--weights" in warning for warning in found.warnings)
+        with pytest.raises(InputError, match=r"published\.safetensors"):
+            laboratory(store, tmp_path, weights=tmp_path).reproduce(both, QUICK)
+
+
+def test_tables_and_figures_show_what_was_found(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    with Store(tmp_path) as store:
+        found = laboratory(store, tmp_path).reproduce(reproduction(Trained(RECIPE)), QUICK)
+    console = Console(width=140, record=True)
+    for table in tables(found):
+        console.print(table)
+    text = console.export_text()
+    for word in ("digits", "0.05", "capm", "fgsm", "PRIMA", "25 %", "3.0 s"):
+        assert word in text
+    figure = save_curves(found, tmp_path / "figure.png")
+    assert figure is not None
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_every_experiment_of_the_paper_is_well_formed(name: str, budget: str) -> None:
+    planned = ALL[name].experiments(BUDGETS[budget])
+    assert bool(planned) != bool(ALL[name].facts())
+    for one in planned:
+        network = one.network
+        assert (network.architecture if isinstance(network, Published) else network.recipe.model) in ZOO
+        assert {epsilon for _, epsilon in one.paper} <= set(one.epsilons)
+        assert len({method.name for method in one.verifiers}) == len(one.verifiers)
+    # Both units, and everything else the same.
+    for unit, domain in UNITS:
+        assert sum(one.unit == unit and one.domain == domain for one in planned) * 2 == len(planned)
+
+
+def test_parameters_are_those_of_the_paper() -> None:
+    rows = [row for row in ALL["capm-table1"].facts() if row.unit == "parameters"]
+    assert len(rows) == 9
+    assert all(row.measured == row.paper for row in rows)
