@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from calipers.bounds import FUSED, MemoryBudget
+from calipers.bounds import FUSED, PAIRED, MemoryBudget
 from calipers.check import Certificate, DamagedCertificateError, Halving, Network, RejectedError, Slopes, check
 from calipers.check.checker import _covers, _same_cut
 from calipers.core.norms import Norm
@@ -17,7 +17,7 @@ from calipers.graph.graph import Graph
 from calipers.verify import Resources
 from calipers.verify.certify import Certifier
 from tests.milp import exact_minimum
-from tests.nets import BASIC, FAMILIES, random_graph
+from tests.nets import BASIC, FAMILIES, points, random_graph
 
 CERTIFIER = Certifier(Resources(MemoryBudget(), 20.0))
 
@@ -47,10 +47,12 @@ def instance(family: str, margin: float) -> tuple[Graph, Problem]:
 
 
 def beyond_linear(family: str, radius: float, free: int | None = None) -> tuple[Graph, Certificate]:
-    """A certificate of what linear bounds just miss."""
+    """A certificate of what linear bounds miss by a quarter of what lies between them and the lowest value known."""
     graph, box = around(family, radius, free)
-    linear = FUSED.margins(graph, box, asked(box, 0.0).specification, MemoryBudget()).lower
-    certificate = CERTIFIER.certify(graph, asked(box, -float(linear) - 0.01), {"sample": 0})
+    specification = asked(box, 0.0).specification
+    linear = max(float(method.margins(graph, box, specification, MemoryBudget()).lower) for method in (FUSED, PAIRED))
+    lowest = float(specification.margins(graph.evaluate(points(box, 2000, 0)[:, 0])).min())
+    certificate = CERTIFIER.certify(graph, asked(box, -(0.75 * linear + 0.25 * lowest)), {"sample": 0})
     assert certificate is not None
     return graph, certificate
 

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calipers.bounds import FUSED, MemoryBudget
-from calipers.check.enclosure import Enclosure, Interval, Slopes, planes_of
+from calipers.bounds import FUSED, PAIRED, LinearBounds, MemoryBudget
+from calipers.check.enclosure import Enclosure
 from calipers.check.network import Maximum, Network, Smooth, apply, candidates
+from calipers.check.planes import Interval, Slopes, planes_of
 from calipers.check.region import Region
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
@@ -28,14 +29,18 @@ def random_slopes(network: Network, random: np.random.Generator) -> dict[int, Sl
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_any_slopes_give_true_bounds(family: str, seed: int) -> None:
+@pytest.mark.parametrize("paired", [False, True])
+def test_any_slopes_give_true_bounds(family: str, seed: int, paired: bool) -> None:
     graph = random_graph(family, seed)
     network = Network.of(graph.nodes)
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, *graph.input_shape, generator=generator, dtype=torch.float64)
     box = Box(x - 0.2, x + 0.2)
     region = Region.box(box.lower[0].numpy(), box.upper[0].numpy())
-    enclosure = Enclosure.of(network, region, random_slopes(network, np.random.default_rng(seed)))
+    slopes = random_slopes(network, np.random.default_rng(seed))
+    if paired:  # differences matter for weights
+        slopes = {p: Slopes(s.below, np.abs(s.above) / (1 + np.abs(s.above).sum(0))) for p, s in slopes.items()}
+    enclosure = Enclosure.of(network, region, slopes, paired=paired)
     inside = points(box, 300, seed)[:, 0]
     outputs = graph.evaluate(inside).numpy()
     assert (outputs >= enclosure.intervals[-1].lower - 1e-12).all()
@@ -44,19 +49,41 @@ def test_any_slopes_give_true_bounds(family: str, seed: int) -> None:
     assert (outputs @ C.T >= enclosure.rows(C, d) - 1e-12).all()
 
 
+@pytest.mark.parametrize("method", [FUSED, PAIRED], ids=lambda method: method.name)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_slopes_of_a_bound_give_that_bound(family: str) -> None:
+def test_the_slopes_of_a_bound_give_that_bound(family: str, method: LinearBounds) -> None:
     graph = random_graph(family, 3)
     generator = torch.Generator().manual_seed(3)
     x = torch.rand(1, *graph.input_shape, generator=generator, dtype=torch.float64)
     box = Box(x - 0.05, x + 0.05)
     spec = Specification.classified_as(torch.tensor([1]), 3)
     spec = Specification(spec.C.double(), spec.d.double())
-    expected = FUSED.margins(graph, box, spec, MemoryBudget()).lower[0].numpy()
-    propagation = FUSED.propagate(graph, box, MemoryBudget())
+    expected = method.margins(graph, box, spec, MemoryBudget()).lower[0].numpy()
+    propagation = method.propagate(graph, box, MemoryBudget())
     region = Region.box(box.lower[0].numpy(), box.upper[0].numpy())
-    enclosure = Enclosure.of(Network.of(graph.nodes), region, slopes_of(propagation.relaxations, 0))
+    enclosure = Enclosure.of(
+        Network.of(graph.nodes), region, slopes_of(propagation.relaxations, 0), paired=method.paired
+    )
     assert (enclosure.rows(spec.C[0].numpy(), spec.d[0].numpy()) >= expected - 1e-7).all()
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.integers(2, 4))
+@settings(max_examples=200, deadline=None)
+def test_planes_with_differences_hold_where_the_differences_do(seed: int, floored: bool, count: int) -> None:
+    random = np.random.default_rng(seed)
+    entry = np.arange(count * 3).reshape(count, 3)
+    maximum = Maximum(entry, float(random.normal()) if floored else None)
+    x = random.normal(size=(100, count * 3)) + 3 * np.tile(random.normal(size=(100, 3)), count)
+    laid = x[:, entry]
+    difference = (laid[:, :, None] - laid[:, None]).max(0)
+    difference[random.random(difference.shape) < 0.2] = np.inf
+    weights = random.random((count, 3)) * random.choice([-0.2, 1.0], size=3)
+    weights = weights / np.abs(weights).sum(0) * random.choice([0.7, 1.0, 1.2])
+    interval = Interval(x.min(0), x.max(0))
+    plain, paired = (planes_of(maximum, Slopes(weights, weights), interval, (), d) for d in (None, difference))
+    value = candidates(maximum, x).max(1)
+    assert (value <= (paired.above * laid).sum(1) + paired.above_offset).all()
+    assert (paired.above_offset <= plain.above_offset + 1e-12).all()
 
 
 @given(st.integers(0, 10**6), st.booleans(), st.integers(1, 4))
@@ -72,7 +99,7 @@ def test_planes_of_a_maximum_hold_at_corners_and_inside(seed: int, floored: bool
     high = low + random.exponential(size=count * 3)
     scale = random.choice([0.1, 1.0, 3.0])
     slopes = Slopes(random.normal(size=entry.shape) * scale, random.normal(size=entry.shape) * scale)
-    planes = planes_of(maximum, slopes, Interval(low, high), None)
+    planes = planes_of(maximum, slopes, Interval(low, high))
     share = random.random((200, count * 3))
     share[:100] = share[:100].round()
     x = low + share * (high - low)
@@ -89,7 +116,7 @@ def test_planes_of_smooth_functions_hold(seed: int, function: str) -> None:
     low = random.normal(size=20) * 5
     high = low + random.exponential(size=20) * 5
     slopes = Slopes(random.normal(size=(1, 20)) / 2, random.normal(size=(1, 20)) / 2)
-    planes = planes_of(Smooth(function), slopes, Interval(low, high), None)
+    planes = planes_of(Smooth(function), slopes, Interval(low, high))
     z = low + np.linspace(0, 1, 400)[:, None] * (high - low)
     value = apply(Smooth(function), z)
     assert (value >= planes.below[0] * z + planes.below_offset).all()

@@ -2,8 +2,9 @@
 
 from calipers.check.certificate import Certificate, Claim, DamagedCertificateError, Halving, Leaf, Part
 from calipers.check.checker import RejectedError, check
-from calipers.check.enclosure import Slopes, Split
+from calipers.check.enclosure import Split
 from calipers.check.network import Network
+from calipers.check.planes import Slopes
 
 __all__ = [
     "Certificate",

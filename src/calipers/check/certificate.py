@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from calipers.check.enclosure import Slopes, Split
+from calipers.check.enclosure import Split
 from calipers.check.layers import Array
+from calipers.check.planes import Slopes
 
-FORMAT = "calipers-certificate-1"
+FORMAT = "calipers-certificate-2"
 ARITHMETIC = "claims about real arithmetic; checked in float64, every rounding error bounded and charged"
 
 
@@ -42,11 +43,15 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The set, or a box cut out of it by halvings. slopes: for the bounds of inner values that all leaves share."""
+    """The set, or a box cut out of it by halvings. slopes: for the bounds of inner values that all leaves share.
+
+    paired: whether the evidence needs bounds of differences of maxima's candidates, which take time to check.
+    """
 
     halvings: tuple[Halving, ...]
     slopes: Mapping[int, Slopes]
     leaves: tuple[Leaf, ...]
+    paired: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +135,7 @@ def _header(certificate: Certificate) -> dict[str, Any]:
         "parts": [
             {
                 "halvings": [[h.axis, h.cut, h.high] for h in part.halvings],
+                "paired": part.paired,
                 "leaves": [
                     {
                         "rows": leaf.rows,
@@ -184,5 +190,5 @@ def _from(header: dict[str, Any], arrays: dict[str, Array]) -> Certificate:
             leaves.append(Leaf(tuple(leaf["rows"]), splits, np.array(leaf["multipliers"], dtype=np.float64), slopes(k)))
             k += 1
         halvings = tuple(Halving(int(axis), float(cut), bool(high)) for axis, cut, high in part["halvings"])
-        parts.append(Part(halvings, slopes(number), tuple(leaves)))
+        parts.append(Part(halvings, slopes(number), tuple(leaves), bool(part["paired"])))
     return Certificate(claim, tuple(parts))

@@ -11,29 +11,12 @@ import numpy as np
 
 from calipers.check.layers import Array
 from calipers.check.network import Maximum, Network, Node, Smooth, apply, candidates
+from calipers.check.planes import Interval, Planes, Slopes, planes_of
 from calipers.check.region import Region
 from calipers.check.rounding import gamma
 
 # Rows that walk together; their coefficients are arrays of the widest value's size.
 _ROWS = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Slopes:
-    """Suggested slopes of one nonlinearity, (candidates, outputs) below and above; a floor has none."""
-
-    below: Array
-    above: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """below x + below_offset <= output <= above x + above_offset; slopes (candidates, outputs), offsets (outputs)."""
-
-    below: Array
-    below_offset: Array
-    above: Array
-    above_offset: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,41 +30,40 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
-    """lower <= value <= upper, of a node's shape."""
-
-    lower: Array
-    upper: Array
-
-    @property
-    def largest(self) -> Array:
-        """The largest absolute value."""
-        return np.maximum(np.abs(self.lower), np.abs(self.upper))
-
-
-@dataclass(frozen=True, eq=False)
 class Enclosure:
-    """A network over a region: an interval for every node and planes for every nonlinearity."""
+    """A network over a region: an interval for every node and planes for every nonlinearity.
+
+    differences: by maximum, upper bounds of its entries' differences, as `planes_of` takes them.
+    """
 
     network: Network
     region: Region
     intervals: tuple[Interval, ...]
     planes: Mapping[int, Planes]
+    differences: Mapping[int, Array]
 
     @classmethod
-    def of(cls, network: Network, region: Region, slopes: Mapping[int, Slopes]) -> "Enclosure":
-        """Layer by layer; what decides a nonlinearity gets the better of intervals and a walk. KeyError: no slopes."""
+    def of(cls, network: Network, region: Region, slopes: Mapping[int, Slopes], *, paired: bool = False) -> "Enclosure":
+        """Layer by layer; what decides a nonlinearity gets the better of intervals and a walk. KeyError: no slopes.
+
+        paired: bound the differences of maxima's candidates too.
+        """
         intervals: list[Interval] = []
         planes: dict[int, Planes] = {}
+        differences: dict[int, Array] = {}
         for position, node in enumerate(network.nodes):
+            if paired and isinstance(node.layer, Maximum) and len(node.layer.entry) > 1:
+                so_far = cls(network, region, tuple(intervals), planes, differences)
+                differences[position] = so_far._differences(node.inputs[0], node.layer)
             if isinstance(node.layer, Maximum | Smooth):
-                planes[position] = planes_of(node.layer, slopes[position], intervals[node.inputs[0]], None)
+                given, known = intervals[node.inputs[0]], differences.get(position)
+                planes[position] = planes_of(node.layer, slopes[position], given, (), known)
             intervals.append(_forward(node, [intervals[i] for i in node.inputs], region))
             wanted = _wanted(network, region, position, intervals[-1])
             if len(wanted):
-                so_far = cls(network, region, tuple(intervals), planes)
+                so_far = cls(network, region, tuple(intervals), planes, differences)
                 intervals[-1] = so_far._refined(position, wanted)
-        return cls(network, region, tuple(intervals), planes)
+        return cls(network, region, tuple(intervals), planes, differences)
 
     def split(self, splits: Sequence[Split], slopes: Mapping[int, Slopes]) -> "Enclosure | None":
         """The part where splits hold, with slopes of its own; None if they contradict each other."""
@@ -101,8 +83,9 @@ class Enclosure:
         for position in self.planes:
             node = self.network.nodes[position]
             gone = [(s.dropped, s.output) for s in splits if s.position == position]
-            planes[position] = planes_of(node.layer, slopes[position], intervals[node.inputs[0]], gone)
-        return Enclosure(self.network, self.region, tuple(intervals), planes)
+            given, known = intervals[node.inputs[0]], self.differences.get(position)
+            planes[position] = planes_of(node.layer, slopes[position], given, gone, known)
+        return Enclosure(self.network, self.region, tuple(intervals), planes, self.differences)
 
     def rows(self, C: Array, d: Array, splits: Sequence[Split] = (), multipliers: Array | None = None) -> Array:
         """Lower bounds of C f + d: by a walk, or by the output's intervals where they are better."""
@@ -131,6 +114,23 @@ class Enclosure:
             for source, part in zip(node.inputs, walk.through(position, node, here), strict=True):
                 pending[source] = walk.join(pending[source], part, source) if source in pending else part
         return walk.constant - walk.error
+
+    def _differences(self, source: int, maximum: Maximum) -> Array:
+        """Upper bounds of entry k minus entry j by walks from the maximum's input, where both can win."""
+        interval = self.intervals[source]
+        low, high = (candidates(maximum, side[None])[0] for side in (interval.lower, interval.upper))
+        count, outputs = maximum.entry.shape
+        found = np.where(np.eye(count, dtype=bool)[:, :, None], 0.0, np.full((count, count, outputs), np.inf))
+        able = ((high >= low.max(0))[:count]) & (maximum.entry >= 0)
+        first, second, output = (able[:, None] & able[None] & ~np.eye(count, dtype=bool)[:, :, None]).nonzero()
+        for part in np.array_split(np.arange(len(first)), -(-len(first) // _ROWS)) if len(first) else ():
+            k, j, o = first[part], second[part], output[part]
+            # The least of z_j - z_k is minus the largest of z_k - z_j.
+            rows = np.zeros((len(part), interval.lower.size))
+            rows[np.arange(len(part)), maximum.entry[j, o]] = 1.0
+            rows[np.arange(len(part)), maximum.entry[k, o]] = -1.0
+            found[k, j, o] = -self.walk(source, rows.reshape(len(part), *interval.lower.shape), np.zeros(len(part)))
+        return found
 
     def _refined(self, position: int, wanted: Array) -> Interval:
         interval = self.intervals[position]
@@ -215,71 +215,6 @@ class _Walk:
     def _round(self, terms: int, rows: Array, magnitude: Array) -> None:
         size = np.abs(rows).reshape(len(rows), -1) @ magnitude.reshape(-1) + np.abs(self.constant)
         self.error = self.error + gamma(terms + magnitude.size) * size
-
-
-def planes_of(
-    layer: "Maximum | Smooth | object", slopes: Slopes, interval: Interval, gone: Sequence[tuple[int, int]] | None
-) -> Planes:
-    """Planes with the slopes given. gone: (candidate, output) of a maximum that splits have ruled out.
-
-    Where candidates tie, splits can rule out all that attain the maximum. Such a point lies on both sides of each of
-    these splits, so the leaf on which the tie is broken by candidates' numbers holds it too, and keeps one of them.
-    """
-    if isinstance(layer, Smooth):
-        return _smooth_planes(layer, slopes, interval)
-    assert isinstance(layer, Maximum)
-    low, high = (candidates(layer, side[None])[0] for side in (interval.lower, interval.upper))
-    count = len(layer.entry)
-    real = layer.entry >= 0
-    if slopes.below.shape != real.shape or slopes.above.shape != real.shape:
-        raise ValueError(f"slopes of shape {slopes.below.shape}, the maximum takes {real.shape}")
-    size = np.where(np.isfinite(low), np.maximum(np.abs(low), np.abs(high)), 0.0)
-    below, above = np.where(real, np.maximum(slopes.below, 0), 0.0), np.where(real, slopes.above, 0.0)
-    # Below: a mean of the candidates. What is missing from 1 goes to the floor, or else to the worst case.
-    missing = 1 - below.sum(0)
-    if layer.floor is not None:
-        base = np.where(missing >= 0, missing * layer.floor, missing * high.max(0))
-    else:
-        base = np.where(missing >= 0, missing * low.max(0), missing * high.max(0))
-    below_offset = base - gamma(count + 2) * (np.abs(base) + size.max(0))
-    # Above: the largest of candidate minus plane over the box, one candidate at a time, which is exact.
-    low_r, high_r = (np.where(real, side[:count], 0.0) for side in (low, high))
-    fall = np.maximum(-above * low_r, -above * high_r)
-    others = fall.sum(0) - fall
-    own = np.maximum((1 - above) * low_r, (1 - above) * high_r)
-    excess = np.where(real, others + own, -np.inf)
-    if layer.floor is not None:
-        excess = np.concatenate([excess, (fall.sum(0) + layer.floor)[None]])
-    for candidate, output in gone or ():
-        excess[candidate, output] = -np.inf
-    spread = (np.abs(above) * size[:count]).sum(0) + size.max(0)
-    above_offset = excess.max(0) + gamma(2 * count + 4) * spread
-    return Planes(below, below_offset, above, above_offset)
-
-
-def _smooth_planes(layer: Smooth, slopes: Slopes, interval: Interval) -> Planes:
-    low, high = interval.lower.reshape(-1), interval.upper.reshape(-1)
-    offsets = []
-    for slope, side in ((slopes.below[0], np.min), (slopes.above[0], np.max)):
-        places = [low, high, *(np.clip(z, low, high) for z in _turning(layer, slope))]
-        values = np.stack([apply(layer, z) - slope * z for z in places])
-        allowance = 1e-12 * (1 + np.abs(values).max(0) + np.abs(slope) * np.maximum(np.abs(low), np.abs(high)))
-        offsets.append(side(values, axis=0) + (allowance if side is np.max else -allowance))
-    return Planes(slopes.below, offsets[0], slopes.above, offsets[1])
-
-
-def _turning(layer: Smooth, slope: Array) -> list[Array]:
-    """Where the function's derivative equals a slope; 0 where it nowhere does, which is as good as any point."""
-    if layer.function == "Softplus":
-        inside = (slope > 0) & (slope < 1)
-        share = np.where(inside, slope, 0.5)
-        return [np.log(share / (1 - share))]
-    inside = (slope > 0) & (slope < 0.25)
-    root = np.sqrt(1 - 4 * np.where(inside, slope, 0.25))
-    high = (1 + root) / 2
-    # The smaller root of p (1 - p) = slope, without cancellation.
-    low = np.where(inside, slope, 0.25) / high
-    return [np.log(high / low), np.log(low / high)]
 
 
 def _forward(node: Node, given: Sequence[Interval], region: Region) -> Interval:

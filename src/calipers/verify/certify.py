@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calipers.bounds import FUSED, LinearBounds
+from calipers.bounds import FUSED, PAIRED, LinearBounds
 from calipers.bounds.linear import specification_bounds
 from calipers.bounds.subdomains import Root
 from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
@@ -25,10 +25,14 @@ from calipers.verify.verifier import Resources
 
 @dataclass(frozen=True)
 class Certifier:
-    """Tries linear bounds first, then the searches; whatever the checker accepts is a certificate."""
+    """Tries linear bounds first, then the searches; whatever the checker accepts is a certificate.
+
+    cheap: evidence that is quick to check. base: what the search over maxima starts from.
+    """
 
     resources: Resources = field(default_factory=Resources)
-    base: LinearBounds = FUSED
+    cheap: LinearBounds = FUSED
+    base: LinearBounds = PAIRED
     inputs: InputSearch = field(default_factory=InputSearch)
     search: Search = field(default_factory=Search)
 
@@ -51,7 +55,7 @@ class Certifier:
         return None
 
     def _linear(self, graph: Graph, problem: Problem, deadline: float) -> tuple[Part, ...]:
-        propagation = self.base.propagate(graph, problem.input_set, self.resources.memory)
+        propagation = self.cheap.propagate(graph, problem.input_set, self.resources.memory)
         bounds = specification_bounds(propagation, problem.input_set, problem.specification, self.resources.memory)
         if not bool((bounds.lower > bounds.slack).all()):
             return ()
@@ -70,7 +74,8 @@ class Certifier:
         root = Root.of(propagation, problem.input_set, problem.specification)
         found = self.search.run(root, rows, memory, deadline, journal)
         proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
-        return (Part((), slopes_of(propagation.relaxations, 0), tuple(journal.leaves)),) if proven else ()
+        slopes = slopes_of(propagation.relaxations, 0)
+        return (Part((), slopes, tuple(journal.leaves), self.base.paired),) if proven else ()
 
 
 def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Claim:
