@@ -39,7 +39,7 @@ class Search:
     """How to search. root_steps, steps: walks per ascent at the root and after each split; rate: of the ascent."""
 
     root_steps: int = 30
-    steps: int = 4
+    steps: int = 2
     rate: float = 0.2
 
     def run(
