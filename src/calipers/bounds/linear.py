@@ -66,7 +66,7 @@ class LinearBounds:
         settled = exact_nodes(graph) if is_box(input_set) else {0}
         for position, node in enumerate(graph.nodes[1:], start=1):
             if isinstance(node.op, ops.Nonlinear):
-                relaxations[position] = self._relax(node.op, bounds[node.inputs[0]])
+                relaxations[position] = self.relax(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position not in settled:
                 cheap = bounds[position]
@@ -76,7 +76,8 @@ class LinearBounds:
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
         return Propagation(graph, bounds, relaxations)
 
-    def _relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
+    def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
+        """The planes of a nonlinearity over intervals of its input."""
         match op:
             case ops.Relu():
                 return self.relu(bounds)

@@ -63,7 +63,7 @@ class Optimised:
         for step in range(self.steps + 1):
             with torch.enable_grad():
                 here = search.bounds(budget)
-                best = _better(best, MarginBounds(here.lower.detach(), here.slack.detach()))
+                best = best.better(MarginBounds(here.lower.detach(), here.slack.detach()))
                 unproven = best.lower <= best.slack
                 if step == self.steps or not bool(unproven.any()):
                     break
@@ -153,8 +153,3 @@ class _Search:
             sides = (side.repeat_interleave(repeat, 0) for side in (given.lower, given.upper))
             fixed[position] = family.relaxation(IntervalBounds(*sides))
         return fixed
-
-
-def _better(one: MarginBounds, two: MarginBounds) -> MarginBounds:
-    ahead = two.lower - two.slack > one.lower - one.slack
-    return MarginBounds(torch.where(ahead, two.lower, one.lower), torch.where(ahead, two.slack, one.slack))
