@@ -157,7 +157,6 @@ def test_time_is_up() -> None:
         result = Milp(Resources(timeout=timeout), attack=Idle()).verify(graph, problem)
         assert result.verdicts == (Verdict.UNKNOWN,)
         assert result.terminations == (Termination.TIMEOUT,)
-        assert result.seconds[0] < timeout + 5
         assert bool((result.lower <= 0).any())
 
 

@@ -1,5 +1,6 @@
 """Programs of a few variables, whose answers are known."""
 
+import highspy
 import numpy as np
 import pytest
 
@@ -57,6 +58,17 @@ def test_a_contradiction_proves_nothing() -> None:
     found = minimise(draft.program(), row, 0.0, nothing, 10.0)
     assert found.termination is Termination.ERROR
     assert found.bound == -np.inf
+
+
+def test_another_use_of_the_solver_does_not_disturb_it() -> None:
+    draft, row = knapsack()
+    other = highspy.Highs()
+    other.setOptionValue("output_flag", False)
+    other.setOptionValue("threads", 2)
+    other.addVars(2, np.zeros(2), np.ones(2))
+    other.addRow(0.5, 1.0, 2, np.arange(2), np.ones(2))
+    other.run()
+    assert minimise(draft.program(), row, np.inf, nothing, 10.0).bound == pytest.approx(2.0)
 
 
 def test_an_interruption_while_it_runs_gets_through() -> None:

@@ -13,7 +13,8 @@ from calipers.verify.milp.tolerance import DROPPED, TOLERANCE
 
 _OPTIONS = {
     "output_flag": False,
-    "threads": 1,
+    # Not by "threads": HiGHS refuses another number than that of an earlier use in the same process.
+    "parallel": "off",
     "primal_feasibility_tolerance": TOLERANCE,
     "dual_feasibility_tolerance": TOLERANCE,
     "mip_feasibility_tolerance": TOLERANCE,
