@@ -11,7 +11,7 @@ from calipers.core.results import Termination
 from calipers.verify.milp.program import Expression, Program, widen
 from calipers.verify.milp.tolerance import DROPPED, TOLERANCE
 
-_OPTIONS = {
+_OPTIONS: dict[str, bool | float | str] = {
     "output_flag": False,
     # Not by "threads": HiGHS refuses another number than that of an earlier use in the same process.
     "parallel": "off",
