@@ -21,7 +21,8 @@ from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 from calipers.verify import Complete, Milp, Resources
-from calipers.verify.milp import encode
+from calipers.verify.milp import encode, verifier
+from calipers.verify.milp.solver import Minimum
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph
 
@@ -158,6 +159,15 @@ def test_time_is_up() -> None:
         assert result.verdicts == (Verdict.UNKNOWN,)
         assert result.terminations == (Termination.TIMEOUT,)
         assert bool((result.lower <= 0).any())
+
+
+@pytest.mark.parametrize("bound", [np.inf, 1e3])
+def test_a_bound_above_what_the_network_reaches_is_a_failure(monkeypatch, bound: float) -> None:
+    monkeypatch.setattr(verifier, "minimise", lambda *_: Minimum(bound, None, 1, Termination.COMPLETED))
+    graph, problem = instance("overlap", 3, 0.3)
+    result = Milp(attack=Idle()).verify(graph, problem)
+    assert result.verdicts == (Verdict.UNKNOWN,)
+    assert result.terminations == (Termination.ERROR,)
 
 
 @pytest.mark.parametrize("family", ["smooth", "smooth-mlp"])

@@ -62,6 +62,7 @@ class Milp:
         memory, sets, asked = self.resources.memory, _double(problem.input_set), problem.specification
         asked = Specification(asked.C[:, rows].double(), asked.d[:, rows].double())
         propagation = self.base.propagate(graph.to(torch.float64), sets, memory)
+        reached = asked.margins(propagation.graph.evaluate(sets.center))
         lower = dict.fromkeys(rows, -np.inf)
         if time.monotonic() >= deadline:
             return Found(lower, None, 0, False)
@@ -87,9 +88,12 @@ class Milp:
             nodes += found.nodes
             if found.point is not None:
                 return Found({}, point(found.point), nodes, False)
+            if found.bound > float(reached[0, k]) + enough:
+                # No bound can exceed what the row is known to reach: the solver has lost the network's own points.
+                return Found(lower, None, nodes, False, failed=True)
             lower[rows[k]] = np.inf if found.bound > enough else found.bound
             if found.termination is not Termination.COMPLETED:
-                return Found(lower, None, nodes, False, found.termination is Termination.ERROR)
+                return Found(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
         return Found(lower, None, nodes, True)
 
 
