@@ -51,7 +51,7 @@ def measure(
     threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
     attacks, verifiers: methods or their names; an empty sequence leaves a side out.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
-    timeout: seconds per sample and radius for a verifier that searches (complete).
+    timeout: seconds per sample and radius for a verifier that searches (complete, milp).
     certify: write a certificate for every verified sample to `out`/certificates/RUN, for `calipers check`.
     out: folder of the run store. resume: go on with a run of the same specification.
     command: how to repeat the run, for the report.

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calipers.bounds import FORWARD
 from calipers.bounds.backward import pull_back
+from calipers.bounds.free import free_inputs
 from calipers.bounds.interval import exact_nodes, interval_bounds
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import identity_rows, select
@@ -69,6 +71,32 @@ def test_rows_walk_back_exactly(name: str, seed: int) -> None:
     # A convolution behind opens windows of more than one pixel.
     channels = chain(AFFINE[name]).nodes[-1].shape[0]
     check(chain(AFFINE[name], ops.Conv2d(random(3, channels, 1, 2), random(3), padding=(0, 1))), seed)
+
+
+def check_forward(graph: Graph, seed: int) -> None:
+    middle = random(3, *SHAPE, seed=seed)
+    free = (random(*SHAPE, seed=seed + 1) < 0.3).double()
+    box = Box(middle - free, middle + free)
+    found = FORWARD.propagate(graph, box, {graph.output}).values[graph.output]
+    assert found.exact
+    assert found.lower.coefficient.shape[1] == int(free.sum())
+    x = box.sample(torch.Generator().manual_seed(seed))
+    inputs = x.flatten(1)[:, free_inputs(box)]
+    value = torch.einsum("bi,bi...->b...", inputs, found.lower.coefficient) + found.lower.constant
+    assert torch.allclose(value, graph.evaluate(x), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", AFFINE)
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10)
+def test_maps_go_forward_exactly(name: str, seed: int) -> None:
+    check_forward(chain(AFFINE[name]), seed)
+    first = chain(AFFINE["scale"])
+    last = len(first.nodes) - 1
+    shape = tuple(first.nodes[-1].shape)
+    joined = Node("join", ops.Concat(2), (last, 0), (*shape[:2], 2 * shape[2]))
+    check_forward(Graph((*first.nodes, joined)), seed)
+    check_forward(Graph((*first.nodes, Node("sum", ops.Add(), (last, 0), shape))), seed)
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])

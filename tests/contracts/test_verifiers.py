@@ -1,16 +1,19 @@
 """What every verifier must keep. A new verifier joins by its name in the registry."""
 
+import re
+
 import pytest
 import torch
 
 from calipers.attacks import PGD, run_attack
 from calipers.bounds.budget import MemoryBudget
+from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
-from calipers.graph.graph import GraphModule
-from calipers.verify import VERIFIERS, Resources
+from calipers.graph.graph import Graph, GraphModule
+from calipers.verify import VERIFIERS, Resources, Selective, Verifier
 from tests.nets import BASIC, FAMILIES, random_graph
 
 RESOURCES = Resources(MemoryBudget(), timeout=1.0)
@@ -24,13 +27,34 @@ def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> t
     return graph, Problem("net", tuple(range(6)), ball, Specification.classified_as(labels, 3))
 
 
+def accepted(verifier: Verifier, graph: Graph, task: Problem) -> bool:
+    """Whether a verifier takes a task; one that does not says so both before the work and in it."""
+    if isinstance(verifier, Selective):
+        try:
+            verifier.require(graph, task.input_set)
+        except InputError as error:
+            with pytest.raises(InputError, match=re.escape(str(error))):
+                verifier.verify(graph, task)
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+@pytest.mark.parametrize("family", BASIC)
+def test_networks_of_relu_and_maxpool_in_linf_are_accepted_by_all(name: str, family: str) -> None:
+    assert accepted(VERIFIERS[name](RESOURCES), *problem(family, 0, 0.01))
+
+
 @pytest.mark.parametrize("name", VERIFIERS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> None:
     for seed in range(3 if family in BASIC else 1):
         for epsilon in (0.02, 0.2):
             graph, task = problem(family, seed, epsilon)
-            verdicts = VERIFIERS[name](RESOURCES).verify(graph, task).verdicts
+            verifier = VERIFIERS[name](RESOURCES)
+            if not accepted(verifier, graph, task):
+                continue
+            verdicts = verifier.verify(graph, task).verdicts
             broken = run_attack(PGD(steps=20, restarts=2), GraphModule(graph), task, seed).success
             assert not any(v is Verdict.VERIFIED and b for v, b in zip(verdicts, broken.tolist(), strict=True))
 
@@ -39,9 +63,12 @@ def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> No
 @pytest.mark.parametrize("norm", Norm)
 def test_a_point_is_verified_exactly_if_it_is_classified_correctly(name: str, norm: Norm) -> None:
     graph, task = problem("pooled", 1, 0.0, norm)
-    assert set(VERIFIERS[name](RESOURCES).verify(graph, task).verdicts) == {Verdict.VERIFIED}
+    verifier = VERIFIERS[name](RESOURCES)
+    if not accepted(verifier, graph, task):
+        return
+    assert set(verifier.verify(graph, task).verdicts) == {Verdict.VERIFIED}
     turned = Problem("net", task.sample_id, task.input_set, Specification(-task.specification.C, task.specification.d))
-    assert Verdict.VERIFIED not in VERIFIERS[name](RESOURCES).verify(graph, turned).verdicts
+    assert Verdict.VERIFIED not in verifier.verify(graph, turned).verdicts
 
 
 @pytest.mark.parametrize("name", VERIFIERS)

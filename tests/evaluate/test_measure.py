@@ -16,7 +16,7 @@ from calipers.evaluate.prepare import Settings, prepare
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.wording import verdict
 from calipers.store.store import Store
-from calipers.verify import BoundVerifier
+from calipers.verify import BoundVerifier, Milp
 
 SETTINGS = Settings((FGSM(), PGD(steps=8, restarts=2)), (BoundVerifier(CAPM),), batch_size=10)
 EPSILONS = (0.01, 0.05, 0.3)
@@ -206,6 +206,15 @@ def test_nothing_to_do_and_doing_it_twice_are_errors(model, digits) -> None:
         prepare(model, digits, THREAT, (0.1,), Settings((), ()))
     with pytest.raises(InputError, match="attack 'fgsm' is given 2 times"):
         prepare(model, digits, THREAT, (0.1,), Settings((FGSM(), FGSM()), ()))
+
+
+def test_what_a_verifier_cannot_answer_is_told_before_the_work_starts(model, digits) -> None:
+    smooth = LoadedModel(nn.Sequential(nn.Flatten(), nn.Sigmoid(), nn.Linear(64, 10)), "smooth", "s", None, None, None)
+    only = Settings((), (Milp(),))
+    with pytest.raises(InputError, match="is a Sigmoid; accepted: "):
+        prepare(smooth, digits, THREAT, (0.1,), only)
+    with pytest.raises(InputError, match="l2 ball"):
+        prepare(model, digits, ThreatModel("l2", 0.1), (0.1,), only)
 
 
 def test_images_that_do_not_fit_and_untrained_weights_are_told(digits) -> None:

@@ -2,9 +2,10 @@
 
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.cascade import Cascade
+from calipers.bounds.forward import FORWARD
 from calipers.bounds.ibp import IBP
 from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, PAIRED, LinearBounds
-from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.bounds.method import BoundMethod, Limited, MarginBounds
 from calipers.bounds.optimised import Optimised
 from calipers.core.registry import Registry
 
@@ -13,7 +14,7 @@ COMBINED = Cascade("combined", (FUSED, PAIRED, MAXLIN, CAPM, CROWN))
 OPTIMISED = Cascade("optimised", (COMBINED, Optimised("optimised", FUSED)))
 
 METHODS: Registry[BoundMethod] = Registry("bound")
-for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, PAIRED, COMBINED, OPTIMISED):
+for _method in (IBP, DEEPZ, CAPM, CROWN, MAXLIN, FUSED, PAIRED, FORWARD, COMBINED, OPTIMISED):
     METHODS.add(_method.name)(_method)
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "COMBINED",
     "CROWN",
     "DEEPZ",
+    "FORWARD",
     "FUSED",
     "IBP",
     "MAXLIN",
@@ -29,6 +31,7 @@ __all__ = [
     "PAIRED",
     "BoundMethod",
     "Cascade",
+    "Limited",
     "LinearBounds",
     "MarginBounds",
     "MemoryBudget",

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.rows import Rows
+from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.sets import Box, InputSet, LpBall
 
@@ -50,6 +51,14 @@ def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
     """Sum of the absolute values that a row adds up over a box: what its rounding errors scale with."""
     largest = torch.maximum(box.lower.abs(), box.upper.abs())
     return (rows.coefficient.abs() * rows.spread(largest)).flatten(2).sum(-1) + rows.constant.abs().amax(0)
+
+
+def output_magnitude(
+    outputs: IntervalBounds, C: Float[Tensor, "batch *rows classes"], d: Float[Tensor, "batch *rows"]
+) -> Float[Tensor, "batch *rows"]:
+    """Sum of the absolute values that rows C f + d add up over bounds of the outputs."""
+    largest = torch.maximum(outputs.lower.abs(), outputs.upper.abs()).flatten(1)
+    return (C.abs() @ largest.unsqueeze(-1)).squeeze(-1) + d.abs()
 
 
 def _around(rows: Rows, middle: Tensor, radius: Tensor) -> Tensor:

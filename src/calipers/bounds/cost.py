@@ -1,6 +1,7 @@
-"""What a walk costs in memory, worked out from shapes before it is made."""
+"""What a walk or a pass costs in memory, worked out from shapes before it is made."""
 
 import math
+from collections.abc import Set
 
 from calipers.bounds.backward import grow
 from calipers.graph import ops
@@ -8,6 +9,9 @@ from calipers.graph.graph import Graph
 
 # Arrays of the size of the coefficients that one step of the walk holds at a time.
 _ARRAYS = 4
+
+# The same for a step that pushes enclosures forward, beside those that are kept.
+_BESIDE = 4
 
 # Operations through which windows of rows stay as they are.
 _KEEPING = ops.Elementwise | ops.Scale | ops.Add | ops.Pad
@@ -37,3 +41,25 @@ def row_bytes(graph: Graph, start: int, *, windowed: bool) -> int:
                 windows[source] = window
                 widest = max(widest, shape[0] * window[0] * window[1])
     return widest * 4 * _ARRAYS
+
+
+def enclosure_bytes(graph: Graph, inputs: int, element_size: int) -> int:
+    """Bytes that one set with so many free inputs takes at the widest place of a pass forward."""
+    sizes = [math.prod(node.shape) for node in graph.nodes]
+    last = last_uses(graph, {graph.output})
+    most = 0
+    for position, node in enumerate(graph.nodes):
+        kept = sum(size for i, size in enumerate(sizes[: position + 1]) if last.get(i, -1) >= position)
+        largest = max(sizes[i] for i in (*node.inputs, position))
+        most = max(most, 2 * kept + _BESIDE * largest)
+    return most * inputs * element_size
+
+
+def last_uses(graph: Graph, wanted: Set[int]) -> dict[int, int]:
+    """The last node that needs each node on the way to the wanted ones; these are needed to the end."""
+    last = dict.fromkeys(wanted, len(graph.nodes))
+    for position in range(len(graph.nodes) - 1, 0, -1):
+        if position in last:
+            for source in graph.nodes[position].inputs:
+                last.setdefault(source, position)
+    return last

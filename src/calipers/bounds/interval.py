@@ -10,7 +10,6 @@ from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
-_Affine = ops.Linear | ops.Conv2d | ops.ConvTranspose2d | ops.Scale
 # Operations of which every output is a function of one input.
 _ByEntry = ops.Elementwise | ops.Scale | ops.Reshape | ops.Gather | ops.Pad | ops.Concat
 
@@ -26,7 +25,7 @@ def transfer(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
 
 
 @transfer.register
-def _(op: _Affine, *inputs: IntervalBounds) -> IntervalBounds:
+def _(op: ops.Weighted, *inputs: IntervalBounds) -> IntervalBounds:
     lower, upper = inputs[0].lower, inputs[0].upper
     middle, radius = (lower + upper) / 2, (upper - lower) / 2
     spread = replace(op, weight=op.weight.abs(), bias=torch.zeros_like(op.bias)).evaluate(radius)

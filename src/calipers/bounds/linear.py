@@ -9,7 +9,7 @@ from torch import Tensor
 from calipers.bounds import activations, capm, crown, deepz, maxlin, paired
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
-from calipers.bounds.concretize import concretize, magnitude
+from calipers.bounds.concretize import concretize, magnitude, output_magnitude
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
@@ -78,7 +78,7 @@ class LinearBounds:
                 differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
                 relaxations[position] = paired.relax_maxpool(graph, position, given, differences[position])
             elif isinstance(node.op, ops.Nonlinear):
-                relaxations[position] = self._relax(node.op, bounds[node.inputs[0]])
+                relaxations[position] = self.relax(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position not in settled:
                 cheap = bounds[position]
@@ -88,7 +88,8 @@ class LinearBounds:
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
         return Propagation(graph, bounds, relaxations, differences)
 
-    def _relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
+    def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
+        """The planes of a nonlinearity over intervals of its input."""
         match op:
             case ops.Relu():
                 return self.relu(bounds)
@@ -111,8 +112,10 @@ def specification_bounds(
     for part in cut(rows, budget.chunks(len(specification), bytes_per_image)):
         at_input = pull_back(graph, graph.output, part, propagation.relaxations)[0]
         lower.append(concretize(input_set, at_input)[0])
-        slack.append(_ULPS * torch.finfo(box.lower.dtype).eps * magnitude(box, at_input))
-    return MarginBounds(torch.cat(lower), torch.cat(slack))
+        slack.append(_ULPS * magnitude(box, at_input))
+    # Constants that cancel on the way leave no trace at the input, but the rounding of the outputs they came from.
+    size = torch.cat(slack) + output_magnitude(propagation.bounds[-1], specification.C, specification.d)
+    return MarginBounds(torch.cat(lower), torch.finfo(box.lower.dtype).eps * size)
 
 
 CAPM = LinearBounds("capm", capm.relax_relu, capm.relax_maxpool)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +23,11 @@ class MarginBounds:
     lower: Float[Tensor, "batch rows"]
     slack: Float[Tensor, "batch rows"]
 
+    def better(self, other: "MarginBounds") -> "MarginBounds":
+        """Row by row the one that claims more."""
+        ahead = other.lower - other.slack > self.lower - self.slack
+        return MarginBounds(torch.where(ahead, other.lower, self.lower), torch.where(ahead, other.slack, self.slack))
+
 
 @runtime_checkable
 class BoundMethod(Protocol):
@@ -34,3 +40,11 @@ class BoundMethod(Protocol):
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
     ) -> MarginBounds:
         """Lower bounds of C f(x) + d for all x in each set."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A bound method that does not take every network and every set; `margins` refuses what `require` refuses."""
+
+    def require(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> None:
+        """Raise InputError that names what is not accepted, and what would be."""

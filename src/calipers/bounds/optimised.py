@@ -63,7 +63,7 @@ class Optimised:
         for step in range(self.steps + 1):
             with torch.enable_grad():
                 here = search.bounds(budget)
-                best = _better(best, MarginBounds(here.lower.detach(), here.slack.detach()))
+                best = best.better(MarginBounds(here.lower.detach(), here.slack.detach()))
                 unproven = best.lower <= best.slack
                 if step == self.steps or not bool(unproven.any()):
                     break
@@ -142,7 +142,9 @@ class _Search:
         fixed = {position: relaxation.at(image) for position, relaxation in self.start.relaxations.items()}
         planes = self._relaxed(self.outer, bounds, fixed, rows)
         single = Specification(self.specification.C.flatten(0, 1).unsqueeze(1), self.specification.d.reshape(-1, 1))
-        found = specification_bounds(Propagation(graph, bounds, planes), self.sets[image], single, budget)
+        outputs = IntervalBounds(bounds[-1].lower[image], bounds[-1].upper[image])
+        repeated = Propagation(graph, [*bounds[:-1], outputs], planes)
+        found = specification_bounds(repeated, self.sets[image], single, budget)
         return MarginBounds(found.lower.reshape(-1, rows), found.slack.reshape(-1, rows))
 
     def _relaxed(
@@ -153,8 +155,3 @@ class _Search:
             sides = (side.repeat_interleave(repeat, 0) for side in (given.lower, given.upper))
             fixed[position] = family.relaxation(IntervalBounds(*sides))
         return fixed
-
-
-def _better(one: MarginBounds, two: MarginBounds) -> MarginBounds:
-    ahead = two.lower - two.slack > one.lower - one.slack
-    return MarginBounds(torch.where(ahead, two.lower, one.lower), torch.where(ahead, two.slack, one.slack))

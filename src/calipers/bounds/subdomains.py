@@ -13,13 +13,14 @@ from torch import Tensor
 
 from calipers.bounds import maxlin, paired
 from calipers.bounds.backward import pull_back
-from calipers.bounds.concretize import concretize, lowest_point, magnitude
+from calipers.bounds.concretize import concretize, lowest_point, magnitude, output_magnitude
 from calipers.bounds.linear import Propagation
 from calipers.bounds.maxima import ABSENT, Maxima, maxima
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
 from calipers.bounds.window import Windows
+from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.ops import Relu
@@ -195,9 +196,12 @@ class Subdomains:
         at_input = pull_back(graph, graph.output, rows, self.planes(variables), visit=visit)[0]
         sets = self.root.input_set[self.image]
         box = sets.box()
+        last = self.root.propagation.bounds[-1]
+        outputs = IntervalBounds(last.lower[self.image], last.upper[self.image])
+        size = output_magnitude(outputs, C, d.reshape(-1, 1))
         return Walk(
             concretize(sets, at_input)[0, :, 0],
-            _ULPS * torch.finfo(box.lower.dtype).eps * magnitude(box, at_input)[:, 0],
+            torch.finfo(box.lower.dtype).eps * (_ULPS * magnitude(box, at_input) + size)[:, 0],
             lowest_point(sets, at_input.coefficient[:, 0]),
             coefficients,
         )

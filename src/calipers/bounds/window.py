@@ -44,8 +44,13 @@ class Windows:
 
 def pixels(op: ops.MaxPool2d, values: Tensor) -> Tensor:
     """(batch, channels, h, w) -> (batch, pixels, channels, out h, out w): the windows, with -inf in the padding."""
+    return torch.stack(views(op, values, -torch.inf), dim=1)
+
+
+def views(op: ops.MaxPool2d, values: Tensor, outside: float) -> list[Tensor]:
+    """Each pixel's values in all windows, (batch, channels, out h, out w), with `outside` in the padding."""
     top, left = op.padding
-    padded = F.pad(values, (left, left, top, top), value=-torch.inf)
+    padded = F.pad(values, (left, left, top, top), value=outside)
     height, width = (
         (padded.shape[2 + i] - op.dilation[i] * (op.kernel[i] - 1) - 1) // op.stride[i] + 1 for i in (0, 1)
     )
@@ -53,5 +58,4 @@ def pixels(op: ops.MaxPool2d, values: Tensor) -> Tensor:
     def part(start: int, stride: int, count: int) -> slice:
         return slice(start, start + stride * (count - 1) + 1, stride)
 
-    views = [padded[..., part(dy, op.stride[0], height), part(dx, op.stride[1], width)] for dy, dx in op.pixels]
-    return torch.stack(views, dim=1)
+    return [padded[..., part(dy, op.stride[0], height), part(dx, op.stride[1], width)] for dy, dx in op.pixels]

@@ -19,7 +19,7 @@ from calipers.evaluate.subject import Subject
 from calipers.graph.from_torch import graph_of
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
-from calipers.verify import BoundVerifier, Verifier
+from calipers.verify import BoundVerifier, Selective, Verifier
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,9 @@ def prepare(
     if settings.verifiers:
         module = model.module
         graph = graph_of(module, _pair(images))
+        for verifier in settings.verifiers:
+            if isinstance(verifier, Selective):
+                verifier.require(graph, threat.at(max(epsilons)).around(images[:1]))
         if graph.note:
             warnings += (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),)
     subject = Subject(

@@ -3,7 +3,7 @@
 Tensors carry a batch dimension; shapes in the graph leave it out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -211,3 +211,19 @@ class Softmax:
 # Monotone functions of one entry each, and all operations that need a relaxation.
 Elementwise = Relu | Sigmoid | Softplus
 Nonlinear = Elementwise | MaxPool2d
+
+# Affine operations: those with a weight and a bias, and those that only move and add entries.
+Weighted = Linear | Conv2d | ConvTranspose2d | Scale
+Moving = Reshape | Gather | Pad | Concat | Add
+Affine = Weighted | Moving
+
+
+def linear_part(op: Affine) -> Affine:
+    """An affine operation without its constants."""
+    match op:
+        case Linear() | Conv2d() | ConvTranspose2d() | Scale():
+            return replace(op, bias=torch.zeros_like(op.bias))
+        case Pad():
+            return replace(op, value=0.0)
+        case _:
+            return op

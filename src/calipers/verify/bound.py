@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from calipers.bounds import METHODS, BoundMethod, MarginBounds, MemoryBudget
+from calipers.bounds import METHODS, BoundMethod, Limited, MarginBounds, MemoryBudget
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
+from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
 from calipers.verify.verifier import VERIFIERS, Resources
 
@@ -33,6 +34,11 @@ class BoundVerifier:
     @property
     def parameters(self) -> dict[str, Any]:
         return {"memory_bytes": self.budget.bytes}
+
+    def require(self, graph: Graph, input_set: InputSet) -> None:
+        """Raise InputError for what the bound does not take."""
+        if isinstance(self.bound, Limited):
+            self.bound.require(graph, input_set, self.budget)
 
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
         start = time.perf_counter()

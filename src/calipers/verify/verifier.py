@@ -9,6 +9,7 @@ from calipers.bounds.budget import MemoryBudget
 from calipers.core.problem import Problem
 from calipers.core.registry import Registry
 from calipers.core.results import VerificationResult
+from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
 
 
@@ -24,6 +25,14 @@ class Verifier(Protocol):
         """Everything that decides its answers, for the record."""
 
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult: ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A verifier that does not take every network and every set; `verify` refuses what `require` refuses."""
+
+    def require(self, graph: Graph, input_set: InputSet) -> None:
+        """Raise InputError that names what is not accepted, and what would be."""
 
 
 @dataclass(frozen=True)

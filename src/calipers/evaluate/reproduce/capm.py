@@ -21,9 +21,9 @@ ADVERSARY = 0.04
 LARGE = ("capm.convbig", "capm.convbig_cifar10")
 
 UNIT_NOTE = (
-    "the paper mixes units: on the published weights its figures of CAPM are ours in normalised units without clipping, "
-    "its figures of DeepZ are near ours in pixel units with clipping, and those of DeepPoly lie between the two; rows of "
-    "one unit compare with each other, the paper's columns do not"
+    "the paper mixes units: on the published weights its figures of CAPM are ours in normalised units without "
+    "clipping, its figures of DeepZ are near ours in pixel units with clipping, and those of DeepPoly lie between the "
+    "two; rows of one unit compare with each other, the paper's columns do not"
 )
 WEIGHTS_NOTE = (
     "rows 'ours' measure networks trained by our recipes; the paper does not say against which epsilon its own were "

@@ -1,0 +1,109 @@
+"""Exact verification of tiny networks: one mixed-integer linear program per row of the specification."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calipers.attacks import PGD, Attack
+from calipers.bounds import FUSED, LinearBounds
+from calipers.bounds.linear import specification_bounds
+from calipers.core.problem import Problem, Specification
+from calipers.core.results import Termination, VerificationResult
+from calipers.core.sets import Box, InputSet, LpBall, is_box
+from calipers.graph.graph import Graph
+from calipers.verify.found import Found
+from calipers.verify.milp.encode import encode, require
+from calipers.verify.milp.solver import minimise
+from calipers.verify.milp.tolerance import CHARGED, TOLERANCE, Scales, allowance
+from calipers.verify.stages import Stages
+from calipers.verify.verifier import VERIFIERS, Resources
+
+
+@dataclass(frozen=True)
+class Milp:
+    """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or a minimum is too close to 0 to tell.
+
+    base: bounds the neurons; rows that it proves need no program. attack: finds most witnesses sooner than the solver.
+    """
+
+    resources: Resources = field(default_factory=Resources)
+    base: LinearBounds = FUSED
+    attack: Attack = field(default_factory=PGD)
+
+    @property
+    def name(self) -> str:
+        return "milp"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "memory_bytes": self.resources.memory.bytes,
+            "timeout": self.resources.timeout,
+            "base": self.base.name,
+            "attack": {"name": self.attack.name, **self.attack.parameters},
+            "tolerance": TOLERANCE,
+            "charged": CHARGED,
+        }
+
+    def require(self, graph: Graph, input_set: InputSet) -> None:
+        """Raise InputError for a network or a set that has no exact program."""
+        require(graph, input_set)
+
+    def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
+        """Raises InputError where `require` does."""
+        require(graph, problem.input_set)
+        return Stages(self.resources, self.base, self.attack, self._search).verify(self.name, graph, problem)
+
+    def _search(self, graph: Graph, problem: Problem, rows: list[int], deadline: float) -> Found:
+        memory, sets, asked = self.resources.memory, _double(problem.input_set), problem.specification
+        asked = Specification(asked.C[:, rows].double(), asked.d[:, rows].double())
+        propagation = self.base.propagate(graph.to(torch.float64), sets, memory)
+        reached = asked.margins(propagation.graph.evaluate(sets.center))
+        lower = dict.fromkeys(rows, -np.inf)
+        if time.monotonic() >= deadline:
+            return Found(lower, None, 0, False)
+        bounds = specification_bounds(propagation, sets, asked, memory)
+        scales = Scales.of(propagation.graph, sets)
+        encoding = encode(propagation.graph, scales.outwards(propagation.bounds), sets)
+        # The network itself may compute in single precision: its rounding is allowed for, not only this one's.
+        precision = torch.finfo(problem.specification.d.dtype).eps / torch.finfo(torch.float64).eps
+        needed = bounds.slack * precision + allowance(propagation.graph, sets, scales, encoding.program, asked)
+
+        def point(variables: np.ndarray) -> Tensor:
+            x = torch.from_numpy(encoding.inputs.at(variables)).reshape(problem.input_set.center.shape)
+            return problem.input_set.project(x.to(problem.specification.d))
+
+        def breaks(variables: np.ndarray) -> bool:
+            return bool((problem.specification.margins(graph.evaluate(point(variables))) <= 0).any())
+
+        nodes = 0
+        for k in bounds.lower[0].argsort().tolist():
+            row = encoding.outputs.row(asked.C[0, k].numpy(), float(asked.d[0, k]))
+            enough = float(needed[0, k])
+            found = minimise(encoding.program, row, enough, breaks, deadline - time.monotonic())
+            nodes += found.nodes
+            if found.point is not None:
+                return Found({}, point(found.point), nodes, False)
+            if found.bound > float(reached[0, k]) + enough:
+                # No bound can exceed what the row is known to reach: the solver has lost the network's own points.
+                return Found(lower, None, nodes, False, failed=True)
+            lower[rows[k]] = np.inf if found.bound > enough else found.bound
+            if found.termination is not Termination.COMPLETED:
+                return Found(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
+        return Found(lower, None, nodes, True)
+
+
+def _double(input_set: InputSet) -> InputSet:
+    """The set in double precision; a box is that of its own arithmetic."""
+    if isinstance(input_set, LpBall) and not is_box(input_set):
+        center, radius, scale = input_set.center.double(), input_set.radius.double(), input_set.scale.double()
+        return LpBall(center, radius, input_set.norm, scale, input_set.domain)
+    box = input_set.box()
+    return Box(box.lower.double(), box.upper.double())
+
+
+VERIFIERS.add("milp")(Milp)
