@@ -13,6 +13,9 @@ from calipers.report.svg import STYLE
 
 _Draw = Callable[[Axes, Finding, str], None]
 _MARKS = {
+    "attack:monte-carlo-10000": (GAP.light, "<", ":"),
+    "attack:monte-carlo-1000": (GAP.light, ">", ":"),
+    "attack:monte-carlo-100": (GAP.light, ".", ":"),
     "attack:pgd": (ATTACK.light, "^", "-"),
     "verify:complete": (PROOF.light, "s", "-"),
     "verify:optimised": (PROOF.light, "D", "--"),
@@ -21,6 +24,7 @@ _MARKS = {
     "verify:crown": (MUTED.light, "v", "--"),
     "verify:deepz": (GAP.light, "o", "-."),
 }
+_ASIDE = 0.01  # of the largest radius
 _LABELS = {"crown": "crown (DeepPoly)", "pgd": "PGD attack"}
 
 
@@ -41,6 +45,7 @@ def save_curves(reproduced: Reproduced, path: Path) -> Path | None:
             paint(axes, finding, experiment.unit)
             axes.set_facecolor("none")
             axes.set_title(f"{experiment.label}, n = {_n(finding)}", fontsize=10, loc="left")
+            axes.set_xticks(experiment.epsilons, [f"{epsilon:g}" for epsilon in experiment.epsilons])
             axes.set_xlabel(f"epsilon ({experiment.unit} units)")
             axes.spines[["top", "right"]].set_visible(False)
         for row in grid:
@@ -61,20 +66,22 @@ def _n(finding: Finding) -> int:
 def _rates(axes: Axes, finding: Finding, unit: str) -> None:
     """The rates with their 95 % intervals as bars, and crosses where the paper prints a figure."""
     epsilons = finding.report.spec.epsilons
-    for method, (colour, mark, line) in _MARKS.items():
+    for number, (method, (colour, mark, line)) in enumerate(_MARKS.items()):
         rows = [finding.row(method, epsilon) for epsilon in epsilons]
         if not all(rows):
             continue
+        # Side by side, or equal rates would hide each other.
+        x = [epsilon + (number - len(_MARKS) / 2) * _ASIDE * epsilons[-1] for epsilon in epsilons]
         y = [100 * row.measured for row in rows if row]
         spread = [[100 * (row.measured - row.low), 100 * (row.high - row.measured)] for row in rows if row]
         axes.errorbar(
-            epsilons, y, [*zip(*spread, strict=True)], color=colour, marker=mark, linestyle=line,
+            x, y, [*zip(*spread, strict=True)], color=colour, marker=mark, linestyle=line,
             label=_name(method), elinewidth=0.6, linewidth=1.4, markersize=5,
         )  # fmt: skip
     for (method, epsilon), value in finding.experiment.paper.items():
         if method in _MARKS:
             axes.plot(epsilon, 100 * value, "x", color=_MARKS[method][0], markersize=8, label="in the paper")
-    axes.set_ylim(0, 102)
+    axes.set_ylim(-2, 103)
 
 
 def _times(axes: Axes, finding: Finding, unit: str) -> None:
