@@ -1,6 +1,17 @@
-"""Attacks: inputs of a set that break the specification."""
+"""Attacks: inputs of a set that break the specification, and the nearest inputs that do."""
 
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
+from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
 from calipers.attacks.pgd import FGSM, PGD
 
-__all__ = ["ATTACKS", "Attack", "FGSM", "PGD", "run_attack"]
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "MINIMUM_NORM_ATTACKS",
+    "PGD",
+    "Attack",
+    "MinimumNormAttack",
+    "at_epsilon",
+    "run_attack",
+    "run_minimum_norm",
+]
