@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear, minimize
 from torch import Tensor
@@ -17,6 +17,7 @@ from calipers.attacks.proximal import (
     L1Prox,
     L2Prox,
     LinfProx,
+    MetricOperator,
     PixelLargest,
     PixelLength,
     ProximalOperator,
@@ -60,6 +61,7 @@ def lowest(phi, u: float, mu: float) -> float:
 
 
 @pytest.mark.parametrize("kind", SCALARS)
+@settings(deadline=None)
 @given(u=tensors(1, 3), mu=WEIGHTS)
 def test_sums_over_values_are_minimised_value_by_value(kind: str, u: Tensor, mu: float) -> None:
     operator, phi = SCALARS[kind]
@@ -72,6 +74,7 @@ def test_sums_over_values_are_minimised_value_by_value(kind: str, u: Tensor, mu:
 
 
 @pytest.mark.parametrize("operator", CONVEX, ids=name)
+@settings(deadline=None, max_examples=30)
 @given(u=tensors(2, 2, 2, 3), mu=WEIGHTS, seed=st.integers(0, 1000))
 def test_no_point_nearby_is_better(operator: ProximalOperator, u: Tensor, mu: float, seed: int) -> None:
     """For a convex objective a local minimiser is a minimiser."""
@@ -84,6 +87,7 @@ def test_no_point_nearby_is_better(operator: ProximalOperator, u: Tensor, mu: fl
             assert (reached <= other + 1e-8 * (1 + mu) * (1 + other)).all()
 
 
+@settings(deadline=None, max_examples=30)
 @given(u=tensors(1, 2, 2), mu=st.floats(0.01, 2), operator=st.sampled_from([LinfProx(), L2Prox(), COMBINATION]))
 def test_norms_agree_with_a_solver_of_the_smooth_programme(u: Tensor, mu: float, operator: ProximalOperator) -> None:
     """min mu (a sum t + b s + c q) + ||z - u||^2 / 2 with |z_i| <= t_i, |z_i| <= s and ||z|| <= q."""
@@ -105,6 +109,7 @@ def test_norms_agree_with_a_solver_of_the_smooth_programme(u: Tensor, mu: float,
     assert float(objective(operator, found, u, weights(mu, u))) <= solved.fun + 1e-5 * (1 + abs(solved.fun))
 
 
+@settings(deadline=None, max_examples=30)
 @given(u=tensors(1, 2, 2, 3), mu=WEIGHTS)
 def test_total_variation_agrees_with_bounded_least_squares(u: Tensor, mu: float) -> None:
     """Its dual is min ||u - D^T q||^2 with |q| <= mu."""
@@ -123,6 +128,51 @@ def test_total_variation_agrees_with_bounded_least_squares(u: Tensor, mu: float)
     assert torch.allclose(found, oracle, atol=1e-4 * (1 + float(u.abs().max())))
 
 
+def metric(u: Tensor, seed: int) -> Tensor:
+    return 10 ** (3 * torch.rand(u.shape, dtype=u.dtype, generator=torch.Generator().manual_seed(seed)) - 1.5)
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+@settings(deadline=None)
+@given(u=tensors(1, 3), mu=WEIGHTS, seed=st.integers(0, 1000))
+def test_in_a_metric_every_value_has_its_own_weight(kind: str, u: Tensor, mu: float, seed: int) -> None:
+    operator, phi = SCALARS[kind]
+    psi = metric(u, seed)
+    z = operator.in_metric(u, weights(mu, u), psi)
+    reached = float(mu * operator.value(z) + (psi * (z - u) ** 2 / 2).sum())
+    best = sum(p * lowest(phi, value, mu / p) for value, p in zip(u[0].tolist(), psi[0].tolist(), strict=True))
+    assert reached <= best + 1e-9 * (best + 1e-6)
+
+
+@pytest.mark.parametrize("operator", [LinfProx(), L2Prox(), L1Prox()], ids=name)
+@settings(deadline=None, max_examples=50)
+@given(u=tensors(2, 2, 3), mu=WEIGHTS, seed=st.integers(0, 1000))
+def test_in_a_metric_no_point_nearby_is_better(operator: MetricOperator, u: Tensor, mu: float, seed: int) -> None:
+    psi, mus = metric(u, seed), weights(mu, u)
+    z = operator.in_metric(u, mus, psi)
+
+    def cost(point: Tensor) -> Tensor:
+        return mus * operator.value(point) + flat(psi * (point - u).square()).sum(-1) / 2
+
+    noise = torch.randn(12, *u.shape, dtype=u.dtype, generator=torch.Generator().manual_seed(seed + 1))
+    for step in (1e-4, 1e-2, 1.0):
+        for direction in [*noise, u - z, -z]:
+            other = cost(z + step * direction)
+            assert (cost(z) <= other + 1e-8 * (1 + mu) * (1 + other)).all()
+
+
+@pytest.mark.parametrize(
+    "operator", [*CONVEX[:3], L0Prox(), TwoThirdsProx(), HalfProx(), PixelLargest(L0Prox())], ids=name
+)
+def test_in_the_euclidean_metric_it_is_the_operator_itself(operator: MetricOperator) -> None:
+    u = torch.randn(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mu = torch.tensor([0.05, 0.3, 1.0], dtype=torch.float64)
+    for factor in (1.0, 5.0):
+        found = operator.in_metric(u, factor * mu, torch.full_like(u, factor))
+        assert torch.allclose(found, operator(u, mu), atol=1e-12)
+
+
+@settings(deadline=None)
 @given(u=tensors(1, 3, 1, 2), mu=st.floats(0.01, 3), kind=st.sampled_from(["l0", "l1", "l2/3"]))
 def test_operators_of_the_length_of_pixels(u: Tensor, mu: float, kind: str) -> None:
     scalar, phi = SCALARS[kind]

@@ -53,3 +53,15 @@ def test_a_row_does_not_depend_on_the_rows_around_it(u: Tensor, radius: float) -
 def test_no_budget_leaves_the_largest_value_as_threshold_and_any_budget_enough_leaves_none() -> None:
     u = torch.tensor([[1.0, 3.0], [1.0, 3.0], [0.0, 0.0]])
     assert l1_threshold(u, torch.tensor([0.0, torch.inf, 0.0]))[:, 0].tolist() == [3, 0, 0]
+
+
+@given(rows(), st.floats(1e-3, 1e3), st.integers(0, 1000))
+def test_a_weighted_threshold_spends_the_budget(u: Tensor, budget: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weights = 10 ** (4 * torch.rand(u.shape, generator=generator, dtype=u.dtype) - 2)
+    tau = l1_threshold(u.abs(), torch.full((len(u),), budget, dtype=u.dtype), weights)
+    spent = (weights * (u.abs() - tau).clamp_min(0)).sum(-1)
+    whole = (weights * u.abs()).sum(-1)
+    assert torch.allclose(spent, whole.clamp_max(budget), rtol=1e-9, atol=1e-9 * float(whole.max()))
+    assert (tau[:, 0] >= 0).all()
+    assert (tau[whole <= budget] <= 1e-12 * u.abs().max()).all()

@@ -2,12 +2,15 @@
 
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
+from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 
 __all__ = [
     "ATTACKS",
     "FGSM",
     "MINIMUM_NORM_ATTACKS",
+    "PDGD",
+    "PDPGD",
     "PGD",
     "Attack",
     "MinimumNormAttack",

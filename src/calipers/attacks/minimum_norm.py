@@ -1,6 +1,7 @@
 """What a minimum-norm attack is, and the one place that grades them."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -34,7 +35,8 @@ class MinimumNormAttack(Protocol):
         """Spend queries on the problem, of which no centre breaks its specification; the nearest broken one counts."""
 
 
-MINIMUM_NORM_ATTACKS: Registry[MinimumNormAttack] = Registry("minimum-norm attack")
+# name -> the attack for a budget of propagations: forward and backward passes per sample, that at the centre included.
+MINIMUM_NORM_ATTACKS: Registry[Callable[[int], MinimumNormAttack]] = Registry("minimum-norm attack")
 
 
 def run_minimum_norm(

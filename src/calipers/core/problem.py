@@ -131,6 +131,11 @@ class MinimumNormProblem:
             return u
         return u.clamp((self.domain[0] - self.center) / self.scale, (self.domain[1] - self.center) / self.scale)
 
+    @property
+    def width(self) -> Float[Tensor, "..."]:
+        """The size of the domain in units of scale; one unit where there is no domain. It broadcasts as scale does."""
+        return torch.ones_like(self.scale) if self.domain is None else (self.domain[1] - self.domain[0]) / self.scale
+
     def measure(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
         """How far each x is from its centre."""
         return self.distance((x - self.center) / self.scale)

@@ -21,21 +21,36 @@ def project_l1(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -
     return torch.where(magnitude.sum(-1, keepdim=True) <= radius[:, None], u, shrunk)
 
 
-def l1_threshold(magnitude: Float[Tensor, "batch dim"], budget: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1"]:
-    """The tau >= 0 with sum_i (magnitude_i - tau)+ = budget; 0 where the whole sum is within the budget.
+def l1_threshold(
+    magnitude: Float[Tensor, "batch dim"],
+    budget: Float[Tensor, " batch"],
+    weights: Float[Tensor, "batch dim"] | None = None,
+) -> Float[Tensor, "batch 1"]:
+    """The tau >= 0 with sum_i w_i (magnitude_i - tau)+ = budget, weights of 1 unless given; 0 where the sum is less.
 
     The sum is convex and piecewise linear in tau, so Newton's steps from below never pass the root (Condat 2016,
     section 2). They end when no more values fall under the threshold: a handful of passes, and nothing is sorted.
     """
+
+    def total(values: Tensor) -> Tensor:
+        return (values if weights is None else weights * values).sum(-1, keepdim=True)
+
     budget = budget[:, None]
-    tau = (magnitude.sum(-1, keepdim=True) - budget) / magnitude.shape[-1]
-    tau = torch.maximum(tau, magnitude.amax(-1, keepdim=True) - budget).clamp_min(0)
-    above = (magnitude > tau).sum(-1, keepdim=True)
+    if weights is None:
+        tau = magnitude.amax(-1, keepdim=True) - budget
+        tau = torch.maximum(tau, (total(magnitude) - budget) / magnitude.shape[-1])
+    else:
+        tau = (magnitude - budget / weights).amax(-1, keepdim=True)
+    tau = tau.clamp_min(0)
+    above = magnitude > tau
+    count = above.sum(-1, keepdim=True)
     moving = torch.ones_like(tau, dtype=torch.bool)
     while bool(moving.any()):
-        excess = (magnitude - tau).clamp_min(0).sum(-1, keepdim=True) - budget
+        slope = total(above).to(tau.dtype).clamp_min(torch.finfo(tau.dtype).tiny)
+        step = ((total((magnitude - tau).clamp_min(0)) - budget) / slope).clamp_min(0)
         # A settled row stays as it is, so that it does not depend on the rows around it.
-        tau = torch.where(moving, tau + (excess / above.clamp_min(1)).clamp_min(0), tau)
-        left = (magnitude > tau).sum(-1, keepdim=True)
-        moving, above = left < above, left
+        tau = torch.where(moving, tau + step, tau)
+        above = magnitude > tau
+        left = above.sum(-1, keepdim=True)
+        moving, count = left < count, left
     return tau

@@ -3,7 +3,7 @@
 from calipers.attacks.proximal.combination import ConvexCombination
 from calipers.attacks.proximal.groups import PixelLargest, PixelLength
 from calipers.attacks.proximal.norms import L1Prox, L2Prox, LinfProx
-from calipers.attacks.proximal.operator import ProximalOperator
+from calipers.attacks.proximal.operator import MetricOperator, ProximalOperator
 from calipers.attacks.proximal.quasinorms import HalfProx, L0Prox, TwoThirdsProx
 from calipers.attacks.proximal.variation import TotalVariationProx
 
@@ -14,6 +14,7 @@ __all__ = [
     "L1Prox",
     "L2Prox",
     "LinfProx",
+    "MetricOperator",
     "PixelLargest",
     "PixelLength",
     "ProximalOperator",

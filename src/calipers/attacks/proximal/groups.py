@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.attacks.proximal.operator import ProximalOperator
+from calipers.attacks.proximal.operator import MetricOperator, ProximalOperator
 from calipers.core.distances import has_channels, largest_channel
 
 
@@ -40,7 +40,7 @@ class PixelLargest:
     run. It is not the operator of a function of the pixel; `value` is that of the largest channels.
     """
 
-    scalar: ProximalOperator
+    scalar: MetricOperator
 
     @property
     def convex(self) -> bool:
@@ -50,12 +50,16 @@ class PixelLargest:
         return self.scalar.value(largest_channel(u))
 
     def __call__(self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
+        return self.in_metric(u, mu, torch.ones_like(u))
+
+    def in_metric(
+        self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"], psi: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, "batch *shape"]:
         if not has_channels(u):
-            return self.scalar(u, mu)
-        largest = largest_channel(u)
-        moved = self.scalar(largest, mu)
-        first = torch.zeros_like(u, dtype=torch.bool).scatter(1, u.abs().argmax(1, keepdim=True), value=True)
-        return torch.where(first, moved.copysign(u), u) * (moved != 0)
+            return self.scalar.in_metric(u, mu, psi)
+        largest = u.abs().argmax(1, keepdim=True)
+        moved = self.scalar.in_metric(u.gather(1, largest), mu, psi.gather(1, largest))
+        return u.scatter(1, largest, moved) * (moved != 0)
 
 
 def _length(u: Tensor) -> Tensor:

@@ -22,7 +22,12 @@ class L0Prox:
         return flat(u != 0).sum(-1).to(u.dtype)
 
     def __call__(self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
-        return torch.where(u.abs() > per_sample(math.sqrt(2) * mu.sqrt(), u), u, torch.zeros_like(u))
+        return _hard(u, per_sample(mu, u))
+
+    def in_metric(
+        self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"], psi: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, "batch *shape"]:
+        return _hard(u, per_sample(mu, u) / psi)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,12 @@ class TwoThirdsProx:
         return flat(u.abs() ** (2 / 3)).sum(-1)
 
     def __call__(self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
-        return _rescaled(u, mu, 3 / 4, 2 / 3 * 24**0.25, _two_thirds)
+        return _rescaled(u, per_sample(mu, u), 3 / 4, 2 / 3 * 24**0.25, _two_thirds)
+
+    def in_metric(
+        self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"], psi: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, "batch *shape"]:
+        return _rescaled(u, per_sample(mu, u) / psi, 3 / 4, 2 / 3 * 24**0.25, _two_thirds)
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,24 @@ class HalfProx:
         return flat(u.abs().sqrt()).sum(-1)
 
     def __call__(self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
-        return _rescaled(u, mu, 2 / 3, 3 / 2, _half)
+        return _rescaled(u, per_sample(mu, u), 2 / 3, 3 / 2, _half)
+
+    def in_metric(
+        self, u: Float[Tensor, "batch *shape"], mu: Float[Tensor, " batch"], psi: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, "batch *shape"]:
+        return _rescaled(u, per_sample(mu, u) / psi, 2 / 3, 3 / 2, _half)
+
+
+def _hard(u: Tensor, mu: Tensor) -> Tensor:
+    return torch.where(u.abs() > math.sqrt(2) * mu.sqrt(), u, torch.zeros_like(u))
 
 
 def _rescaled(u: Tensor, mu: Tensor, power: float, least: float, root: Callable[[Tensor], Tensor]) -> Tensor:
-    """The operator from its form at mu = 1: u = mu^power v, where v up to `least` becomes 0 and others root(v)."""
-    size = per_sample(mu**power, u)
+    """The operator from its form at mu = 1: u = mu^power v, where v up to `least` becomes 0 and others root(v).
+
+    mu broadcasts over u.
+    """
+    size = mu**power
     v = u.abs() / size
     # Beyond `far` the operator moves a value by less than the rounding of the value, and squares could overflow.
     far = torch.finfo(u.dtype).eps ** -0.75
