@@ -1,10 +1,11 @@
 """Iterative attacks: a solver says what a step is, the loop over steps is written here once."""
 
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 State = TypeVar("State")
 
 
+@runtime_checkable
 class Solver(Protocol[State]):
     """`init`, `step` and `finish` of one run. States are values: a step returns a new one."""
 

@@ -14,6 +14,7 @@ from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player
 from calipers.attacks.primal_dual.schedule import Balanced, Fixed, FromBest, FromRandom, Run
 from calipers.attacks.query import NearestQuery
+from calipers.attacks.refine import refine
 from calipers.attacks.solver import solve
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat, per_sample
@@ -38,8 +39,9 @@ class Surrogate(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a primal-dual attack. memory: of the moving average of the weights.
+    """Everything that decides a primal-dual attack.
 
+    memory: of the moving average of the weights. refinements: forward passes that bring the best to the boundary.
     Raises InputError without runs, and if the first starts from the best of the runs before it.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     surrogate: Surrogate
     runs: tuple[Run, ...]
     memory: float
+    refinements: int = 0
 
     def __post_init__(self) -> None:
         if not self.runs or isinstance(self.runs[0].start, FromBest):
@@ -137,6 +140,7 @@ def play(query: NearestQuery, settings: Settings, seed: int) -> None:
         best = state.best.where(improved, best or state.best)
         best = best.where(query.best_distance.isfinite(), state.dual)
         last = state.r
+    refine(query, settings.refinements)
 
 
 def noise(problem: MinimumNormProblem, seed: int, number: int) -> Float[Tensor, "batch *shape"]:

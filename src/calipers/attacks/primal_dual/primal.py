@@ -4,7 +4,7 @@ Adam's steps are fractions of the size of the domain, so that rates mean the sam
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from calipers.core.problem import MinimumNormProblem
 Perturbation = Float[Tensor, "batch *shape"]
 
 
+@runtime_checkable
 class Player(Protocol):
     """How r moves, given the gradient of the surrogate of misclassification at r."""
 

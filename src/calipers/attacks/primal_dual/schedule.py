@@ -85,6 +85,6 @@ def lengths(propagations: int, steps: int) -> tuple[int, ...]:
     if propagations < 4:
         raise InputError(f"budget: {propagations} propagations; accepted: 4 or more, for the centre and one step")
     left = propagations - 1
-    runs = max(1, round(left / (2 * steps + 1)))
+    runs = max(1, min(round(left / (2 * steps + 1)), left // 3))
     each, longer = divmod((left - runs) // 2, runs)
     return tuple(each + (number < longer) for number in range(runs))

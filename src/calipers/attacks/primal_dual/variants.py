@@ -62,13 +62,14 @@ def within(
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
     Measured on MNIST from 50 to 1,000 propagations: beyond 35 to 70 steps more starts gain more than longer runs, and
-    fine-tuning the best gains less than either.
+    fine-tuning the best gains less than either; a few passes to the boundary help where it is close.
     """
+    refinements = min(8, propagations // 12)
     runs = []
-    for number, length in enumerate(lengths(propagations, steps)):
+    for number, length in enumerate(lengths(propagations - refinements, steps)):
         weights = Balanced(factors[number % len(factors)])
         runs.append(Run(FromRandom(weights, 0.2) if number else FromCentre(weights), length, primal, dual))
-    return Settings("within", player, Surrogate.SOFTPLUS, tuple(runs), memory=0.5)
+    return Settings("within", player, Surrogate.SOFTPLUS, tuple(runs), memory=0.5, refinements=refinements)
 
 
 def _origins(weights: Fixed, starts: int, reach: float) -> list[FromCentre | FromRandom]:
