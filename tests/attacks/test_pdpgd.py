@@ -1,5 +1,7 @@
 """PDGD and PDPGD against closed forms: the distance to the boundary of a linear classifier is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from calipers.attacks import MINIMUM_NORM_ATTACKS, PDGD, PDPGD, run_minimum_norm
 from calipers.attacks.primal_dual.primal import GradientPlayer, InnerStepsPlayer, MetricPlayer
 from calipers.attacks.primal_dual.schedule import FromBest, FromCentre, FromRandom
+from calipers.attacks.proximal import ConvexCombination, L2Prox, TotalVariationProx
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
 
@@ -115,3 +118,15 @@ def test_budgets_buy_starts() -> None:
     )
     assert isinstance(PDPGD.within(Distance.L1, 50).settings.player, MetricPlayer)
     assert set(MINIMUM_NORM_ATTACKS) == {"pdgd", *(f"pdpgd-{distance}" for distance in Distance)}
+
+
+def test_any_operator_can_shape_the_perturbation() -> None:
+    """Total variation in the game makes the perturbation flatter; what counts is still the distance."""
+    net, problem = linear(10, (1, 8, 8), Distance.L2, (0.0, 1.0))
+    plain = PDPGD.author(Distance.L2, rate=0.1, steps=40)
+    shaped = ConvexCombination((L2Prox(), TotalVariationProx()), (0.5, 0.5), tolerance=1e-2, iterations=10)
+    attack = PDPGD(Distance.L2, replace(plain.settings, player=InnerStepsPlayer(shaped, rounds=1)))
+    flat, usual = (run_minimum_norm(each, net, problem, 0) for each in (attack, plain))
+    assert flat.success.all()
+    variation = [TotalVariationProx().value(r.adversarial - problem.center) / r.distance for r in (flat, usual)]
+    assert float(variation[0].mean()) < 0.9 * float(variation[1].mean())

@@ -55,7 +55,8 @@ def run_minimum_norm(
         clean = model(problem.center)
     clean_margin = problem.specification.margins(clean).amin(1)
     adversarial = problem.center.clone()
-    forwards, backwards = torch.ones(len(problem), dtype=torch.long), torch.zeros(len(problem), dtype=torch.long)
+    forwards = torch.ones(len(problem), dtype=torch.long, device=adversarial.device)
+    backwards = torch.zeros_like(forwards)
     unbroken = (clean_margin > 0).nonzero()[:, 0]
     if len(unbroken):
         query = NearestQuery(model, problem[unbroken])

@@ -107,6 +107,7 @@ def _parameters(settings: Settings) -> dict[str, Any]:
         "surrogate": str(settings.surrogate),
         "runs": [repr(run) for run in settings.runs],
         "memory": settings.memory,
+        "refinements": settings.refinements,
     }
 
 

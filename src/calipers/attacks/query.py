@@ -30,8 +30,8 @@ class CountedModel(ABC):
         self._model = model
         self._specification = specification
         self.best = like.clone()
-        self.forwards = torch.zeros(len(like), dtype=torch.long)
-        self.backwards = torch.zeros(len(like), dtype=torch.long)
+        self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
+        self.backwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
 
     def margins(self, x: Tensor, active: Int[Tensor, " active"]) -> Float[Tensor, "active rows"]:
         """Specification rows at x of shape (active, *shape); one forward pass each."""

@@ -69,7 +69,7 @@ def within(
     for number, length in enumerate(lengths(propagations - refinements, steps)):
         weights = Balanced(factors[number % len(factors)])
         runs.append(Run(FromRandom(weights, 0.2) if number else FromCentre(weights), length, primal, dual))
-    return Settings("within", player, Surrogate.SOFTPLUS, tuple(runs), memory=0.5, refinements=refinements)
+    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), memory=0.5, refinements=refinements)
 
 
 def _origins(weights: Fixed, starts: int, reach: float) -> list[FromCentre | FromRandom]:
