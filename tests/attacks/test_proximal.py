@@ -1,6 +1,7 @@
 """Every operator against a minimiser of its own definition, mu f(z) + ||z - u||^2 / 2."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_no_point_nearby_is_better(operator: ProximalOperator, u: Tensor, mu: fl
             assert (reached <= other + 1e-8 * (1 + mu) * (1 + other)).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(u=tensors(1, 2, 2), mu=st.floats(0.01, 2), operator=st.sampled_from([LinfProx(), L2Prox(), COMBINATION]))
 def test_norms_agree_with_a_solver_of_the_smooth_programme(u: Tensor, mu: float, operator: ProximalOperator) -> None:
     """min mu (a sum t + b s + c q) + ||z - u||^2 / 2 with |z_i| <= t_i, |z_i| <= s and ||z|| <= q."""
@@ -219,6 +220,8 @@ def test_one_channel_and_plain_features_are_the_scalar_operator() -> None:
 def test_a_weight_of_nothing_moves_nothing_and_a_huge_one_everything(operator, dtype) -> None:
     u = torch.randn(3, 2, 4, 4, dtype=dtype)
     u[0] = 0
+    if isinstance(operator, ConvexCombination):
+        operator = replace(operator, tolerance=1e-5)  # single precision has no more
     assert torch.allclose(operator(u, weights(0.0, u)), u, atol=1e-6)
     assert torch.allclose(operator(u, weights(1e-30, u)), u, atol=1e-6)
     mean = u.mean((2, 3), keepdim=True).expand_as(u)
