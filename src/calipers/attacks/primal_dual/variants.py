@@ -61,8 +61,8 @@ def within(
 ) -> Settings:
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
-    Measured on MNIST from 50 to 1,000 propagations: beyond 35 to 70 steps more starts gain more than longer runs, and
-    fine-tuning the best gains less than either; a few passes to the boundary help where it is close.
+    Tuned on two MNIST networks, from 50 to 1,000 propagations. Beyond 35 to 70 steps more starts gained more than
+    longer runs, and fine-tuning the best gained less than either; a few passes to the boundary help where it is close.
     """
     refinements = min(8, propagations // 12)
     runs = []
