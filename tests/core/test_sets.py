@@ -2,11 +2,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
-from calipers.core.sets import Box, LpBall, project_l1, project_l2
+from calipers.core.sets import Box, LpBall
 from tests.nets import random_set
 
 SEEDS = st.integers(0, 10_000)
@@ -36,23 +35,6 @@ def test_indexing_picks_instances(seed: int) -> None:
     sets = random_set((4,), seed, batch=3)
     assert len(sets[1:]) == 2
     assert torch.equal(sets[torch.tensor([2])].center, sets.center[2:])
-
-
-@pytest.mark.parametrize(("norm", "project"), [(Norm.L1, project_l1), (Norm.L2, project_l2)])
-def test_projection_is_the_nearest_point_of_the_ball(norm: Norm, project) -> None:
-    for seed in range(5):
-        point = torch.randn(1, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2
-        found = project(point, torch.tensor([1.0], dtype=torch.float64))
-        constraint = {"type": "ineq", "fun": lambda v: 1 - float(norm(torch.tensor(v)[None])[0])}
-        target = point[0].numpy()
-        best = minimize(lambda v, target=target: ((v - target) ** 2).sum(), [0.0] * 4, constraints=[constraint])
-        assert float(((found - point) ** 2).sum()) <= best.fun + 1e-6
-        assert float(norm(found)[0]) <= 1 + 1e-12
-
-
-def test_points_inside_an_l1_ball_stay_even_if_all_are_inside() -> None:
-    inside = torch.tensor([[0.1, -0.2], [-0.3, 0.05]])
-    assert torch.equal(project_l1(inside, torch.ones(2)), inside)
 
 
 def test_a_normalised_linf_ball_is_the_pixel_box_of_radius_epsilon_std() -> None:

@@ -1,7 +1,22 @@
-"""Attacks: inputs of a set that break the specification."""
+"""Attacks: inputs of a set that break the specification, and the nearest inputs that do."""
 
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
+from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
 from calipers.attacks.monte_carlo import MonteCarlo
+from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "MonteCarlo", "run_attack"]
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "MINIMUM_NORM_ATTACKS",
+    "MonteCarlo",
+    "PDGD",
+    "PDPGD",
+    "PGD",
+    "Attack",
+    "MinimumNormAttack",
+    "at_epsilon",
+    "run_attack",
+    "run_minimum_norm",
+]

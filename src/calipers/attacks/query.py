@@ -1,5 +1,6 @@
 """The only way an attack sees the model: queries, which are counted and of which the best is kept."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from calipers.core.norms import per_sample
-from calipers.core.problem import Problem
+from calipers.core.problem import MinimumNormProblem, Problem, Specification
 
 Loss = Callable[[Float[Tensor, "active rows"]], Float[Tensor, " active"]]
 
@@ -22,23 +23,21 @@ def smallest_margin(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " ac
     return -margins.amin(1)
 
 
-class Query:
-    """Access to one model on one problem. `active` lists the instances a call is about."""
+class CountedModel(ABC):
+    """One model on one batch of instances; every pass is counted. `active` lists the instances a call is about."""
 
-    def __init__(self, model: nn.Module, problem: Problem) -> None:
+    def __init__(self, model: nn.Module, specification: Specification, like: Tensor) -> None:
         self._model = model
-        self.problem = problem
-        center = problem.input_set.center
-        self.best = center.clone()
-        self.best_margin = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)
-        self.forwards = torch.zeros(len(problem), dtype=torch.long)
-        self.backwards = torch.zeros(len(problem), dtype=torch.long)
+        self._specification = specification
+        self.best = like.clone()
+        self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
+        self.backwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
 
     def margins(self, x: Tensor, active: Int[Tensor, " active"]) -> Float[Tensor, "active rows"]:
         """Specification rows at x of shape (active, *shape); one forward pass each."""
         with torch.no_grad():
-            rows = self._rows(x, active)
-        self._keep(x, active, rows)
+            logits, rows = self._forward(x, active)
+        self._keep(x, active, logits, rows)
         return rows
 
     def gradient(
@@ -47,22 +46,60 @@ class Query:
         """Specification rows at x and the gradient of `loss` of them; one forward and one backward pass each."""
         x = x.detach().requires_grad_(True)
         with torch.enable_grad():
-            rows = self._rows(x, active)
+            logits, rows = self._forward(x, active)
             (gradient,) = torch.autograd.grad(loss(rows).sum(), x)
         self.backwards[active] += 1
-        self._keep(x.detach(), active, rows.detach())
+        self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), gradient
+
+    def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        self.forwards[active] += 1
+        logits = self._model(x)
+        return logits, self._specification[active].margins(logits)
+
+    @abstractmethod
+    def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
+        """Remember x in `best` where it is the best query so far."""
+
+
+class Query(CountedModel):
+    """Access for fixed-epsilon attacks: the query inside the set with the smallest margin is kept."""
+
+    def __init__(self, model: nn.Module, problem: Problem) -> None:
+        center = problem.input_set.center
+        super().__init__(model, problem.specification, center)
+        self.problem = problem
+        self.best_margin = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)
 
     def unbroken(self) -> Int[Tensor, " active"]:
         """The instances for which no query has broken the specification yet."""
         return (self.best_margin > 0).nonzero()[:, 0]
 
-    def _rows(self, x: Tensor, active: Tensor) -> Tensor:
-        self.forwards[active] += 1
-        return self.problem.specification[active].margins(self._model(x))
-
-    def _keep(self, x: Tensor, active: Tensor, rows: Tensor) -> None:
+    def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         margin = rows.amin(1)
         better = (margin < self.best_margin[active]) & self.problem.input_set[active].contains(x)
         self.best_margin[active] = torch.where(better, margin, self.best_margin[active])
+        self.best[active] = torch.where(per_sample(better, x), x, self.best[active])
+
+
+class NearestQuery(CountedModel):
+    """Access for minimum-norm attacks: of the queries in the domain that break the specification, the nearest is kept.
+
+    The nearest inputs lie on the boundary, where the rounding of another batch could turn the answer. So a query counts
+    only if it breaks the specification by more than `ROUNDING` units in the last place of its largest output.
+    """
+
+    ROUNDING = 32
+
+    def __init__(self, model: nn.Module, problem: MinimumNormProblem) -> None:
+        center = problem.center
+        super().__init__(model, problem.specification, center)
+        self.problem = problem
+        self.best_distance = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)
+
+    def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
+        slack = self.ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+        distance = self.problem.distance((x - self.problem.center[active]) / self.problem.scale)
+        better = (rows.amin(1) <= -slack) & (distance < self.best_distance[active]) & self.problem.admits(x)
+        self.best_distance[active] = torch.where(better, distance, self.best_distance[active])
         self.best[active] = torch.where(per_sample(better, x), x, self.best[active])

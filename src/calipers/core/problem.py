@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from calipers.core.sets import Index, InputSet
+from calipers.core.distances import Distance
+from calipers.core.errors import InputError
+from calipers.core.norms import flat
+from calipers.core.sets import Index, InputSet, LpBall
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,21 @@ class Specification:
         others = others[others != labels[:, None]].reshape(len(labels), classes - 1)
         identity = torch.eye(classes, device=labels.device)
         return cls(identity[labels][:, None, :] - identity[others], torch.zeros(others.shape, device=labels.device))
+
+    @classmethod
+    def ranks_above(
+        cls, labels: Int[Tensor, " batch"], targets: Int[Tensor, " batch"], classes: int
+    ) -> "Specification":
+        """The one row f_y - f_t > 0: what a targeted attack has to break. A third class may still be the largest.
+
+        Raises InputError where a target is the label.
+        """
+        if bool((labels == targets).any()):
+            same = int((labels == targets).nonzero()[0])
+            raise InputError(f"target {int(targets[same])} is the label of entry {same}; accepted: another class")
+        identity = torch.eye(classes, device=labels.device)
+        rows = (identity[labels] - identity[targets])[:, None, :]
+        return cls(rows, torch.zeros(rows.shape[:2], device=labels.device))
 
     def margins(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch rows"]:
         return torch.einsum("brc,bc->br", self.C.to(logits.dtype), logits) + self.d.to(logits.dtype)
@@ -54,3 +72,79 @@ class Problem:
             self.input_set[index],
             self.specification[index],
         )
+
+
+@dataclass(frozen=True)
+class MinimumNormProblem:
+    """A batch of instances: find the input nearest to each centre that breaks the specification.
+
+    Distances are of (x - center) / scale; `scale` broadcasts over one input and carries the unit, as in LpBall.
+    domain: the interval every input value must stay in, or None. Raises InputError if a centre is outside it.
+    """
+
+    model_digest: str
+    sample_id: tuple[int, ...]
+    center: Float[Tensor, "batch *shape"]
+    distance: Distance
+    scale: Float[Tensor, "..."]
+    domain: tuple[float, float] | None
+    specification: Specification
+
+    def __post_init__(self) -> None:
+        if not len(self.sample_id) == len(self.center) == len(self.specification):
+            counts = f"{len(self.sample_id)} ids, {len(self.center)} centres, {len(self.specification)} specifications"
+            raise InputError(f"minimum-norm problem: {counts}; accepted: one of each per instance")
+        if not bool((self.scale > 0).all()):
+            raise InputError(f"minimum-norm problem: scale {float(self.scale.min()):g}; accepted: positive numbers")
+        if not bool(self.admits(self.center).all()):
+            low, high = float(self.center.min()), float(self.center.max())
+            raise InputError(f"minimum-norm problem: centres run from {low:g} to {high:g}, the domain is {self.domain}")
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    def __getitem__(self, index: Index) -> "MinimumNormProblem":
+        ids = torch.arange(len(self))[index].tolist()
+        return MinimumNormProblem(
+            self.model_digest,
+            tuple(self.sample_id[i] for i in ids),
+            self.center[index],
+            self.distance,
+            self.scale,
+            self.domain,
+            self.specification[index],
+        )
+
+    def admits(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+        """Whether every value of x is finite and in the domain."""
+        finite = flat(x.isfinite()).all(-1)
+        return finite if self.domain is None else finite & flat((x >= self.domain[0]) & (x <= self.domain[1])).all(-1)
+
+    def perturbed(self, u: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """The input center + scale * u, clipped to the domain; the centre's own values where u is 0."""
+        x = self.center + self.scale * u
+        return x if self.domain is None else x.clamp(*self.domain)
+
+    def clip(self, u: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """The perturbation u, in units of scale, cut so that the perturbed input stays in the domain."""
+        if self.domain is None:
+            return u
+        return u.clamp((self.domain[0] - self.center) / self.scale, (self.domain[1] - self.center) / self.scale)
+
+    @property
+    def width(self) -> Float[Tensor, "..."]:
+        """The size of the domain in units of scale; one unit where there is no domain. It broadcasts as scale does."""
+        return torch.ones_like(self.scale) if self.domain is None else (self.domain[1] - self.domain[0]) / self.scale
+
+    def measure(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
+        """How far each x is from its centre."""
+        return self.distance((x - self.center) / self.scale)
+
+    def within(self, epsilon: float) -> Problem:
+        """The fixed-epsilon problem on the balls of this distance. Raises InputError for counts, which have none."""
+        norm = self.distance.norm
+        if norm is None:
+            raise InputError(f"distance {self.distance} has no balls to search or to prove; accepted: linf, l2, l1")
+        radius = torch.full((len(self),), epsilon, dtype=self.center.dtype, device=self.center.device)
+        ball = LpBall(self.center, radius, norm, self.scale, self.domain)
+        return Problem(self.model_digest, self.sample_id, ball, self.specification)

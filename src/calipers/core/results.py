@@ -87,6 +87,34 @@ class AttackResult:
 
 
 @dataclass(frozen=True)
+class MinimumNormResult:
+    """The nearest inputs an attack found, re-scored by the attack room's one final place; one entry per instance.
+
+    adversarial: the nearest of all queries that broke the specification (the centre where none did). margin: the
+    smallest specification row there. distance: from the centre, in the problem's distance and unit; inf where nothing
+    was found, 0 where the centre itself breaks the specification. clean_margin, clean_prediction: at the centre.
+    forwards, backwards: passes spent on the instance, that at the centre included. seconds: for the whole batch.
+    """
+
+    method: str
+    adversarial: Float[Tensor, "batch *shape"]
+    prediction: Int[Tensor, " batch"]
+    margin: Float[Tensor, " batch"]
+    distance: Float[Tensor, " batch"]
+    clean_margin: Float[Tensor, " batch"]
+    clean_prediction: Int[Tensor, " batch"]
+    forwards: Int[Tensor, " batch"]
+    backwards: Int[Tensor, " batch"]
+    seed: int
+    seconds: float
+    termination: Termination = Termination.COMPLETED
+
+    @property
+    def success(self) -> Bool[Tensor, " batch"]:
+        return self.distance.isfinite()
+
+
+@dataclass(frozen=True)
 class VerificationResult:
     """What a verifier proved; one entry per instance.
 

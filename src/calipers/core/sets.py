@@ -9,6 +9,7 @@ from torch import Tensor
 
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat, per_sample
+from calipers.core.projections import project_l1, project_l2
 
 Index = slice | Tensor | list[int]
 
@@ -143,24 +144,3 @@ class LpBall:
 def is_box(input_set: InputSet) -> bool:
     """Whether a set is the box around it."""
     return isinstance(input_set, Box) or (isinstance(input_set, LpBall) and input_set.norm is Norm.LINF)
-
-
-def project_l2(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
-    """Euclidean projection on l2 balls around 0."""
-    length = u.norm(dim=-1).clamp_min(torch.finfo(u.dtype).tiny)
-    return u * (radius / length).clamp_max(1.0)[:, None]
-
-
-def project_l1(u: Float[Tensor, "batch dim"], radius: Float[Tensor, " batch"]) -> Float[Tensor, "batch dim"]:
-    """Euclidean projection on l1 balls around 0 (Duchi et al. 2008, figure 1); rows inside theirs stay as they are."""
-    magnitude = u.abs()
-    ordered = magnitude.sort(dim=-1, descending=True).values
-    excess = ordered.cumsum(-1) - radius[:, None]
-    count = torch.arange(1, u.shape[-1] + 1, device=u.device, dtype=u.dtype)
-    active = (ordered * count > excess).sum(-1, keepdim=True).clamp_min(1)
-    threshold = (excess.gather(-1, active - 1) / active).clamp_min(0)
-    shrunk = u.sign() * (magnitude - threshold).clamp_min(0)
-    # Far points leave the rounding of their own size behind; it must not show at the size of the ball.
-    total = shrunk.abs().sum(-1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
-    shrunk = shrunk * (radius[:, None] / total).clamp_max(1)
-    return torch.where(magnitude.sum(-1, keepdim=True) <= radius[:, None], u, shrunk)

@@ -1,0 +1,90 @@
+"""Runs of the primal-dual attacks: where they start, how many steps they take, how their rates fall."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from calipers.core.errors import InputError
+
+
+class Decay(StrEnum):
+    """How a rate goes from its first to its last value."""
+
+    EXPONENTIAL = "exponential"
+    LINEAR = "linear"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate that goes from `first` to `last` over a run."""
+
+    first: float
+    last: float
+    decay: Decay
+
+    def at(self, k: int, steps: int) -> float:
+        """The rate of step k = 0 ... steps - 1; the last step has the last rate."""
+        share = k / max(steps - 1, 1)
+        if self.decay is Decay.LINEAR:
+            return self.first + share * (self.last - self.first)
+        return self.first * (self.last / self.first) ** share
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Weights that start at `ratio` = weight of the norm / weight of the misclassification."""
+
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Weights that start at `factor` times the ratio at which the linearised game rests on the boundary.
+
+    There, half the gradient of the surrogate at the start balances the norm (its slope is half as steep at margin 0).
+    """
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class FromCentre:
+    """Start at no perturbation."""
+
+    weights: Fixed | Balanced
+
+
+@dataclass(frozen=True)
+class FromRandom:
+    """Start at a perturbation drawn from U[-reach, reach] of the size of the domain, cut to the domain."""
+
+    weights: Fixed | Balanced
+    reach: float
+
+
+@dataclass(frozen=True)
+class FromBest:
+    """Start at the nearest query so far with the weights it had; where none was found, where the last run ended."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: steps of one forward and one backward pass each, then a forward pass at the last iterate."""
+
+    start: FromCentre | FromRandom | FromBest
+    steps: int
+    primal: Rate
+    dual: Rate
+
+
+def lengths(propagations: int, steps: int) -> tuple[int, ...]:
+    """Steps of each run within a budget of forward and backward passes, of which the centre takes one.
+
+    steps: what a run should have, as far as the budget can be divided so. Raises InputError for a budget without room
+    for a single step.
+    """
+    if propagations < 4:
+        raise InputError(f"budget: {propagations} propagations; accepted: 4 or more, for the centre and one step")
+    left = propagations - 1
+    runs = max(1, min(round(left / (2 * steps + 1)), left // 3))
+    each, longer = divmod((left - runs) // 2, runs)
+    return tuple(each + (number < longer) for number in range(runs))

@@ -1,0 +1,156 @@
+"""The parts of the primal-dual attacks, each against what it should be."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from calipers.attacks.primal_dual.adam import Moments
+from calipers.attacks.primal_dual.dual import Dual
+from calipers.attacks.primal_dual.game import Settings, Surrogate, noise, pull
+from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer
+from calipers.attacks.primal_dual.schedule import Decay, FromBest, Rate, Run, lengths
+from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
+from calipers.core.distances import Distance
+from calipers.core.errors import InputError
+from calipers.core.problem import MinimumNormProblem, Specification
+
+
+def problem(distance: Distance = Distance.L2, domain: tuple[float, float] | None = None) -> MinimumNormProblem:
+    center = torch.full((3, 2, 2, 2), 0.5, dtype=torch.float64)
+    specification = Specification.classified_as(torch.zeros(3, dtype=torch.long), 2)
+    return MinimumNormProblem("none", (0, 1, 2), center, distance, torch.tensor(1.0), domain, specification)
+
+
+def noises(count: int, seed: int = 0) -> Tensor:
+    return torch.randn(count, 3, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def dual(ratio: float) -> Dual:
+    return Dual.start(torch.full((3,), ratio, dtype=torch.float64))
+
+
+def test_adam_is_torchs_adam() -> None:
+    parameter = torch.zeros(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([parameter], lr=0.1)
+    r, moments = parameter.detach().clone(), Moments.start(0.9, parameter.detach())
+    for gradient in noises(6):
+        parameter.grad = gradient
+        optimiser.step()
+        moments = moments.add(gradient)
+        r = r - 0.1 * moments.direction / moments.metric
+    assert torch.allclose(r, parameter.detach(), atol=1e-12)
+
+
+def test_gradient_descent_minimises_the_weighted_sum() -> None:
+    """One step of PDGD is a step of Adam on the gradient that autograd finds."""
+    r, slope = noises(2)
+    point = r.clone().requires_grad_(True)
+    weights = dual(0.5).average
+    objective = weights[:, 0] * point.flatten(1).norm(dim=1) + weights[:, 1] * (slope * point).flatten(1).sum(1)
+    objective.sum().backward()
+    optimiser = torch.optim.Adam([point], lr=0.2)
+    optimiser.step()
+    moved, _ = AdamPlayer().move(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.9, r))
+    assert torch.allclose(moved, point.detach(), atol=1e-9)
+    at_zero, _ = AdamPlayer().move(problem(), torch.zeros_like(r), slope, dual(0.5), 0.2, Moments.start(0.9, r))
+    assert torch.isfinite(at_zero).all()
+
+
+@pytest.mark.parametrize("operator", [LinfProx(), L2Prox(), L1Prox()])
+def test_many_inner_steps_reach_the_operator_in_adams_metric(operator) -> None:
+    inner, closed = InnerStepsPlayer(operator, rounds=3000, tolerance=1e-13), MetricPlayer(operator, 0.9)
+    r, moments = torch.zeros(3, 2, 2, 2, dtype=torch.float64), Moments.start(0.9, torch.zeros(3, 2, 2, 2).double())
+    for gradient in noises(4):
+        one, _ = inner.move(problem(), r, gradient, dual(0.3), 0.2, moments)
+        r, moments = closed.move(problem(), r, gradient, dual(0.3), 0.2, moments)
+        assert torch.allclose(one, r, atol=1e-6)
+    assert (r != 0).any()
+
+
+def test_the_plain_step_is_equation_5_10() -> None:
+    r, slope = noises(2)
+    moved, _ = GradientPlayer(L1Prox()).move(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.0, r))
+    shifted = r - 0.2 * slope
+    assert torch.allclose(moved, shifted.sign() * (shifted.abs() - 0.1).clamp_min(0))
+
+
+@pytest.mark.parametrize("player", [AdamPlayer(), InnerStepsPlayer(LinfProx()), MetricPlayer(L1Prox(), 0.5)])
+def test_players_stay_in_the_domain_and_scale_with_it(player) -> None:
+    r, slope = noises(2)
+    small, large = problem(domain=(0.0, 1.0)), problem(domain=(-127.0, 128.0))
+    start = Moments.start(player.momentum, r)
+    moved, _ = player.move(small, small.clip(r), slope, dual(1.0), 3.0, start)
+    assert small.admits(small.perturbed(moved)).all()
+    # Inputs 255 times as large have gradients 255 times as small; the same rates take the same steps.
+    wide, _ = player.move(large, 255 * small.clip(r), slope / 255, dual(1 / 255), 3.0, start)
+    assert torch.allclose(wide, 255 * moved, rtol=1e-4)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0.01, 1.0), st.integers(1, 30))
+def test_weights_move_towards_misclassification_and_back(ratio: float, rate: float, steps: int) -> None:
+    margin = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)
+    state = dual(ratio)
+    for _ in range(steps):
+        state = state.step(margin, rate, memory=0.0)
+    down, up, same = state.ratio.tolist()
+    assert down < ratio < up
+    assert same == pytest.approx(ratio, rel=1e-6)
+    free = steps * rate + abs(torch.tensor(ratio).log()) < 13
+    if free:
+        assert down * up == pytest.approx(ratio**2, rel=1e-6)
+        assert up == pytest.approx(ratio * torch.tensor(rate * steps, dtype=torch.float64).exp().item(), rel=1e-6)
+    assert torch.allclose(state.average.sum(1), torch.ones(3).double(), atol=2e-6)
+
+
+def test_weights_have_a_floor_and_a_memory() -> None:
+    state = dual(1.0)
+    for _ in range(100):
+        state = state.step(torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64), 1.0, memory=0.5)
+    assert state.average.min() == pytest.approx(1e-6, rel=1e-3)
+    once = dual(1.0).step(torch.ones(3, dtype=torch.float64), 1.0, memory=0.9)
+    own = torch.sigmoid(torch.tensor(-1.0)).item()
+    assert once.average[0, 0] == pytest.approx(0.9 * 0.5 + 0.1 * own)
+
+
+def test_surrogates() -> None:
+    rows = torch.tensor([[3.0, 0.0], [5.0, 2.0], [-1.0, 4.0]])
+    assert Surrogate.HINGE(rows).tolist() == [0, 2, 0]
+    soft = Surrogate.SOFTPLUS(rows)
+    assert soft.tolist() == pytest.approx([1.0, 3.0685, 0.4519], rel=1e-3)
+    assert (soft >= (rows.amin(1) > 0).float()).all()
+
+
+def test_the_pull_is_the_dual_norm() -> None:
+    slope = noises(1)[0]
+    flat = slope.flatten(1).abs()
+    assert torch.allclose(pull(problem(Distance.LINF), slope), flat.sum(1))
+    assert torch.allclose(pull(problem(Distance.L1), slope), flat.amax(1))
+    assert torch.allclose(pull(problem(Distance.L0_VALUES, (0.0, 2.0)), slope), 2 * flat.amax(1))
+
+
+@given(st.integers(4, 5000), st.integers(1, 200))
+def test_runs_fill_the_budget(budget: int, steps: int) -> None:
+    runs = lengths(budget, steps)
+    spent = 1 + sum(2 * length + 1 for length in runs)
+    assert budget - 2 <= spent <= budget
+    assert min(runs) >= 1
+    assert max(runs) - min(runs) <= 1
+
+
+def test_what_cannot_run_is_refused() -> None:
+    with pytest.raises(InputError, match="3 propagations; accepted: 4 or more"):
+        lengths(3, 10)
+    rate = Rate(1.0, 0.1, Decay.LINEAR)
+    for runs in ((), (Run(FromBest(), 5, rate, rate),)):
+        with pytest.raises(InputError, match="starts from nothing"):
+            Settings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
+
+
+def test_random_starts_depend_on_sample_run_and_seed_alone() -> None:
+    task = problem()
+    assert torch.equal(noise(task, 5, 1)[1:], noise(task[1:], 5, 1))
+    assert not torch.equal(noise(task, 5, 1), noise(task, 5, 2))
+    assert not torch.equal(noise(task, 5, 1), noise(task, 6, 1))
+    assert noise(task, 5, 1).abs().max() <= 1
