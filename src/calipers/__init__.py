@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from calipers.api import attack as attack
     from calipers.api import load_model as load_model
     from calipers.api import measure as measure
     from calipers.core.threat import ThreatModel as ThreatModel
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
     from calipers.models.normalise import Normalise as Normalise
 
 _PUBLIC = {
+    "attack": "calipers.api",
     "measure": "calipers.api",
     "ThreatModel": "calipers.core.threat",
     "load_dataset": "calipers.data.loading",
     "load_model": "calipers.api",
     "Normalise": "calipers.models.normalise",
 }
-__all__ = ["Normalise", "ThreatModel", "load_dataset", "load_model", "measure"]
+__all__ = ["Normalise", "ThreatModel", "attack", "load_dataset", "load_model", "measure"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The three-line interface: measure a module on a data set."""
+"""The three-line interface: measure a module on a data set, or find its nearest adversarial examples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import Dataset
 
-from calipers.attacks import ATTACKS, Attack
+from calipers.attacks import ATTACKS, MINIMUM_NORM_ATTACKS, Attack, MinimumNormAttack
 from calipers.bounds.budget import MemoryBudget
 from calipers.core.digests import digest_module
+from calipers.core.distances import Distance
+from calipers.core.errors import InputError
+from calipers.core.norms import Norm
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.data.wrap import as_image_dataset
@@ -16,11 +19,13 @@ from calipers.evaluate.certify import certify_run
 from calipers.evaluate.measure import execute, find_or_create
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
+from calipers.evaluate.replay import replay
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel
 from calipers.models.loading import load_model as load_any
 from calipers.models.normalise import input_std
 from calipers.report.load import load_report
+from calipers.report.nearest import Nearest, load_nearest
 from calipers.report.page import Report
 from calipers.store.store import Store
 from calipers.verify import VERIFIERS, Certifier, Resources, Verifier
@@ -33,12 +38,13 @@ def measure(
     *,
     epsilons: Sequence[float] | None = None,
     samples: int | None = None,
-    attacks: Sequence[Attack | str] = ("fgsm", "pgd"),
+    attacks: Sequence[Attack | MinimumNormAttack | str] = ("fgsm", "pgd"),
     verifiers: Sequence[Verifier | str] = ("ibp", "capm", "combined"),
     seed: int = 0,
     batch_size: int = 50,
     memory: int = 1024,
     timeout: float = 60.0,
+    propagations: int = 1000,
     certify: bool = False,
     out: Path | str = "calipers-runs",
     resume: bool = False,
@@ -52,6 +58,7 @@ def measure(
     attacks, verifiers: methods or their names; an empty sequence leaves a side out.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
     timeout: seconds per sample and radius for a verifier that searches (complete, milp).
+    propagations: forward and backward passes per sample for a minimum-norm attack given by name.
     certify: write a certificate for every verified sample to `out`/certificates/RUN, for `calipers check`.
     out: folder of the run store. resume: go on with a run of the same specification.
     command: how to repeat the run, for the report.
@@ -59,12 +66,11 @@ def measure(
     Returns the report, which shows itself in a notebook. Raises CalipersError for anything the caller can mend and
     SoundnessError if a proof and an attack contradict each other.
     """
-    if not isinstance(model, LoadedModel):
-        model = LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
+    model = _loaded(model)
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
     resources = Resources(MemoryBudget(memory * 2**20), timeout)
     settings = Settings(
-        tuple(ATTACKS[a] if isinstance(a, str) else a for a in attacks),
+        tuple(attack_named(a, propagations) if isinstance(a, str) else a for a in attacks),
         tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),
         seed,
         batch_size,
@@ -80,12 +86,66 @@ def measure(
         return load_report(store, run.run_id)
 
 
+def attack(
+    model: nn.Module | LoadedModel,
+    dataset: Dataset | ImageDataset,
+    distance: Distance | str = Distance.LINF,
+    *,
+    attacks: Sequence[MinimumNormAttack | str] = ("nearest",),
+    propagations: int = 1000,
+    domain: tuple[float, float] | None = (0.0, 1.0),
+    unit: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    batch_size: int = 50,
+    out: Path | str = "calipers-runs",
+    resume: bool = False,
+    command: str | None = None,
+) -> Nearest:
+    """Find the nearest adversarial example of every sample, which is how far the decision boundary is at most.
+
+    distance: linf, l2, l1, l0-pixels or l0-values. attacks: minimum-norm attacks or their names; the nearest over all
+    of them counts. propagations: forward and backward passes per sample for attacks given by name. domain, unit: as of
+    a `ThreatModel`. The rest: as of `measure`.
+
+    Returns the distances of every attack and of the best, after every stored example has been evaluated and measured
+    again. Raises CalipersError for anything the caller can mend.
+    """
+    loaded = _loaded(model)
+    data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
+    found = tuple(attack_named(a, propagations) if isinstance(a, str) else a for a in attacks)
+    for one in found:
+        if not isinstance(one, MinimumNormAttack):
+            raise InputError(f"attack {one.name!r} searches balls of a given radius; `measure` runs it")
+    settings = Settings(found, (), seed, batch_size, Distance(distance))
+    norm = Distance(distance).norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
+    measurement = prepare(loaded, data, ThreatModel(norm, 0.0, domain, unit), (), settings)
+    call = command or f"calipers.attack({loaded.name}, {data.name}, {str(distance)!r}, propagations={propagations})"
+    with Store(out) as store:
+        run = find_or_create(store, measurement, call, resume)
+        with track(measurement.work) as tracker:
+            execute(store, run, measurement, tracker)
+        replay(store, run.run_id, measurement.subject)
+        return load_nearest(store, run.run_id)
+
+
+def attack_named(name: str, propagations: int) -> Attack | MinimumNormAttack:
+    """An attack by name; minimum-norm attacks get a budget of passes."""
+    return MINIMUM_NORM_ATTACKS[name](propagations) if name in MINIMUM_NORM_ATTACKS else ATTACKS[name]
+
+
 def load_model(reference: str, weights: Path | str | None = None) -> LoadedModel:
     """Load a model for `measure`: a zoo name, package.module:callable, or a .json card, .pt2 or .onnx file.
 
     weights: a state dict (.safetensors, .pt, .pth) for the first two forms. Raises ModelError.
     """
     return load_any(reference, None if weights is None else Path(weights), load_onnx)
+
+
+def _loaded(model: nn.Module | LoadedModel) -> LoadedModel:
+    if isinstance(model, LoadedModel):
+        return model
+    return LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
 
 
 def _call(

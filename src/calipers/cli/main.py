@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import check, demo, measure, models, report, reproduce, runs, train, verify
+from calipers.cli import attack, check, demo, measure, models, report, reproduce, runs, train, verify
 from calipers.core.errors import CalipersError, SoundnessError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 for command in (
     demo.demo,
     measure.measure,
+    attack.attack,
     verify.verify,
     check.check,
     train.train,

@@ -37,6 +37,9 @@ def measure(
     verifiers: Annotated[
         str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")
     ] = "ibp,capm,combined",
+    propagations: Annotated[
+        int, typer.Option(min=4, help="Forward and backward passes per sample for a minimum-norm attack.")
+    ] = 1000,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
     memory: Memory = 1024,
@@ -74,6 +77,7 @@ def measure(
             batch_size=batch_size,
             memory=memory,
             timeout=timeout,
+            propagations=propagations,
             certify=certify,
             out=out,
             resume=resume,

@@ -33,16 +33,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method by name with every parameter it ran with, defaults included."""
+    """A method by name with every parameter it ran with, defaults included.
+
+    minimum_norm: an attack that answers for all radii at once; its records have no epsilon but a distance.
+    """
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    minimum_norm: bool = False
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """All that decides a run's records. Two runs with the same `digest` compute the same thing.
 
+    norm: of the perturbation, as `Distance` names it.
     scale: size of one epsilon unit per channel in raw values. batch_size: samples per unit of work.
     versions: of python, torch, numpy and calipers.
     """
@@ -89,7 +94,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One method's answer about one sample at one epsilon (None for clean records).
+    """One method's answer about one sample at one epsilon (None for clean records and minimum-norm attacks).
 
     margin: clean and attack -> smallest specification row at the point; verify -> its proven lower bound.
     distance: attack only, of the adversarial example from the sample, in the run's norm and unit.

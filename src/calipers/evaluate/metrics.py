@@ -55,7 +55,8 @@ class _Table:
         self.proven: dict[int, list[float]] = defaultdict(list)
         for record in self.cells.values():
             if record.outcome in (Outcome.BROKEN, Outcome.FALSIFIED):
-                self.broken[record.sample_id].append(record.epsilon or 0.0)
+                radius = record.distance if record.epsilon is None else record.epsilon
+                self.broken[record.sample_id].append(radius or 0.0)
             elif record.outcome is Outcome.VERIFIED:
                 self.proven[record.sample_id].append(record.epsilon or 0.0)
 
@@ -102,7 +103,7 @@ class _Table:
                 e for e in self.spec.epsilons if self._survives(sample, e) and not self._certified(sample, e)
             ),
             timed_out=tuple(
-                f"{cell.method} at {cell.epsilon:g}: {cell.termination}"
+                f"{cell.method}{'' if cell.epsilon is None else f' at {cell.epsilon:g}'}: {cell.termination}"
                 for cell in cells
                 if cell.termination is not Termination.COMPLETED
             ),
@@ -110,13 +111,13 @@ class _Table:
 
     def _method(self, kind: Kind, name: str, epsilon: float, samples: list[int]) -> list[Rate]:
         answered = self._answered([(kind, name)], epsilon, samples)
-        good = Outcome.SURVIVED if kind is Kind.ATTACK else Outcome.VERIFIED
-        seconds = [self.cells[kind, name, epsilon, s].seconds for s in answered if self._correct(s)]
+        cells = {s: self._cell(kind, name, epsilon, s) for s in answered}
+        seconds = [cell.seconds for s, cell in cells.items() if cell is not None and self._correct(s)]
         return self._rows(
             f"{kind}:{name}",
             epsilon,
             answered,
-            {s for s in answered if self.cells[kind, name, epsilon, s].outcome is good},
+            {s for s, cell in cells.items() if cell is not None and _holds(cell, epsilon)},
             guarantee=kind is Kind.VERIFY,
             seconds=median(seconds) if seconds else None,
         )
@@ -143,7 +144,11 @@ class _Table:
         ]
 
     def _answered(self, methods: list[tuple[Kind, str]], epsilon: float, samples: list[int]) -> list[int]:
-        return [s for s in samples if all((*method, epsilon, s) in self.cells for method in methods)]
+        return [s for s in samples if all(self._cell(*method, epsilon, s) is not None for method in methods)]
+
+    def _cell(self, kind: Kind, name: str, epsilon: float, sample: int) -> SampleRecord | None:
+        """A method's answer at a radius; that of a minimum-norm attack holds for every radius."""
+        return self.cells.get((kind, name, epsilon, sample)) or self.cells.get((kind, name, None, sample))
 
     def _correct(self, sample: int) -> bool:
         return self.clean[sample].outcome is Outcome.CORRECT
@@ -154,6 +159,13 @@ class _Table:
 
     def _certified(self, sample: int, epsilon: float) -> bool:
         return any(e >= epsilon for e in self.proven[sample])
+
+
+def _holds(record: SampleRecord, epsilon: float) -> bool:
+    """Whether a method leaves the sample robust at a radius: it survived the attack, or it is proven."""
+    if record.outcome is Outcome.BROKEN and record.epsilon is None:
+        return (record.distance or 0.0) > epsilon
+    return record.outcome in (Outcome.SURVIVED, Outcome.VERIFIED)
 
 
 def _record_warnings(records: Sequence[SampleRecord]) -> list[SanityWarning]:

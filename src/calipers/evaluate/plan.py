@@ -8,7 +8,10 @@ from calipers.core.records import Kind, RunSpec
 
 @dataclass(frozen=True)
 class Unit:
-    """One method on one batch of consecutive samples at one epsilon (None for clean predictions)."""
+    """One method on one batch of consecutive samples at one epsilon.
+
+    None is the epsilon of clean predictions and of minimum-norm attacks.
+    """
 
     kind: Kind
     method: str
@@ -29,11 +32,15 @@ class Unit:
 
 
 def plan(spec: RunSpec) -> tuple[Unit, ...]:
-    """The units of a run: clean predictions, then every attack, then every verifier, radius by radius."""
+    """The units of a run: clean predictions, minimum-norm attacks, then attacks and verifiers radius by radius."""
     batches = [(first, min(spec.batch_size, spec.samples - first)) for first in range(0, spec.samples, spec.batch_size)]
     units = [Unit(Kind.CLEAN, "clean", None, *batch) for batch in batches]
+    for method in spec.attacks:
+        if method.minimum_norm:
+            units += [Unit(Kind.ATTACK, method.name, None, *batch) for batch in batches]
     for kind, methods in ((Kind.ATTACK, spec.attacks), (Kind.VERIFY, spec.verifiers)):
         for epsilon in spec.epsilons:
             for method in methods:
-                units += [Unit(kind, method.name, epsilon, *batch) for batch in batches]
+                if not method.minimum_norm:
+                    units += [Unit(kind, method.name, epsilon, *batch) for batch in batches]
     return tuple(units)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 import calipers
-from calipers.attacks import FGSM, PGD, Attack
+from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
+from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.records import MethodSpec, RunSpec, SanityWarning
 from calipers.core.threat import ThreatModel
@@ -24,12 +25,26 @@ from calipers.verify import BoundVerifier, Selective, Verifier
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
+    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work.
 
-    attacks: tuple[Attack, ...] = (FGSM(), PGD())
+    distance: what minimum-norm attacks make small; default: the norm of the threat.
+    """
+
+    attacks: tuple[Attack | MinimumNormAttack, ...] = (FGSM(), PGD())
     verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM), BoundVerifier(COMBINED))
     seed: int = 0
     batch_size: int = 50
+    distance: Distance | None = None
+
+    @property
+    def fixed(self) -> tuple[Attack, ...]:
+        """The attacks that answer for one radius at a time."""
+        return tuple(attack for attack in self.attacks if not isinstance(attack, MinimumNormAttack))
+
+    @property
+    def nearest(self) -> tuple[MinimumNormAttack, ...]:
+        """The attacks that answer for all radii at once."""
+        return tuple(attack for attack in self.attacks if isinstance(attack, MinimumNormAttack))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +66,9 @@ def prepare(
 ) -> Measurement:
     """Check everything that can be checked before the work starts. Raises CalipersError with the remedy."""
     threat = threat.for_model(model.std)
-    if not epsilons:
+    if not epsilons and (settings.fixed or settings.verifiers):
         raise InputError("epsilon: none was given; accepted: one or more radii")
+    distance = settings.distance or Distance(threat.norm)
     for epsilon in epsilons:
         threat.at(epsilon)
     images, labels = dataset.batch(range(len(dataset)))
@@ -60,7 +76,7 @@ def prepare(
     _check_shape(images, model)
     class_names = _class_names(dataset, model, images)
     warnings = check_model(model.module, images[:2], len(class_names), labels)
-    _check_methods(settings, threat)
+    _check_methods(settings, threat, distance)
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
     spec = RunSpec(
@@ -71,12 +87,12 @@ def prepare(
         data_digest=dataset.digest,
         class_names=class_names,
         samples=len(dataset),
-        norm=str(threat.norm),
+        norm=str(distance),
         epsilons=tuple(sorted(set(epsilons))),
         unit=str(threat.unit),
         scale=threat.scale or (1.0,),
         domain=threat.domain,
-        attacks=tuple(MethodSpec(a.name, a.parameters) for a in settings.attacks),
+        attacks=tuple(MethodSpec(a.name, a.parameters, a in settings.nearest) for a in settings.attacks),
         verifiers=tuple(MethodSpec(v.name, v.parameters) for v in settings.verifiers),
         seed=settings.seed,
         batch_size=settings.batch_size,
@@ -96,7 +112,8 @@ def prepare(
         graph,
         images,
         labels,
-        {attack.name: attack for attack in settings.attacks},
+        {attack.name: attack for attack in settings.fixed},
+        {attack.name: attack for attack in settings.nearest},
         {verifier.name: verifier for verifier in settings.verifiers},
     )
     return Measurement(spec, subject, warnings)
@@ -109,7 +126,7 @@ _RANDOM_WEIGHTS = SanityWarning(
 )
 
 
-def _check_methods(settings: Settings, threat: ThreatModel) -> None:
+def _check_methods(settings: Settings, threat: ThreatModel, distance: Distance) -> None:
     if not (settings.attacks or settings.verifiers):
         raise InputError("methods: neither attacks nor verifiers were given, so there is nothing to measure; give one")
     for kind, methods in (("attack", settings.attacks), ("verifier", settings.verifiers)):
@@ -117,7 +134,11 @@ def _check_methods(settings: Settings, threat: ThreatModel) -> None:
         double = next((name for name in names if names.count(name) > 1), None)
         if double is not None:
             raise InputError(f"{kind} {double!r} is given {names.count(double)} times; once is enough")
-    for attack in settings.attacks:
+    for nearest in settings.nearest:
+        if distance not in nearest.distances:
+            known = ", ".join(sorted(nearest.distances))
+            raise InputError(f"attack {nearest.name!r} minimises {known}, not {distance}; choose another attack")
+    for attack in settings.fixed:
         if threat.norm not in attack.norms:
             known = ", ".join(sorted(attack.norms))
             raise InputError(

@@ -19,7 +19,7 @@ def inspect(subject: Subject, spec: RunSpec) -> list[SanityWarning]:
     logits = subject.logits(slice(0, count))
     correct = (logits.argmax(1) == subject.labels[:count]).nonzero()[:, 0]
     warnings = _batch_dependence(subject, logits)
-    if len(correct) and subject.attacks:
+    if len(correct) and subject.attacks and spec.epsilons:
         warnings += _zero_gradients(subject, spec, correct)
         warnings += _unbounded_attack(subject, spec, correct)
     return warnings

@@ -24,7 +24,7 @@ def check_soundness(records: Iterable[SampleRecord]) -> None:
     for sample in proofs.keys() & attacks.keys():
         proof, attack = proofs[sample], attacks[sample]
         radius, distance = proof.epsilon or 0.0, attack.distance or 0.0
-        if distance <= radius or (attack.epsilon or 0.0) <= radius:
+        if distance <= radius or (attack.epsilon is not None and attack.epsilon <= radius):
             raise SoundnessError(
                 f"sample {sample}: {proof.method} proved epsilon {radius:g} (lower bound {proof.margin}), but "
                 f"{attack.method} at epsilon {attack.epsilon} found an adversarial example at distance {distance:g} "

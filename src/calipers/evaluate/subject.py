@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from calipers.attacks import Attack
-from calipers.core.problem import Problem, Specification
+from calipers.attacks import Attack, MinimumNormAttack
+from calipers.core.distances import Distance
+from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.records import RunSpec
 from calipers.graph.graph import Graph
 from calipers.verify import Verifier
@@ -17,7 +18,8 @@ from calipers.verify import Verifier
 class Subject:
     """A model, the samples to measure it on and the methods to measure with.
 
-    graph: the model for verifiers; None if there are none. images: (samples, *shape) raw values.
+    graph: the model for verifiers; None if there are none. images: (samples, *shape) raw values. nearest: the
+    minimum-norm attacks.
     """
 
     model: nn.Module
@@ -25,6 +27,7 @@ class Subject:
     images: Float[Tensor, "samples *shape"]
     labels: Int[Tensor, " samples"]
     attacks: dict[str, Attack]
+    nearest: dict[str, MinimumNormAttack]
     verifiers: dict[str, Verifier]
 
     def logits(self, samples: slice) -> Float[Tensor, "batch classes"]:
@@ -38,5 +41,19 @@ class Subject:
             spec.model_digest,
             tuple(ids.tolist()),
             spec.threat(epsilon).around(self.images[ids]),
+            Specification.classified_as(self.labels[ids], len(spec.class_names)),
+        )
+
+    def nearest_problem(self, spec: RunSpec, ids: Int[Tensor, " batch"]) -> MinimumNormProblem:
+        """The nearest misclassified inputs of the samples `ids`."""
+        images = self.images[ids]
+        scale = torch.tensor(spec.scale, dtype=images.dtype).reshape(-1, *([1] * (images.dim() - 2)))
+        return MinimumNormProblem(
+            spec.model_digest,
+            tuple(ids.tolist()),
+            images,
+            Distance(spec.norm),
+            scale,
+            spec.domain,
             Specification.classified_as(self.labels[ids], len(spec.class_names)),
         )

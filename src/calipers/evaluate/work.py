@@ -6,10 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calipers.attacks import run_attack
+from calipers.attacks import run_attack, run_minimum_norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord
-from calipers.core.results import AttackResult, Counterexample, Termination, Verdict, VerificationResult
+from calipers.core.results import (
+    AttackResult,
+    Counterexample,
+    MinimumNormResult,
+    Termination,
+    Verdict,
+    VerificationResult,
+)
 from calipers.core.seeds import derive_seed
 from calipers.evaluate.plan import Unit
 from calipers.evaluate.subject import Subject
@@ -37,7 +44,13 @@ def do(unit: Unit, spec: RunSpec, subject: Subject) -> tuple[list[SampleRecord],
     wrong = [_misclassified(unit, i, labels, logits, margins, spec) for i in (margins <= 0).nonzero()[:, 0].tolist()]
     adversarial = subject.images[unit.samples].clone()
     records = []
-    if len(correct):
+    if len(correct) and unit.method in subject.nearest and unit.kind is Kind.ATTACK:
+        nearest = subject.nearest_problem(spec, correct + unit.first)
+        seed = derive_seed(spec.seed, unit.method)
+        found = run_minimum_norm(subject.nearest[unit.method], subject.model, nearest, seed)
+        adversarial[correct] = found.adversarial
+        records = [_found(unit, i, int(k), labels, found) for i, k in enumerate(correct)]
+    elif len(correct):
         assert unit.epsilon is not None
         problem = subject.problem(spec, correct + unit.first, unit.epsilon)
         if unit.kind is Kind.ATTACK:
@@ -110,6 +123,26 @@ def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult) 
         termination=result.termination,
         margin=float(result.margin[i]),
         distance=float(result.distance[i]) if broken else None,
+        prediction=int(result.prediction[i]),
+        forwards=int(result.forwards[i]),
+        backwards=int(result.backwards[i]),
+        seconds=result.seconds / len(result.margin),
+        seed=result.seed,
+    )
+
+
+def _found(unit: Unit, i: int, k: int, labels: Tensor, result: MinimumNormResult) -> SampleRecord:
+    success = bool(result.success[i])
+    return SampleRecord(
+        sample_id=unit.first + k,
+        label=int(labels[k]),
+        kind=unit.kind,
+        method=unit.method,
+        epsilon=None,
+        outcome=Outcome.BROKEN if success else Outcome.SURVIVED,
+        termination=result.termination,
+        margin=float(result.margin[i]),
+        distance=float(result.distance[i]) if success else None,
         prediction=int(result.prediction[i]),
         forwards=int(result.forwards[i]),
         backwards=int(result.backwards[i]),

@@ -1,13 +1,16 @@
-"""Figures of reproductions: what each method says, or takes, against epsilon."""
+"""Figures against epsilon: what methods of a reproduction say or take, and accuracy under nearest examples."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.report.nearest import BEST, Distances, Nearest
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
 
@@ -110,3 +113,37 @@ _FIGURES: dict[str, tuple[_Draw, str]] = {
     "capm-fig4": (_times, "seconds per image"),
     "capm-montecarlo": (_rates, "share of correct images, %"),
 }
+
+
+def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
+    """Accuracy against epsilon from the distances of the nearest examples, as stairs; None if there are none."""
+    finite = [d for one in nearest.attacks for d in one.distances if math.isfinite(d)]
+    if not finite:
+        return None
+    reach = 1.05 * max(finite)
+    with mpl.rc_context({**STYLE, "font.size": 10.0}):  # type: ignore[dict-item]
+        figure = Figure(figsize=(7.2, 4.2), facecolor=PAPER.light, layout="constrained")
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        axes.spines[["top", "right"]].set_visible(False)
+        several = [one for one in nearest.attacks if one.attack != BEST]
+        for number, one in enumerate(several):
+            colour = ATTACK.light if len(several) == 1 else mpl.colormaps["copper"](number / len(several))
+            _stairs(axes, one, reach, colour, 1.6 if len(several) == 1 else 1.1)
+        for one in nearest.attacks[len(several) :]:
+            _stairs(axes, one, reach, ATTACK.light, 2.2)
+        axes.set_xlim(0, reach)
+        axes.set_ylim(0, 102)
+        axes.set_xlabel(f"epsilon ({nearest.spec.norm}, {nearest.spec.unit} units)")
+        axes.set_ylabel("robust at most, % of correct images")
+        axes.set_title(f"{nearest.spec.model}, n = {nearest.correct}", fontsize=10, loc="left")
+        axes.legend(frameon=False, loc="upper right")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def _stairs(axes: Axes, one: Distances, reach: float, colour: Any, width: float) -> None:
+    places = sorted({0.0, *(d for d in one.distances if d <= reach), reach})
+    heights = [100 * one.accuracy(place) for place in places]
+    axes.step(places, heights, where="post", color=colour, linewidth=width, label=one.attack)

@@ -17,7 +17,7 @@ LONGEST_SIDE = 72  # three noisy RGB pictures of this size for each of twelve sa
 class GalleryItem:
     """One sample and its nearest adversarial example, as raw model inputs of one shape, usually (C, H, W).
 
-    distance: in the run's norm and unit. epsilon: the radius at which `method` found it.
+    distance: in the run's norm and unit. epsilon: the radius at which `method` found it; None where it needed none.
     """
 
     sample_id: int
@@ -26,7 +26,7 @@ class GalleryItem:
     original: np.ndarray
     adversarial: np.ndarray
     distance: float
-    epsilon: float
+    epsilon: float | None
     method: str
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Sentences and number formats shared by the page and the terminal."""
 
 import math
+from statistics import median
 
 from calipers.core.records import Rate, RobustnessReport, RunSpec
 from calipers.report.jaws import Jaws, jaws
@@ -89,7 +90,7 @@ def findings(report: RobustnessReport) -> str:
     images, are = ("image", "is") if clean.n == 1 else ("images", "is" if correct == 1 else "are")
     first = f"Of {clean.n} {images} {correct} {are} classified correctly."
     if not rows:
-        return f"{first} No perturbation has been measured yet."
+        return f"{first} {_nearest(report)}"
     spec = report.spec
     kind = f"{spec.unit}, {clipping(spec)}"
     if len(rows) == 1:
@@ -113,6 +114,19 @@ def findings(report: RobustnessReport) -> str:
 def verdict(report: RobustnessReport) -> str:
     """The caution, if there is one, and the findings."""
     return " ".join(part for part in (caution(report), findings(report)) if part is not None)
+
+
+def _nearest(report: RobustnessReport) -> str:
+    """What minimum-norm attacks say where no radius was asked for."""
+    spec = report.spec
+    correct = [row for row in report.brackets if row.prediction == row.label]
+    found = [row.distance for row in correct if row.distance is not None]
+    if not found:
+        return "No perturbation has been measured yet."
+    return (
+        f"For {len(found)} of them an adversarial example is known, at a median distance of {median(found):.4g} "
+        f"({spec.norm}, {spec.unit}, {clipping(spec)})."
+    )
 
 
 def _between(row: Jaws, spec: RunSpec) -> str:
