@@ -3,6 +3,7 @@
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
 from calipers.attacks.monte_carlo import MonteCarlo
+from calipers.attacks.nearest import Nearest
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 
@@ -16,6 +17,7 @@ __all__ = [
     "PGD",
     "Attack",
     "MinimumNormAttack",
+    "Nearest",
     "at_epsilon",
     "run_attack",
     "run_minimum_norm",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -51,6 +52,20 @@ class CountedModel(ABC):
         self.backwards[active] += 1
         self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), gradient
+
+    def logits(self, x: Tensor, active: Int[Tensor, " active"]) -> Float[Tensor, "active classes"]:
+        """Outputs at x with their graph, for attacks that differentiate them themselves.
+
+        One forward pass each, and one backward pass each whenever a gradient goes back through the outputs.
+        """
+        logits, rows = self._forward(x, active)
+        self._keep(x.detach(), active, logits.detach(), rows.detach())
+        if logits.requires_grad:
+            logits.register_hook(partial(self._went_back, active))
+        return logits
+
+    def _went_back(self, active: Tensor, gradient: Tensor) -> None:
+        self.backwards[active] += 1
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         self.forwards[active] += 1

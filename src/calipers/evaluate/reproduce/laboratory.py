@@ -82,17 +82,19 @@ class Laboratory:
                     raise InputError(f"--weights {self.weights}: holds no {file}; give the folder with all the files")
                 return load_model(architecture, path)
             case Trained(recipe):
-                return self._trained(recipe.model_copy(update={"seed": self.seed}))
+                return trained(recipe.model_copy(update={"seed": self.seed}), self.models, self.data_dir, self.track)
 
-    def _trained(self, recipe: Recipe) -> LoadedModel:
-        card = self.models / f"{recipe.model}-{recipe.digest[:12]}.json"
-        if card.is_file():
-            return load_model(str(card))
-        dataset = load_dataset(recipe.data, "train", recipe.samples, self.data_dir)
-        held_out = load_dataset(recipe.data, "test", None, self.data_dir)
-        with self.track(steps_of(recipe, dataset)) as tracker:
-            named = _From(tracker, 0, f"training {recipe.model}")
-            return train(recipe, dataset, held_out, card, named.advance, resume=True).model
+
+def trained(recipe: Recipe, models: Path, data_dir: Path | None, track: Track) -> LoadedModel:
+    """The network of a recipe: from the folder `models` if it is there, otherwise trained and kept there."""
+    card = models / f"{recipe.model}-{recipe.digest[:12]}.json"
+    if card.is_file():
+        return load_model(str(card))
+    dataset = load_dataset(recipe.data, "train", recipe.samples, data_dir)
+    held_out = load_dataset(recipe.data, "test", None, data_dir)
+    with track(steps_of(recipe, dataset)) as tracker:
+        named = _From(tracker, 0, f"training {recipe.model}")
+        return train(recipe, dataset, held_out, card, named.advance, resume=True).model
 
 
 @dataclass(frozen=True)

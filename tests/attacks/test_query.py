@@ -1,0 +1,41 @@
+"""Outputs with their graph: what they count and keep is what the other ways of asking count and keep."""
+
+import torch
+
+from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.core.distances import Distance
+from tests.contracts.test_minimum_norm_attacks import problem
+
+
+def test_a_pass_back_through_the_outputs_is_counted_as_often_as_it_happens() -> None:
+    net, task = problem(Distance.L2)
+    query = NearestQuery(net, task)
+    active = torch.tensor([0, 3])
+    query.logits(task.center[active], active)
+    assert query.forwards.tolist() == [1, 0, 0, 1, 0, 0]
+    assert query.backwards.tolist() == [0] * 6
+    x = task.center[active].clone().requires_grad_(True)
+    logits = query.logits(x, active)
+    assert torch.equal(logits, net(task.center[active]))
+    for _ in range(3):
+        torch.autograd.grad(logits.square().sum() + logits.sum(), x, retain_graph=True)
+    assert query.forwards.tolist() == [2, 0, 0, 2, 0, 0]
+    assert query.backwards.tolist() == [3, 0, 0, 3, 0, 0]
+
+
+def test_it_differentiates_and_keeps_as_the_gradient_of_a_loss_does() -> None:
+    net, task = problem(Distance.L1, ids=(0, 2, 3))
+    one, two = NearestQuery(net, task), NearestQuery(net, task)
+    active = torch.arange(3)
+    far = torch.rand(40, *task.center.shape, generator=torch.Generator().manual_seed(0))
+    for point in far:
+        _, expected = one.gradient(point, active, smallest_margin)
+        x = point.clone().requires_grad_(True)
+        logits = two.logits(x, active)
+        (found,) = torch.autograd.grad(-task.specification.margins(logits).amin(1).sum(), x)
+        assert torch.allclose(found, expected)
+    assert one.best_distance.isfinite().any()
+    assert torch.equal(one.best, two.best)
+    assert torch.equal(one.best_distance, two.best_distance)
+    assert torch.equal(one.forwards, two.forwards)
+    assert torch.equal(one.backwards, two.backwards)
