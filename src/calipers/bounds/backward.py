@@ -14,6 +14,9 @@ from calipers.bounds.rows import Rows, clip_to_value
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 
+# Below, a transposed convolution into one channel is fastest as one dense matrix (benchmarks/transposed.py).
+_SMALL_WINDOW = 16
+
 
 def _unchanged(position: int, rows: Rows) -> Rows:
     return rows
@@ -151,8 +154,11 @@ def _(op: ops.Concat, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
-    slope = rows.choose(r.lower_slope, r.upper_slope)
-    return [replace(rows, coefficient=rows.coefficient * slope, constant=_relaxed_constant(rows, r))]
+    mean, gap = halves(r.lower_slope, r.upper_slope)
+    coefficient = rows.coefficient * rows.spread(mean)
+    if not r.parallel:
+        coefficient = coefficient.addcmul_(rows.coefficient.abs(), rows.spread(gap))
+    return [replace(rows, coefficient=coefficient, constant=_relaxed_constant(rows, r))]
 
 
 @_through.register
@@ -161,10 +167,13 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     rows = rows if r.parallel else rows.split()
     height, width = grow(op, rows.window)
     pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
+    mean, gap = halves(r.lower_slope, r.upper_slope)
+    size = rows.coefficient if r.parallel else rows.coefficient.abs()
     for pixel, (dy, dx) in enumerate(op.pixels):
         place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
-        lower = r.lower_slope[:, pixel]
-        place.addcmul_(rows.coefficient, rows.choose(lower, lower if r.parallel else r.upper_slope[:, pixel]))
+        place.addcmul_(rows.coefficient, rows.spread(mean[:, pixel]))
+        if not r.parallel:
+            place.addcmul_(size, rows.spread(gap[:, pixel]))
     shape = sources[0].shape
     constant = _relaxed_constant(rows, r)
     if rows.corner is None:
@@ -179,11 +188,16 @@ def _transpose(op: ops.Conv2d, windows: Tensor) -> Tensor:
     transposed = partial(F.conv_transpose2d, weight=op.weight, stride=op.stride, groups=op.groups, dilation=op.dilation)
     if op.weight.shape[1] * op.groups > 1:
         return transposed(windows)
-    # Into one channel (grey images) the library is far from its speed; the dense matrix of a window is not.
+    # Into one channel (grey images) the library is far from its speed; matrix products are not. For a small window
+    # the whole map is one matrix; for others each entry makes a patch, and patches are added up.
     shape = windows.shape[1:]
-    unit = torch.eye(shape.numel(), dtype=windows.dtype, device=windows.device)
-    matrix = transposed(unit.unflatten(1, shape))
-    return (windows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+    if shape[1] * shape[2] <= _SMALL_WINDOW:
+        unit = torch.eye(shape.numel(), dtype=windows.dtype, device=windows.device)
+        matrix = transposed(unit.unflatten(1, shape))
+        return (windows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
+    patches = op.weight.flatten(1).T @ windows.flatten(2)
+    size = grow(op, (shape[1], shape[2]))
+    return F.fold(patches, size, op.weight.shape[2:], op.dilation, 0, op.stride)
 
 
 def reach(op: ops.Conv2d | ops.MaxPool2d) -> tuple[int, int]:
@@ -226,5 +240,15 @@ def _given(relaxation: Relaxation | None, op: ops.Op) -> Relaxation:
 
 
 def _relaxed_constant(rows: Rows, r: Relaxation) -> Tensor:
-    sides = [(r.lower_bias, r.upper_bias), (r.upper_bias, r.lower_bias)][: len(rows.constant)]
-    return rows.constant + torch.stack([rows.dot(rows.choose(*side)) for side in sides])
+    mean, gap = halves(r.lower_bias, r.upper_bias)
+    middle = rows.dot(rows.spread(mean))
+    reach = replace(rows, coefficient=rows.coefficient.abs()).dot(rows.spread(gap))
+    return rows.constant + torch.stack([middle + reach, middle - reach][: len(rows.constant)])
+
+
+def halves(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean m and half gap h with c m + |c| h = c lower for c > 0 and c upper for c < 0: no comparison per coefficient.
+
+    Where one of both is 0 the sum cancels exactly.
+    """
+    return (lower, lower) if lower is upper else ((lower + upper) / 2, (lower - upper) / 2)

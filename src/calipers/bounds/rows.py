@@ -41,12 +41,6 @@ class Rows:
             return values[self.image].unsqueeze(1)
         return windows(values, self.image, self.corner, self.window).unsqueeze(1)
 
-    def choose(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """What a lower bound takes of per-image values: `lower` under positive coefficients, `upper` under others."""
-        if lower is upper:
-            return self.spread(lower)
-        return torch.where(self.coefficient > 0, self.spread(lower), self.spread(upper))
-
     def constants(self, values: Tensor) -> Tensor:
         """Constants that are equal for all images, broadcast over the shape, laid under the coefficients."""
         if self.corner is None:
@@ -58,6 +52,9 @@ class Rows:
 
     def dot(self, values: Tensor) -> Float[Tensor, "groups rows"]:
         """<coefficient, values> for values that broadcast against the coefficients."""
+        if values.dim() == self.coefficient.dim() and values.shape[1] == 1:
+            # A product of matrices reads the coefficients once and writes nothing of their size.
+            return (self.coefficient.flatten(2) @ values.expand_as(self.coefficient[:, :1]).flatten(2).mT).squeeze(-1)
         return (self.coefficient * values).flatten(2).sum(-1)
 
     def split(self) -> "Rows":
