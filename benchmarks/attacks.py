@@ -17,20 +17,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from benchmarks.output import Row, write
 from benchmarks.peers import LIBRARIES
+from benchmarks.scores import DISTANCES, Finding, Scores, ranking, rows_of
 from benchmarks.targets import TARGETS, Sources, Target, load
 from benchmarks.verification import both_passes, median_seconds
 from calipers.attacks import PDGD, PDPGD, MinimumNormAttack, Nearest, run_minimum_norm
 from calipers.core.distances import Distance
-from calipers.core.results import MinimumNormResult
-from calipers.evaluate.curves import envelope, local_optimality, local_optimality_interval
+from calipers.evaluate.curves import envelope, local_optimality
 from calipers.evaluate.metrics import rate
 from calipers.evaluate.progress import Tracker, track
-
-DISTANCES = (Distance.LINF, Distance.L2, Distance.L1, Distance.L0_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -39,21 +35,6 @@ class Entry:
 
     name: str
     attack: MinimumNormAttack
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What an attack reached on a target within a budget."""
-
-    model: str
-    distance: Distance
-    propagations: int
-    attack: str
-    result: MinimumNormResult
-
-    @property
-    def label(self) -> str:
-        return f"{self.model} {self.distance} {self.propagations} {self.attack}"
 
 
 def ours(distance: Distance, propagations: int, step: float) -> list[Entry]:
@@ -101,49 +82,12 @@ def attack_all(
     return findings, notes
 
 
-def rows_of(finding: Finding, best: Tensor, bare: float) -> list[Row]:
-    """bare: seconds of a forward and a backward pass of all images together."""
-    result, n, label = finding.result, len(finding.result.distance), finding.label
-    norm, unit, each = str(finding.distance), "pixel", result.seconds / n
-    broken = rate(label, None, int(result.success.sum()), n)
-    rows = [
-        Row(f"{label} success|correct", broken.measured, n, "fraction", None, broken.low, broken.high, each, norm=norm)
-    ]
-    optimality, interval = local_optimality(result.distance, best), local_optimality_interval(result.distance, best)
-    if optimality is not None and interval is not None:
-        rows.append(Row(f"{label} local optimality", optimality, n, "fraction", None, *interval, norm=norm))
-    reached = result.distance[result.success]
-    if len(reached):
-        # Unbroken images are not in the mean and the median; how many there are is the row of the success.
-        where = {"norm": norm, "epsilon_unit": unit}
-        rows.append(Row(f"{label} median distance", float(reached.quantile(0.5)), len(reached), "distance", **where))
-        rows.append(Row(f"{label} mean distance", float(reached.mean()), len(reached), "distance", **where))
-    spent = float((result.forwards + result.backwards).double().mean())
-    rows.append(Row(f"{label} propagations", spent, n, "passes"))
-    rows.append(Row(f"{label} time", each, n, "s/image"))
-    rows.append(Row(f"{label} iteration / bare passes", result.seconds / (spent / 2) / bare, n, "ratio"))
-    return rows
-
-
-def ranking(scores: dict[tuple[Distance, int, str], list[float]], models: int) -> list[Row]:
-    """Means over the models of the attacks that ran on all of them: per distance and budget, best first."""
-    means = {key: sum(values) / models for key, values in scores.items() if len(values) == models}
-    ordered = sorted(means, key=lambda key: (DISTANCES.index(key[0]), key[1], -means[key]))
-    label = f"mean over {models} models: "
-    return [
-        Row(
-            f"{label}{distance} {budget} {attack} local optimality", means[distance, budget, attack], models, "fraction"
-        )
-        for distance, budget, attack in ordered
-    ]
-
-
 def measure(
     targets: list[Target], distances: list[Distance], budgets: list[int], tracker: Tracker
 ) -> tuple[list[Row], set[str]]:
     rows: list[Row] = []
     notes: set[str] = set()
-    scores: dict[tuple[Distance, int, str], list[float]] = defaultdict(list)
+    scores: Scores = defaultdict(list)
     for number, target in enumerate(targets):
         share = rate(target.name, None, len(target.x), target.asked)
         rows.append(Row(f"{target.name} clean", share.measured, share.n, "fraction", None, share.low, share.high))

@@ -82,4 +82,5 @@ def load(name: str, sources: Sources, samples: int) -> Target:
         keep = module(x).argmax(1) == y
     dense = 0.1 if data == "cifar10" else 1.0
     rates = {Distance.LINF: dense, Distance.L2: dense, Distance.L1: 1.0, Distance.L0_PIXELS: 1.0}
-    return Target(name, module, x[keep], y[keep], samples, rates)
+    # In-place projections of peers are lost on other layouts.
+    return Target(name, module, x[keep].contiguous(), y[keep], samples, rates)
