@@ -119,6 +119,8 @@ def main() -> None:
     arguments = parser.parse_args()
     distances = [Distance(name) for name in arguments.distances.split(",")]
     budgets = [int(number) for number in arguments.propagations.split(",")]
+    if min(budgets) < 50:
+        parser.error(f"--propagations: {min(budgets)}; accepted: 50 or more, below which peers have no room for a step")
     sources = Sources(arguments.weights, arguments.data_dir, arguments.out)
     targets = [load(name, sources, arguments.samples) for name in arguments.models.split(",")]
     with track(len(targets) * len(distances) * sum(budgets)) as tracker:
