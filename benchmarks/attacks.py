@@ -1,0 +1,132 @@
+"""The upper jaw: how near minimum-norm attacks come, ours beside those of other libraries, by AttackBench's protocol.
+
+    python -m benchmarks.attacks --weights DIR --data-dir DIR [--models NAMES] [--distances NAMES] [--samples 100]
+        [--propagations 100,200,500,2000] [--out DIR] [--json FILE]
+
+DIR of --weights holds the networks that the authors of CAPM publish. The model on CIFAR-10 is trained by recipe and
+kept under --out. `convSmall_masked` is a published network with logits times 1000, so that its softmax saturates.
+
+Everybody gets the same images, those that the model classifies correctly, and the same budget of forward and backward
+passes per image, and is scored by the nearest of all points it looks at. Local optimality is 1 for an attack that is
+nowhere beaten; its envelope is over all attacks and budgets of this run, so that budgets compare. The means over models
+come last, best first. A library that cannot be imported, and a peer that breaks off, is named in the warnings.
+"""
+
+import argparse
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.output import Row, write
+from benchmarks.peers import LIBRARIES
+from benchmarks.scores import DISTANCES, Finding, Scores, ranking, rows_of
+from benchmarks.targets import TARGETS, Sources, Target, load
+from benchmarks.verification import both_passes, median_seconds
+from calipers.attacks import PDGD, PDPGD, MinimumNormAttack, Nearest, run_minimum_norm
+from calipers.core.distances import Distance
+from calipers.evaluate.curves import envelope, local_optimality
+from calipers.evaluate.metrics import rate
+from calipers.evaluate.progress import Tracker, track
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An attack, under the name of its rows."""
+
+    name: str
+    attack: MinimumNormAttack
+
+
+def ours(distance: Distance, propagations: int, step: float) -> list[Entry]:
+    """`nearest`, and the thesis's own settings: one run and its fine-tuning, as long as the budget lasts."""
+    steps = (propagations - 3) // 4
+    entries = [
+        Entry("nearest", Nearest(propagations)),
+        Entry("PDPGD of the thesis", PDPGD.author(distance, step, steps)),
+    ]
+    if distance is Distance.L2:
+        entries.append(Entry("PDGD of the thesis", PDGD.author(step, steps)))
+    return entries
+
+
+def entries(distance: Distance, propagations: int, step: float) -> tuple[list[Entry], set[str]]:
+    """All attacks for a distance and a budget, and why some are missing."""
+    found, missing = ours(distance, propagations, step), set()
+    for name, library in LIBRARIES.items():
+        try:
+            found += [Entry(peer.name, peer) for peer in library(distance, propagations)]
+        except ImportError as error:
+            missing.add(f"{name} did not run beside: {error}")
+    return found, missing
+
+
+def attack_all(
+    target: Target, distances: list[Distance], budgets: list[int], tracker: Tracker, done: int
+) -> tuple[list[Finding], set[str]]:
+    """Every attack in every distance and budget on one model; a peer that breaks off becomes a warning."""
+    findings: list[Finding] = []
+    notes: set[str] = set()
+    for distance in distances:
+        for propagations in budgets:
+            tracker.advance(f"{target.name} {distance} {propagations}", done)
+            attacks, missing = entries(distance, propagations, target.rates[distance])
+            notes |= missing
+            for entry in attacks:
+                try:
+                    result = run_minimum_norm(entry.attack, target.module, target.problem(distance), 0)
+                except RuntimeError as error:
+                    notes.add(f"{target.name} {distance} {propagations}: {entry.name} broke off: {error}")
+                    continue
+                findings.append(Finding(target.name, distance, propagations, entry.name, result))
+            done += propagations
+    return findings, notes
+
+
+def measure(
+    targets: list[Target], distances: list[Distance], budgets: list[int], tracker: Tracker
+) -> tuple[list[Row], set[str]]:
+    rows: list[Row] = []
+    notes: set[str] = set()
+    scores: Scores = defaultdict(list)
+    for number, target in enumerate(targets):
+        share = rate(target.name, None, len(target.x), target.asked)
+        rows.append(Row(f"{target.name} clean", share.measured, share.n, "fraction", None, share.low, share.high))
+        done = number * len(distances) * sum(budgets)
+        findings, missing = attack_all(target, distances, budgets, tracker, done)
+        notes |= missing
+        bare = median_seconds(lambda t=target: both_passes(t.module, t.x), 9)
+        for distance in distances:
+            here = [finding for finding in findings if finding.distance is distance]
+            best = envelope(finding.result.distance for finding in here)
+            for finding in here:
+                rows += rows_of(finding, best, bare)
+                optimality = local_optimality(finding.result.distance, best)
+                if optimality is not None:
+                    scores[distance, finding.propagations, finding.attack].append(optimality)
+    return rows + ranking(scores, len(targets)), notes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--models", default=",".join(TARGETS), help=f"of {', '.join(TARGETS)}")
+    parser.add_argument("--distances", default=",".join(DISTANCES), help=f"of {', '.join(DISTANCES)}")
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--propagations", default="2000", help="budgets, with commas between them")
+    parser.add_argument("--out", type=Path, default=Path("calipers-runs/benchmarks"))
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    distances = [Distance(name) for name in arguments.distances.split(",")]
+    budgets = [int(number) for number in arguments.propagations.split(",")]
+    if min(budgets) < 50:
+        parser.error(f"--propagations: {min(budgets)}; accepted: 50 or more, below which peers have no room for a step")
+    sources = Sources(arguments.weights, arguments.data_dir, arguments.out)
+    targets = [load(name, sources, arguments.samples) for name in arguments.models.split(",")]
+    with track(len(targets) * len(distances) * sum(budgets)) as tracker:
+        rows, notes = measure(targets, distances, budgets, tracker)
+    write("python -m benchmarks.attacks", rows, arguments.json, warnings=tuple(sorted(notes)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a comparison of minimum-norm attacks reports: rows of one attack, and the order of all."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from benchmarks.output import Row
+from calipers.core.distances import Distance
+from calipers.core.results import MinimumNormResult
+from calipers.evaluate.curves import local_optimality, local_optimality_interval
+from calipers.evaluate.metrics import rate
+
+DISTANCES = (Distance.LINF, Distance.L2, Distance.L1, Distance.L0_PIXELS)
+
+# Local optimality on every model, by (distance, budget, attack).
+Scores = dict[tuple[Distance, int, str], list[float]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an attack reached on a target within a budget."""
+
+    model: str
+    distance: Distance
+    propagations: int
+    attack: str
+    result: MinimumNormResult
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} {self.distance} {self.propagations} {self.attack}"
+
+
+def rows_of(finding: Finding, best: Tensor, bare: float) -> list[Row]:
+    """bare: seconds of a forward and a backward pass of all images together."""
+    result, n, label = finding.result, len(finding.result.distance), finding.label
+    norm, unit, each = str(finding.distance), "pixel", result.seconds / n
+    broken = rate(label, None, int(result.success.sum()), n)
+    rows = [
+        Row(f"{label} success|correct", broken.measured, n, "fraction", None, broken.low, broken.high, each, norm=norm)
+    ]
+    optimality, interval = local_optimality(result.distance, best), local_optimality_interval(result.distance, best)
+    if optimality is not None and interval is not None:
+        rows.append(Row(f"{label} local optimality", optimality, n, "fraction", None, *interval, norm=norm))
+    reached = result.distance[result.success]
+    if len(reached):
+        # Unbroken images are not in the mean and the median; how many there are is the row of the success.
+        where = {"norm": norm, "epsilon_unit": unit}
+        rows.append(Row(f"{label} median distance", float(reached.quantile(0.5)), len(reached), "distance", **where))
+        rows.append(Row(f"{label} mean distance", float(reached.mean()), len(reached), "distance", **where))
+    spent = float((result.forwards + result.backwards).double().mean())
+    rows.append(Row(f"{label} propagations", spent, n, "passes"))
+    rows.append(Row(f"{label} time", each, n, "s/image"))
+    rows.append(Row(f"{label} iteration / bare passes", result.seconds / (spent / 2) / bare, n, "ratio"))
+    return rows
+
+
+def ranking(scores: Scores, models: int) -> list[Row]:
+    """Means over the models of the attacks that ran on all of them: per distance and budget, best first."""
+    means = {key: sum(values) / models for key, values in scores.items() if len(values) == models}
+    ordered = sorted(means, key=lambda key: (DISTANCES.index(key[0]), key[1], -means[key]))
+    label = f"mean over {models} models: "
+    return [
+        Row(
+            f"{label}{distance} {budget} {attack} local optimality", means[distance, budget, attack], models, "fraction"
+        )
+        for distance, budget, attack in ordered
+    ]
