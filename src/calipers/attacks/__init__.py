@@ -1,6 +1,9 @@
 """Attacks: inputs of a set that break the specification, and the nearest inputs that do."""
 
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
+from calipers.attacks.ddn import DDN
+from calipers.attacks.deepfool import DeepFool
+from calipers.attacks.fmn import FMN
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
 from calipers.attacks.monte_carlo import MonteCarlo
 from calipers.attacks.pdpgd import PDGD, PDPGD
@@ -8,13 +11,16 @@ from calipers.attacks.pgd import FGSM, PGD
 
 __all__ = [
     "ATTACKS",
+    "DDN",
     "FGSM",
+    "FMN",
     "MINIMUM_NORM_ATTACKS",
     "MonteCarlo",
     "PDGD",
     "PDPGD",
     "PGD",
     "Attack",
+    "DeepFool",
     "MinimumNormAttack",
     "at_epsilon",
     "run_attack",

@@ -18,6 +18,11 @@ def cross_entropy(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " acti
     return torch.logsumexp(torch.cat([torch.zeros_like(margins[:, :1]), -margins], dim=1), dim=1)
 
 
+def log_odds(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
+    """The logarithm of sum_j exp(-m_j): its gradient points as that of the cross-entropy does, and never vanishes."""
+    return torch.logsumexp(-margins, dim=1)
+
+
 def smallest_margin(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
     """Minus the smallest row: the margin loss of Carlini & Wagner (2017), without its cut-off."""
     return -margins.amin(1)
@@ -51,6 +56,19 @@ class CountedModel(ABC):
         self.backwards[active] += 1
         self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), gradient
+
+    def jacobian(
+        self, x: Tensor, active: Int[Tensor, " active"]
+    ) -> tuple[Float[Tensor, "active rows"], Float[Tensor, "active rows *shape"]]:
+        """Specification rows at x and the gradient of every row; one forward pass each, one backward pass per row."""
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits, rows = self._forward(x, active)
+            count = rows.shape[1]
+            slopes = [torch.autograd.grad(rows[:, j].sum(), x, retain_graph=j + 1 < count)[0] for j in range(count)]
+        self.backwards[active] += count
+        self._keep(x.detach(), active, logits.detach(), rows.detach())
+        return rows.detach(), torch.stack(slopes, dim=1)
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         self.forwards[active] += 1
