@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from calipers.core.distances import Distance
-from calipers.core.problem import MinimumNormProblem, Specification
+from calipers.core.norms import Norm
+from calipers.core.problem import MinimumNormProblem, Problem, Specification
+from calipers.core.sets import LpBall
 
 SHAPES = [(2, (20,)), (4, (3, 4, 4)), (10, (1, 8, 8))]
 
@@ -37,3 +39,15 @@ def exact(net: nn.Module, problem: MinimumNormProblem) -> Tensor:
         gains = gains.sum(2)
     total = gains.flatten(2).sort(descending=True).values.cumsum(-1)
     return (1 + (total < rows[..., None]).sum(-1)).amin(1).to(rows.dtype)
+
+
+def linear_balls(norm: Norm, epsilon: float, scale: float = 1.0) -> tuple[nn.Linear, Problem, torch.Tensor]:
+    """A linear model, whose distance to the boundary is known in every norm."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 2).requires_grad_(False)
+    x = torch.randn(16, 6)
+    labels = model(x).argmax(1)
+    ball = LpBall(x, torch.full((16,), epsilon), norm, torch.tensor(scale), None)
+    problem = Problem("linear", tuple(range(16)), ball, Specification.classified_as(labels, 2))
+    margin = problem.specification.margins(model(x))[:, 0]
+    return model, problem, margin / norm.dual((model.weight[0] - model.weight[1])[None] * scale)

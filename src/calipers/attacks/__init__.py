@@ -1,24 +1,30 @@
 """Attacks: inputs of a set that break the specification, and the nearest inputs that do."""
 
+from calipers.attacks.apgd import APGD
 from calipers.attacks.attack import ATTACKS, Attack, run_attack
 from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.fmn import FMN
+from calipers.attacks.mi_fgsm import MIFGSM
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack, at_epsilon, run_minimum_norm
 from calipers.attacks.monte_carlo import MonteCarlo
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
+from calipers.attacks.slide import SLIDE
 
 __all__ = [
+    "APGD",
     "ATTACKS",
     "DDN",
     "FGSM",
     "FMN",
+    "MIFGSM",
     "MINIMUM_NORM_ATTACKS",
     "MonteCarlo",
     "PDGD",
     "PDPGD",
     "PGD",
+    "SLIDE",
     "Attack",
     "DeepFool",
     "MinimumNormAttack",
