@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import Dataset
 
-from calipers.attacks import ATTACKS, Attack
+from calipers.attacks import Attack, attack_named
 from calipers.bounds.budget import MemoryBudget
 from calipers.core.digests import digest_module
 from calipers.core.threat import ThreatModel
@@ -64,7 +64,7 @@ def measure(
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
     resources = Resources(MemoryBudget(memory * 2**20), timeout)
     settings = Settings(
-        tuple(ATTACKS[a] if isinstance(a, str) else a for a in attacks),
+        tuple(attack_named(a) if isinstance(a, str) else a for a in attacks),
         tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),
         seed,
         batch_size,

@@ -1,7 +1,9 @@
 """The only way an attack sees the model: queries, which are counted and of which the best is kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -69,6 +71,37 @@ class CountedModel(ABC):
         self.backwards[active] += count
         self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), torch.stack(slopes, dim=1)
+
+    def logits(self, x: Float[Tensor, "points *shape"], instance: int) -> Float[Tensor, "points classes"]:
+        """The model's output at points for one instance, for code that is not ours; one forward pass each.
+
+        Gradients may be taken through it; every time is one backward pass each.
+        """
+        logits = self._model(x)
+        self.forwards[instance] += len(x)
+        if logits.requires_grad:
+            logits.register_hook(partial(self._count_backward, instance))
+        one = torch.tensor([instance], device=self.best.device)
+        seen, answers = x.detach(), logits.detach()
+        rows = self._specification[one.expand(len(x))].margins(answers)
+        for j in range(len(x)):
+            self._keep(seen[j : j + 1], one, answers[j : j + 1], rows[j : j + 1])
+        return logits
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile no gradients are made for the model's parameters, whatever other code asks of autograd."""
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def _count_backward(self, instance: int, gradient: Tensor) -> None:
+        self.backwards[instance] += len(gradient)
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         self.forwards[active] += 1
