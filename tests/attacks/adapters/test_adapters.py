@@ -202,6 +202,28 @@ def test_what_a_library_cannot_express_is_refused() -> None:
             run_attack(attack, net, changed, 0)
 
 
+def test_an_attack_that_needs_a_target_is_refused() -> None:
+    net, task = balls(Norm.LINF)
+    with pytest.raises(InputError, match="'foolbox:GenAttack' needs a target class"):
+        run_attack(attack_named("foolbox:GenAttack"), net, task, 0)
+
+
+@pytest.mark.parametrize(("name", "norm"), FIXED)
+def test_double_precision_stays_double_and_costs_no_more(name: str, norm: Norm) -> None:
+    """Libraries that know single precision alone miss the ball by its rounding; that must not hide what they find."""
+    net, task = balls(norm)
+    single = run_attack(attack_named(name), net, task, 0)
+    sets = task.input_set
+    assert isinstance(sets, LpBall)
+    wide = LpBall(sets.center.double(), sets.radius.double(), norm, sets.scale.double(), sets.domain)
+    double = run_attack(attack_named(name), net.double(), replace(task, input_set=wide), 0)
+    assert double.adversarial.dtype == torch.float64
+    assert torch.equal(double.success, single.success)
+    assert wide.contains(double.adversarial).all()
+    if name.startswith("autoattack"):  # the draws of foolbox depend on the precision
+        assert torch.equal(double.forwards, single.forwards)
+
+
 def test_losses_that_need_more_classes_say_so() -> None:
     net, task = balls(Norm.LINF)
     with pytest.raises(InputError, match="3 classes; accepted: 4 or more"):

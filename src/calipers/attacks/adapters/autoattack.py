@@ -84,7 +84,8 @@ def _search(
     def search(model: nn.Module, z: Tensor, label: Tensor, radius: float) -> Tensor:
         # They seed the generators themselves; the draw comes from those that are seeded for this instance.
         made = kind(model, norm=norm, eps=radius, seed=random.getrandbits(31), device=z.device, **options)
-        return made.perturb(z, label)
+        # All of it is written for single precision.
+        return made.perturb(z.float(), label)
 
     return search
 

@@ -1,7 +1,8 @@
 """Attacks of Foolbox (Rauber et al. 2020) by their class names, e.g. foolbox:L2CarliniWagnerAttack."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -51,7 +52,8 @@ class FoolboxAttack:
         made = _make(self.attack, "FixedEpsilonAttack", self.options)
 
         def search(model: nn.Module, z: Tensor, label: Tensor, radius: float) -> Tensor:
-            return made.run(*_asked(model, z, label), epsilon=radius)
+            with _explained(self.name):
+                return made.run(*_asked(model, z, label), epsilon=radius)
 
         search_balls(query, seed, self.name, search)
 
@@ -92,7 +94,8 @@ class FoolboxMinimumNorm:
 
         def search(model: nn.Module, z: Tensor, label: Tensor) -> Tensor | None:
             try:
-                return made.run(*_asked(model, z, label))
+                with _explained(self.name):
+                    return made.run(*_asked(model, z, label))
             except ValueError as error:
                 # Attacks that start from a broken input say so where their search for one failed.
                 if "init_attack failed" in str(error):
@@ -108,6 +111,17 @@ class FoolboxMinimumNorm:
             runs = options.get("binary_search_steps", 9) if self.attack in _SEARCHES else 1
             options["steps"] = max(1, (self.propagations - 2) // (2 * runs))
         return _make(self.attack, "MinimizationAttack", options)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Foolbox's refusal of the question, in our words."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error) != "unsupported criterion":
+            raise
+        raise InputError(f"attack {name!r} needs a target class; accepted: attacks that look for any class") from error
 
 
 def _asked(model: nn.Module, z: Tensor, label: Tensor) -> tuple[Any, Tensor, Any]:

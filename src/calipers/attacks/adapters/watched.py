@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from calipers.attacks.adapters.library import seeded
 from calipers.attacks.query import CountedModel, NearestQuery, Query
 from calipers.core.errors import InputError
+from calipers.core.norms import flat, per_sample
 from calipers.core.problem import Specification
 from calipers.core.seeds import derive_seed
 from calipers.core.sets import LpBall
+
+# Of the domain: what single precision and another order of operations may add to a point.
+ROUNDING = 1e-6
 
 
 class Enough(Exception):  # noqa: N818  it is no error
@@ -25,21 +29,35 @@ class Enough(Exception):  # noqa: N818  it is no error
 
 
 class Watched(nn.Module):
-    """One instance's model on inputs in [0, 1]. Before every pass `stop` is asked, with the passes it will cost."""
+    """One instance's model on inputs in [0, 1]. Before every pass `stop` is asked, with the passes it will cost.
+
+    sets: those in which queries count, if any; a query outside by their rounding is put inside.
+    """
 
     def __init__(
-        self, query: CountedModel, instance: int, domain: tuple[float, float], stop: Callable[[int], bool]
+        self,
+        query: CountedModel,
+        instance: int,
+        domain: tuple[float, float],
+        stop: Callable[[int], bool],
+        sets: LpBall | None = None,
     ) -> None:
         super().__init__()
         self._query = query
         self._instance = instance
         self._domain = domain
         self._stop = stop
+        self._sets = sets
 
     def forward(self, z: Tensor) -> Tensor:
         if self._stop(len(z) * (1 + (z.requires_grad and torch.is_grad_enabled()))):
             raise Enough
         x = from_unit(z, self._domain).to(self._query.best.dtype)
+        if self._sets is not None:
+            inside = self._sets[[self._instance] * len(x)].project(x.detach())
+            near = flat((inside - x).abs()).amax(1) <= ROUNDING * (self._domain[1] - self._domain[0])
+            # The gradient passes as it would without.
+            x = torch.where(per_sample(near, x), inside + (x - x.detach()), x)
         return self._query.logits(x, self._instance).to(z.dtype)
 
 
@@ -65,12 +83,11 @@ def search_balls(query: Query, seed: int, name: str, search: BallSearch) -> None
 
     with query.frozen():
         for i, sample in enumerate(query.problem.sample_id):
-            model = Watched(query, i, domain, partial(broken, i))
+            model = Watched(query, i, domain, partial(broken, i), sets)
             with suppress(Enough), seeded(derive_seed(seed, name, sample)):
                 z = to_unit(sets.center[i : i + 1], domain)
                 found = search(model, z, labels[i : i + 1], float(sets.radius[i]) * unit)
                 x = from_unit(found.detach(), domain).to(query.best.dtype)
-                # Their rounding is not ours: what they return may be a unit in the last place outside.
                 query.margins(sets[i : i + 1].project(x), torch.tensor([i], device=x.device))
 
 
