@@ -102,8 +102,5 @@ class _Descent:
         return torch.arange(len(self.query.problem), device=self.query.problem.center.device)
 
 
-# In linf the authors' search over settings chose longer steps: the projection cuts them anyway.
-_STEPS = {Distance.LINF: 10.0}
-
 for _distance in Distance:
-    MINIMUM_NORM_ATTACKS.add(f"fmn-{_distance}")(partial(FMN, _distance, step=_STEPS.get(_distance, 1.0)))
+    MINIMUM_NORM_ATTACKS.add(f"fmn-{_distance}")(partial(FMN, _distance))
