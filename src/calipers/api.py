@@ -6,7 +6,15 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import Dataset
 
-from calipers.attacks import ATTACKS, MINIMUM_NORM_ATTACKS, Attack, MinimumNormAttack
+from calipers.attacks import (
+    ATTACKS,
+    MINIMUM_NORM_ATTACKS,
+    Attack,
+    MinimumNormAttack,
+    attack_named,
+    minimum_norm_attack_named,
+)
+from calipers.attacks.presets import expand
 from calipers.bounds.budget import MemoryBudget
 from calipers.core.digests import digest_module
 from calipers.core.distances import Distance
@@ -55,7 +63,8 @@ def measure(
     model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode.
     dataset: yields (image, label); the first `samples` are used (default 100, or all if there are fewer).
     threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
-    attacks, verifiers: methods or their names; an empty sequence leaves a side out.
+    attacks, verifiers: methods or their names; an empty sequence leaves a side out. The names fast, standard and
+    strong stand for groups of attacks that know the norm.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
     timeout: seconds per sample and radius for a verifier that searches (complete, milp).
     propagations: forward and backward passes per sample for a minimum-norm attack given by name.
@@ -70,7 +79,7 @@ def measure(
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
     resources = Resources(MemoryBudget(memory * 2**20), timeout)
     settings = Settings(
-        tuple(attack_named(a, propagations) if isinstance(a, str) else a for a in attacks),
+        _attacks(attacks, Norm(threat.norm), propagations),
         tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),
         seed,
         batch_size,
@@ -113,10 +122,10 @@ def attack(
     """
     loaded = _loaded(model)
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
-    found = tuple(attack_named(a, propagations) if isinstance(a, str) else a for a in attacks)
-    for one in found:
-        if not isinstance(one, MinimumNormAttack):
-            raise InputError(f"attack {one.name!r} searches balls of a given radius; `measure` runs it")
+    fixed = next((a for a in attacks if isinstance(a, str) and a in ATTACKS), None)
+    if fixed is not None:
+        raise InputError(f"attack {fixed!r} searches balls of a given radius; `measure` runs it")
+    found = tuple(minimum_norm_attack_named(a)(propagations) if isinstance(a, str) else a for a in attacks)
     settings = Settings(found, (), seed, batch_size, Distance(distance))
     norm = Distance(distance).norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
     measurement = prepare(loaded, data, ThreatModel(norm, 0.0, domain, unit), (), settings)
@@ -129,17 +138,20 @@ def attack(
         return load_nearest(store, run.run_id)
 
 
-def attack_named(name: str, propagations: int) -> Attack | MinimumNormAttack:
-    """An attack by name; minimum-norm attacks get a budget of passes."""
-    return MINIMUM_NORM_ATTACKS[name](propagations) if name in MINIMUM_NORM_ATTACKS else ATTACKS[name]
-
-
 def load_model(reference: str, weights: Path | str | None = None) -> LoadedModel:
     """Load a model for `measure`: a zoo name, package.module:callable, or a .json card, .pt2 or .onnx file.
 
     weights: a state dict (.safetensors, .pt, .pth) for the first two forms. Raises ModelError.
     """
     return load_any(reference, None if weights is None else Path(weights), load_onnx)
+
+
+def _attacks(
+    given: Sequence[Attack | MinimumNormAttack | str], norm: Norm, propagations: int
+) -> tuple[Attack | MinimumNormAttack, ...]:
+    names = expand(tuple(one for one in given if isinstance(one, str)), norm)
+    named = [MINIMUM_NORM_ATTACKS[n](propagations) if n in MINIMUM_NORM_ATTACKS else attack_named(n) for n in names]
+    return (*named, *(one for one in given if not isinstance(one, str)))
 
 
 def _loaded(model: nn.Module | LoadedModel) -> LoadedModel:

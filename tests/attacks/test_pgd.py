@@ -6,27 +6,15 @@ from calipers.attacks import FGSM, PGD, run_attack
 from calipers.attacks.pgd import random_points, steepest_ascent
 from calipers.attacks.query import cross_entropy
 from calipers.core.norms import Norm
-from calipers.core.problem import Problem, Specification
-from calipers.core.sets import LpBall
-
-
-def linear_problem(norm: Norm, epsilon: float, scale: float = 1.0) -> tuple[nn.Linear, Problem, torch.Tensor]:
-    """A linear model, whose distance to the boundary is known in every norm."""
-    torch.manual_seed(0)
-    model = nn.Linear(6, 2).requires_grad_(False)
-    x = torch.randn(16, 6)
-    labels = model(x).argmax(1)
-    ball = LpBall(x, torch.full((16,), epsilon), norm, torch.tensor(scale), None)
-    problem = Problem("linear", tuple(range(16)), ball, Specification.classified_as(labels, 2))
-    margin = problem.specification.margins(model(x))[:, 0]
-    return model, problem, margin / norm.dual((model.weight[0] - model.weight[1])[None] * scale)
+from calipers.core.problem import Specification
+from tests.attacks.linear import linear_balls
 
 
 @pytest.mark.parametrize("attack", [FGSM(), PGD(steps=10, restarts=1)])
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_on_a_linear_model_it_succeeds_exactly_beyond_the_distance_to_the_boundary(attack, norm, scale) -> None:
-    model, problem, distance = linear_problem(norm, 0.5, scale)
+    model, problem, distance = linear_balls(norm, 0.5, scale)
     result = run_attack(attack, model, problem, 0)
     clear = (distance - 0.5).abs() > 1e-4
     assert torch.equal(result.success[clear], (distance < 0.5)[clear])
@@ -42,20 +30,20 @@ def test_cross_entropy_of_margins_is_the_softmax_cross_entropy() -> None:
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 def test_steps_have_the_length_they_say(norm: Norm) -> None:
-    _, problem, _ = linear_problem(norm, 0.5, 0.3)
+    _, problem, _ = linear_balls(norm, 0.5, 0.3)
     sets = problem.input_set
     step = steepest_ascent(sets, torch.randn(16, 6), 0.1)
     assert torch.allclose(sets.distance(sets.center + step), torch.full((16,), 0.05), rtol=1e-4)
 
 
 def test_random_starts_do_not_depend_on_the_batch() -> None:
-    _, problem, _ = linear_problem(Norm.LINF, 0.5)
+    _, problem, _ = linear_balls(Norm.LINF, 0.5)
     whole = random_points(problem.input_set, list(range(16)))
     part = random_points(problem.input_set[4:9], list(range(4, 9)))
     assert torch.equal(whole[4:9], part)
 
 
 def test_broken_instances_cost_no_more_passes() -> None:
-    model, problem, distance = linear_problem(Norm.LINF, 0.5)
+    model, problem, distance = linear_balls(Norm.LINF, 0.5)
     result = run_attack(PGD(steps=10, restarts=3), model, problem, 0)
     assert int(result.forwards[distance < 0.3].max()) < int(result.forwards[distance > 0.6].min())

@@ -154,3 +154,8 @@ def test_random_starts_depend_on_sample_run_and_seed_alone() -> None:
     assert not torch.equal(noise(task, 5, 1), noise(task, 5, 2))
     assert not torch.equal(noise(task, 5, 1), noise(task, 6, 1))
     assert noise(task, 5, 1).abs().max() <= 1
+
+
+def test_a_cosine_falls_slowly_at_both_ends() -> None:
+    rate = Rate(1.0, 0.0, Decay.COSINE)
+    assert [rate.at(k, 5) for k in range(5)] == pytest.approx([1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0])

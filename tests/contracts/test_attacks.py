@@ -73,12 +73,12 @@ def test_passes_are_counted(name: str, norm: Norm) -> None:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_empty_ball_holds_the_centre_only(name: str) -> None:
-    net, task = problem(epsilon=0.0)
+    net, task = problem(min(ATTACKS[name].norms), epsilon=0.0)
     result = run_attack(ATTACKS[name], net, task, seed=0)
     assert torch.equal(result.adversarial, task.input_set.center)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [name for name in ATTACKS if Norm.LINF in ATTACKS[name].norms])
 def test_boxes_are_searched_as_linf(name: str) -> None:
     net, task = problem()
     box = task.input_set.box()

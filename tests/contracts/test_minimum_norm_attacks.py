@@ -21,6 +21,8 @@ for _distance in (Distance.LINF, Distance.L1, Distance.L0_PIXELS):
     ATTACKS[f"pdpgd-{_distance}-author"] = PDPGD.author(_distance, steps=20, starts=2)
     ATTACKS[f"pdpgd-{_distance}-text"] = PDPGD.text(_distance, rate=1.0, steps=60, starts=2)
 CASES = [(name, distance) for name in sorted(ATTACKS) for distance in sorted(ATTACKS[name].distances)]
+# They stop at the first broken input, whatever is left to spend.
+STOPS_EARLY = ("deepfool-l2", "deepfool-linf")
 each = pytest.mark.parametrize(("name", "distance"), CASES)
 
 
@@ -106,7 +108,7 @@ def test_the_budget_is_kept_and_used(name: str, budget: int) -> None:
         result = run_minimum_norm(attack, net, task, seed=0)
         spent = result.forwards + result.backwards
         assert (spent <= budget).all()
-        assert (spent >= 0.9 * budget).all()
+        assert name in STOPS_EARLY or (spent >= 0.9 * budget).all()
 
 
 @each

@@ -76,3 +76,11 @@ def test_a_target_is_one_row_and_never_the_label() -> None:
     assert rows.margins(torch.tensor([[5.0, 1.0, 2.0], [5.0, 1.0, 2.0]])).tolist() == [[3.0], [1.0]]
     with pytest.raises(InputError, match="target 1 is the label of entry 1"):
         Specification.ranks_above(torch.tensor([0, 1]), torch.tensor([2, 1]), 3)
+
+
+def test_at_an_edge_of_the_domain_only_the_way_inwards_is_left() -> None:
+    task = problem()
+    x = torch.tensor([[[0.0, 1.0]], [[0.5, 1.0]]])
+    assert torch.equal(task.inward(x, torch.full_like(x, -2.0)), torch.tensor([[[0.0, -2.0]], [[-2.0, -2.0]]]))
+    assert torch.equal(task.inward(x, torch.full_like(x, 2.0)), torch.tensor([[[2.0, 0.0]], [[2.0, 0.0]]]))
+    assert torch.equal(replace(task, domain=None).inward(x, x), x)

@@ -6,7 +6,7 @@ import tomllib
 import typer.main
 
 import calipers
-from calipers.attacks import ATTACKS
+from calipers.attacks import ATTACKS, MINIMUM_NORM_ATTACKS
 from calipers.cli.main import app
 from calipers.models import ZOO
 from calipers.verify import VERIFIERS
@@ -15,7 +15,8 @@ from tests.docs.pages import PAGES, ROOT
 
 def test_every_method_and_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    named = [*ATTACKS, *VERIFIERS, *(f"calipers {name}" for name in typer.main.get_command(app).commands)]
+    commands = (f"calipers {name}" for name in typer.main.get_command(app).commands)
+    named = [*ATTACKS, *MINIMUM_NORM_ATTACKS, *VERIFIERS, *commands]
     assert [name for name in named if f"`{name}`" not in readme] == []
 
 

@@ -1,6 +1,7 @@
 """What an attack is, and the one place that grades attacks."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -35,6 +36,18 @@ class Attack(Protocol):
 
 
 ATTACKS: Registry[Attack] = Registry("attack")
+
+# library -> the attack of that library with this name, as an attack of ours.
+ATTACK_LIBRARIES: Registry[Callable[[str], Attack]] = Registry("attack library")
+
+
+def attack_named(name: str) -> Attack:
+    """An attack of ours by its name, or one of another library by LIBRARY:NAME.
+
+    Raises InputError for an unknown name and for a library that is not installed.
+    """
+    library, colon, theirs = name.partition(":")
+    return ATTACK_LIBRARIES[library](theirs) if colon else ATTACKS[name]
 
 
 def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) -> AttackResult:

@@ -38,6 +38,18 @@ class MinimumNormAttack(Protocol):
 # name -> the attack for a budget of propagations: forward and backward passes per sample, that at the centre included.
 MINIMUM_NORM_ATTACKS: Registry[Callable[[int], MinimumNormAttack]] = Registry("minimum-norm attack")
 
+# library -> the same for an attack of that library.
+MINIMUM_NORM_LIBRARIES: Registry[Callable[[str], Callable[[int], MinimumNormAttack]]] = Registry("attack library")
+
+
+def minimum_norm_attack_named(name: str) -> Callable[[int], MinimumNormAttack]:
+    """The attacks of ours with this name, one for every budget, or those of another library by LIBRARY:NAME.
+
+    Raises InputError for an unknown name and for a library that is not installed.
+    """
+    library, colon, theirs = name.partition(":")
+    return MINIMUM_NORM_LIBRARIES[library](theirs) if colon else MINIMUM_NORM_ATTACKS[name]
+
 
 def run_minimum_norm(
     attack: MinimumNormAttack, model: nn.Module, problem: MinimumNormProblem, seed: int

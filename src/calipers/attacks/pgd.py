@@ -1,5 +1,6 @@
 """FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018) in linf and l2."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from calipers.attacks.query import Query, cross_entropy
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.sets import Box, InputSet, LpBall
+
+# What is added to x, from the sets, x and the gradient of the loss there.
+Step = Callable[[InputSet, Tensor, Tensor], Tensor]
 
 
 def steepest_ascent(input_set: InputSet, gradient: Tensor, length: float) -> Tensor:
@@ -30,6 +34,33 @@ def steepest_ascent(input_set: InputSet, gradient: Tensor, length: float) -> Ten
 def random_points(input_set: InputSet, seeds: list[int]) -> Float[Tensor, "batch *shape"]:
     """One random point of each set; it depends on the set's own seed only, not on the batch around it."""
     return torch.cat([input_set[i : i + 1].sample(generator(seed)) for i, seed in enumerate(seeds)])
+
+
+def from_starts(query: Query, seed: int, attack: str, starts: int, run: Callable[[Tensor, Tensor], None]) -> None:
+    """`run(active, x)` for whatever is unbroken: x is the centre at first, then random points."""
+    for start in range(starts):
+        active = query.unbroken()
+        if not len(active):
+            return
+        sets = query.problem.input_set[active]
+        names = [query.problem.sample_id[i] for i in active.tolist()]
+        run(
+            active,
+            random_points(sets, [derive_seed(seed, attack, name, start) for name in names]) if start else sets.center,
+        )
+
+
+def climb(query: Query, active: Tensor, x: Tensor, step: Step, steps: int) -> None:
+    """Projected steps up the cross-entropy; instances drop out once broken."""
+    for _ in range(steps):
+        margins, gradient = query.gradient(x, active, cross_entropy)
+        keep = margins.amin(1) > 0
+        active, x, gradient = active[keep], x[keep], gradient[keep]
+        if not len(active):
+            return
+        sets = query.problem.input_set[active]
+        x = sets.project(x + step(sets, x, gradient))
+    query.margins(x, active)
 
 
 @dataclass(frozen=True)
@@ -84,29 +115,13 @@ class PGD:
         return 2.5 / self.steps if self.step_size is None else self.step_size
 
     def run(self, query: Query, seed: int) -> None:
-        for restart in range(self.restarts):
-            active = query.unbroken()
-            if not len(active):
-                return
-            sets = query.problem.input_set[active]
-            names = [query.problem.sample_id[i] for i in active.tolist()]
-            x = (
-                random_points(sets, [derive_seed(seed, "pgd", name, restart) for name in names])
-                if restart
-                else sets.center
-            )
-            self._climb(query, active, x)
+        def step(sets: InputSet, x: Tensor, gradient: Tensor) -> Tensor:
+            return steepest_ascent(sets, gradient, self._length)
 
-    def _climb(self, query: Query, active: Tensor, x: Tensor) -> None:
-        for _ in range(self.steps):
-            margins, gradient = query.gradient(x, active, cross_entropy)
-            keep = margins.amin(1) > 0
-            active, x, gradient = active[keep], x[keep], gradient[keep]
-            if not len(active):
-                return
-            sets = query.problem.input_set[active]
-            x = sets.project(x + steepest_ascent(sets, gradient, self._length))
-        query.margins(x, active)
+        def run(active: Tensor, x: Tensor) -> None:
+            climb(query, active, x, step, self.steps)
+
+        from_starts(query, seed, "pgd", self.restarts, run)
 
 
 ATTACKS.add("fgsm")(FGSM())

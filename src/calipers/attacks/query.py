@@ -1,7 +1,8 @@
 """The only way an attack sees the model: queries, which are counted and of which the best is kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -17,6 +18,11 @@ Loss = Callable[[Float[Tensor, "active rows"]], Float[Tensor, " active"]]
 def cross_entropy(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
     """log(1 + sum_j exp(-m_j)): for the rows f_y - f_j it is the softmax cross-entropy of the label y."""
     return torch.logsumexp(torch.cat([torch.zeros_like(margins[:, :1]), -margins], dim=1), dim=1)
+
+
+def log_odds(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
+    """The logarithm of sum_j exp(-m_j): its gradient points as that of the cross-entropy does, and never vanishes."""
+    return torch.logsumexp(-margins, dim=1)
 
 
 def smallest_margin(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
@@ -66,6 +72,50 @@ class CountedModel(ABC):
 
     def _went_back(self, active: Tensor, gradient: Tensor) -> None:
         self.backwards[active] += 1
+
+    def jacobian(
+        self, x: Tensor, active: Int[Tensor, " active"]
+    ) -> tuple[Float[Tensor, "active rows"], Float[Tensor, "active rows *shape"]]:
+        """Specification rows at x and the gradient of every row; one forward pass each, one backward pass per row."""
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits, rows = self._forward(x, active)
+            count = rows.shape[1]
+            slopes = [torch.autograd.grad(rows[:, j].sum(), x, retain_graph=j + 1 < count)[0] for j in range(count)]
+        self.backwards[active] += count
+        self._keep(x.detach(), active, logits.detach(), rows.detach())
+        return rows.detach(), torch.stack(slopes, dim=1)
+
+    def logits_of(self, x: Float[Tensor, "points *shape"], instance: int) -> Float[Tensor, "points classes"]:
+        """The model's output at points for one instance, for code that is not ours; one forward pass each.
+
+        Gradients may be taken through it; every time is one backward pass each.
+        """
+        logits = self._model(x)
+        self.forwards[instance] += len(x)
+        if logits.requires_grad:
+            logits.register_hook(partial(self._count_backward, instance))
+        one = torch.tensor([instance], device=self.best.device)
+        seen, answers = x.detach(), logits.detach()
+        rows = self._specification[one.expand(len(x))].margins(answers)
+        for j in range(len(x)):
+            self._keep(seen[j : j + 1], one, answers[j : j + 1], rows[j : j + 1])
+        return logits
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile no gradients are made for the model's parameters, whatever other code asks of autograd."""
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def _count_backward(self, instance: int, gradient: Tensor) -> None:
+        self.backwards[instance] += len(gradient)
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         self.forwards[active] += 1

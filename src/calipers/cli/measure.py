@@ -32,7 +32,7 @@ def measure(
     samples: Annotated[int, typer.Option(help="The first so many samples.")] = 100,
     domain_: Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")] = "0,1",
     attacks: Annotated[
-        str, typer.Option(help="Attacks by name, separated by commas; none: no upper jaw.")
+        str, typer.Option(help="fast, standard, strong or attacks by name, separated by commas; none: no upper jaw.")
     ] = "fgsm,pgd",
     verifiers: Annotated[
         str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")

@@ -131,6 +131,13 @@ class MinimumNormProblem:
             return u
         return u.clamp((self.domain[0] - self.center) / self.scale, (self.domain[1] - self.center) / self.scale)
 
+    def inward(self, x: Float[Tensor, "..."], direction: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The direction without the values that would take x out of the domain; x broadcasts over it."""
+        if self.domain is None:
+            return direction
+        low, high = self.domain
+        return direction.masked_fill(((x <= low) & (direction < 0)) | ((x >= high) & (direction > 0)), 0)
+
     @property
     def width(self) -> Float[Tensor, "..."]:
         """The size of the domain in units of scale; one unit where there is no domain. It broadcasts as scale does."""

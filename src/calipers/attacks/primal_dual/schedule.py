@@ -1,5 +1,6 @@
 """Runs of the primal-dual attacks: where they start, how many steps they take, how their rates fall."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +12,7 @@ class Decay(StrEnum):
 
     EXPONENTIAL = "exponential"
     LINEAR = "linear"
+    COSINE = "cosine"
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Rate:
     def at(self, k: int, steps: int) -> float:
         """The rate of step k = 0 ... steps - 1; the last step has the last rate."""
         share = k / max(steps - 1, 1)
-        if self.decay is Decay.LINEAR:
-            return self.first + share * (self.last - self.first)
-        return self.first * (self.last / self.first) ** share
+        if self.decay is Decay.EXPONENTIAL:
+            return self.first * (self.last / self.first) ** share
+        if self.decay is Decay.COSINE:
+            share = (1 - math.cos(math.pi * share)) / 2
+        return self.first + share * (self.last - self.first)
 
 
 @dataclass(frozen=True)
