@@ -5,21 +5,27 @@ from typing import Annotated, Literal
 
 import typer
 
-from calipers.cli.options import DataDir, Json, Out, Resume, Seed, domain, names
+from calipers.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Domain,
+    Json,
+    Model,
+    Out,
+    Resume,
+    Samples,
+    Seed,
+    Split,
+    Weights,
+    domain,
+    names,
+)
 
 
 def attack(
-    model: Annotated[
-        str,
-        typer.Option(help="Zoo name, package.module:callable, or a .json card, .pt2 or .onnx file."),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, a Parquet folder, or package.module:callable.",
-            show_default=False,
-        ),
-    ],
+    model: Model,
+    data: Data,
     norm: Annotated[
         Literal["linf", "l2", "l1", "l0-pixels", "l0-values"],
         typer.Option(help="The distance to make small; l0 counts pixels (all channels of a place) or values."),
@@ -32,13 +38,13 @@ def attack(
         Literal["pixel", "normalised"] | None,
         typer.Option(help="Unit of distances; must be given for models that normalise their input."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
+    weights: Weights = None,
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
-    samples: Annotated[int, typer.Option(help="The first so many samples.")] = 100,
-    domain_: Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")] = "0,1",
+    split: Split = "test",
+    samples: Samples = 100,
+    domain_: Domain = "0,1",
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
+    batch_size: BatchSize = 50,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,

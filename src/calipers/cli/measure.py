@@ -5,32 +5,40 @@ from typing import Annotated, Literal
 
 import typer
 
-from calipers.cli.options import DataDir, Json, Memory, Out, Resume, Seed, domain, names, radius
+from calipers.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Domain,
+    Json,
+    Memory,
+    Model,
+    Out,
+    Resume,
+    Samples,
+    Seed,
+    Split,
+    Weights,
+    domain,
+    names,
+    radius,
+)
 
 
 def measure(
-    model: Annotated[
-        str,
-        typer.Option(help="Zoo name, package.module:callable, or a .json card, .pt2 or .onnx file."),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            help="digits, mnist, fashion_mnist, cifar10, a Parquet folder, or package.module:callable.",
-            show_default=False,
-        ),
-    ],
+    model: Model,
+    data: Data,
     eps: Annotated[list[str], typer.Option(metavar="RADIUS ...", help="One or more radii: 0.01 0.02 8/255.")],
     norm: Annotated[Literal["linf", "l2", "l1"], typer.Option(help="Norm of the perturbation.")] = "linf",
     unit: Annotated[
         Literal["pixel", "normalised"] | None,
         typer.Option(help="Unit of the radii; must be given for models that normalise their input."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
+    weights: Weights = None,
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
-    samples: Annotated[int, typer.Option(help="The first so many samples.")] = 100,
-    domain_: Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")] = "0,1",
+    split: Split = "test",
+    samples: Samples = 100,
+    domain_: Domain = "0,1",
     attacks: Annotated[
         str, typer.Option(help="fast, standard, strong or attacks by name, separated by commas; none: no upper jaw.")
     ] = "fgsm,pgd",
@@ -41,7 +49,7 @@ def measure(
         int, typer.Option(min=4, help="Forward and backward passes per sample for a minimum-norm attack.")
     ] = 1000,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples per unit of work.")] = 50,
+    batch_size: BatchSize = 50,
     memory: Memory = 1024,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
     certify: Annotated[

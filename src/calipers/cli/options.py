@@ -8,6 +8,22 @@ import typer
 
 from calipers.core.errors import InputError
 
+Model = Annotated[
+    str,
+    typer.Option(help="Zoo name, package.module:callable, or a .json card, .pt2 or .onnx file."),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, mnist, fashion_mnist, cifar10, a Parquet folder, or package.module:callable.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")]
+Split = Annotated[str, typer.Option(help="Split of the data set.")]
+Samples = Annotated[int, typer.Option(help="The first so many samples.")]
+Domain = Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Samples per unit of work.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run store.", rich_help_panel="Output")]
 Json = Annotated[
     str | None,

@@ -49,7 +49,7 @@ def do(unit: Unit, spec: RunSpec, subject: Subject) -> tuple[list[SampleRecord],
         seed = derive_seed(spec.seed, unit.method)
         found = run_minimum_norm(subject.nearest[unit.method], subject.model, nearest, seed)
         adversarial[correct] = found.adversarial
-        records = [_found(unit, i, int(k), labels, found) for i, k in enumerate(correct)]
+        records = [_attacked(unit, i, int(k), labels, found) for i, k in enumerate(correct)]
     elif len(correct):
         assert unit.epsilon is not None
         problem = subject.problem(spec, correct + unit.first, unit.epsilon)
@@ -111,7 +111,7 @@ def _misclassified(unit: Unit, i: int, labels: Tensor, logits: Tensor, margins: 
     )
 
 
-def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult) -> SampleRecord:
+def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult | MinimumNormResult) -> SampleRecord:
     broken = bool(result.success[i])
     return SampleRecord(
         sample_id=unit.first + k,
@@ -123,26 +123,6 @@ def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult) 
         termination=result.termination,
         margin=float(result.margin[i]),
         distance=float(result.distance[i]) if broken else None,
-        prediction=int(result.prediction[i]),
-        forwards=int(result.forwards[i]),
-        backwards=int(result.backwards[i]),
-        seconds=result.seconds / len(result.margin),
-        seed=result.seed,
-    )
-
-
-def _found(unit: Unit, i: int, k: int, labels: Tensor, result: MinimumNormResult) -> SampleRecord:
-    success = bool(result.success[i])
-    return SampleRecord(
-        sample_id=unit.first + k,
-        label=int(labels[k]),
-        kind=unit.kind,
-        method=unit.method,
-        epsilon=None,
-        outcome=Outcome.BROKEN if success else Outcome.SURVIVED,
-        termination=result.termination,
-        margin=float(result.margin[i]),
-        distance=float(result.distance[i]) if success else None,
         prediction=int(result.prediction[i]),
         forwards=int(result.forwards[i]),
         backwards=int(result.backwards[i]),
