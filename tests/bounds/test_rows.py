@@ -11,10 +11,12 @@ from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import MemoryBudget
 from calipers.bounds.concretize import concretize
 from calipers.bounds.linear import CAPM
-from calipers.bounds.rows import windows
+from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rows import Rows, windows
 from calipers.bounds.start import identity_rows, select
 from calipers.core.problem import Specification
 from calipers.graph import ops
+from calipers.graph.graph import Graph, Node
 from tests.nets import FAMILIES, random_graph, random_set
 
 SEEDS = st.integers(0, 2**16)
@@ -87,3 +89,20 @@ def test_selection_covers_exactly_the_wanted_neurons(seed: int) -> None:
     covered = torch.zeros(2, 12, dtype=torch.bool)
     covered[flat.image[:, None], flat.neuron] = True
     assert torch.equal(covered, wanted.flatten(1))
+
+
+def test_a_plane_that_a_row_does_not_take_leaves_no_rounding_behind() -> None:
+    """Huge planes above entries with positive coefficients must not show in a lower bound, at any size."""
+    generator = torch.Generator().manual_seed(0)
+    count = 200
+    slope, bias = torch.rand(1, count, generator=generator), torch.rand(1, count, generator=generator)
+    huge = torch.arange(count)[None] % 2 == 0
+    relaxation = Relaxation(slope, torch.zeros_like(bias), torch.where(huge, 1e9, slope), torch.where(huge, 1e9, bias))
+    graph = Graph((Node("x", ops.Input(), (), (count,)), Node("relu", ops.Relu(), (0,), (count,))))
+    sign = torch.where(huge, 1.0, -1.0)
+    coefficient = (sign * torch.rand(1, count, generator=generator)).unsqueeze(0)
+    rows = Rows(coefficient, torch.zeros(1, 1, 1), torch.zeros(1).long(), None, (count,))
+    pulled = pull_back(graph, 1, rows, {1: relaxation})[0]
+    assert torch.equal(pulled.coefficient[0], coefficient[0] * slope)
+    expected = float((coefficient[0] * bias).double()[~huge].sum())
+    assert abs(float(pulled.constant) - expected) <= 1e-5

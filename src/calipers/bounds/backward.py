@@ -154,11 +154,14 @@ def _(op: ops.Concat, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
-    mean, gap = halves(r.lower_slope, r.upper_slope)
-    coefficient = rows.coefficient * rows.spread(mean)
-    if not r.parallel:
-        coefficient = coefficient.addcmul_(rows.coefficient.abs(), rows.spread(gap))
-    return [replace(rows, coefficient=coefficient, constant=_relaxed_constant(rows, r))]
+    signs = rows.signs()
+    if r.parallel:
+        coefficient = rows.coefficient * rows.spread(r.lower_slope)
+    else:
+        coefficient = (signs[0].coefficient * rows.spread(r.lower_slope)).addcmul_(
+            signs[1].coefficient, rows.spread(r.upper_slope)
+        )
+    return [replace(rows, coefficient=coefficient, constant=_relaxed_constant(rows, signs, r))]
 
 
 @_through.register
@@ -167,15 +170,16 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     rows = rows if r.parallel else rows.split()
     height, width = grow(op, rows.window)
     pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
-    mean, gap = halves(r.lower_slope, r.upper_slope)
-    size = rows.coefficient if r.parallel else rows.coefficient.abs()
+    signs = rows.signs()
     for pixel, (dy, dx) in enumerate(op.pixels):
         place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
-        place.addcmul_(rows.coefficient, rows.spread(mean[:, pixel]))
-        if not r.parallel:
-            place.addcmul_(size, rows.spread(gap[:, pixel]))
+        if r.parallel:
+            place.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
+        else:
+            place.addcmul_(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]))
+            place.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
     shape = sources[0].shape
-    constant = _relaxed_constant(rows, r)
+    constant = _relaxed_constant(rows, signs, r)
     if rows.corner is None:
         return [replace(rows, coefficient=_crop(pulled, op.padding, shape), constant=constant, shape=shape)]
     # Relaxations give padding no weight, so nothing is left outside the value.
@@ -239,16 +243,11 @@ def _given(relaxation: Relaxation | None, op: ops.Op) -> Relaxation:
     return relaxation
 
 
-def _relaxed_constant(rows: Rows, r: Relaxation) -> Tensor:
-    mean, gap = halves(r.lower_bias, r.upper_bias)
-    middle = rows.dot(rows.spread(mean))
-    reach = replace(rows, coefficient=rows.coefficient.abs()).dot(rows.spread(gap))
-    return rows.constant + torch.stack([middle + reach, middle - reach][: len(rows.constant)])
-
-
-def halves(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean m and half gap h with c m + |c| h = c lower for c > 0 and c upper for c < 0: no comparison per coefficient.
-
-    Where one of both is 0 the sum cancels exactly.
-    """
-    return (lower, lower) if lower is upper else ((lower + upper) / 2, (lower - upper) / 2)
+def _relaxed_constant(rows: Rows, signs: tuple[Rows, Rows], r: Relaxation) -> Tensor:
+    """Positive coefficients take one bias and negative ones the other, side by side of the rows."""
+    # Most planes below go through the origin, and a product with their bias would read all coefficients for nothing.
+    lower = rows.spread(r.lower_bias) if bool(r.lower_bias.any()) else None
+    upper = rows.spread(r.upper_bias)
+    sides = [(lower, upper), (upper, lower)][: len(rows.constant)]
+    parts = [[part.dot(bias) for part, bias in zip(signs, side, strict=True) if bias is not None] for side in sides]
+    return rows.constant + torch.stack([sum(side[1:], side[0]) for side in parts])

@@ -27,7 +27,7 @@ from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
-# So many steps of multiplicative weights come within 2 % of the best plane.
+# So many steps of multiplicative weights come within 3 % of the best plane (tests/bounds/test_paired.py).
 _STEPS = 32
 _RATE = 3.0
 
