@@ -9,7 +9,7 @@ from torch import Tensor
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import Settings, Surrogate, noise, pull
-from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer
+from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import Decay, FromBest, Rate, Run, lengths
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
 from calipers.core.distances import Distance
@@ -52,9 +52,9 @@ def test_gradient_descent_minimises_the_weighted_sum() -> None:
     objective.sum().backward()
     optimiser = torch.optim.Adam([point], lr=0.2)
     optimiser.step()
-    moved, _ = AdamPlayer().move(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.9, r))
+    moved, _ = AdamPlayer().move(Turn(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.9, r)))
     assert torch.allclose(moved, point.detach(), atol=1e-9)
-    at_zero, _ = AdamPlayer().move(problem(), torch.zeros_like(r), slope, dual(0.5), 0.2, Moments.start(0.9, r))
+    at_zero, _ = AdamPlayer().move(Turn(problem(), torch.zeros_like(r), slope, dual(0.5), 0.2, Moments.start(0.9, r)))
     assert torch.isfinite(at_zero).all()
 
 
@@ -63,15 +63,15 @@ def test_many_inner_steps_reach_the_operator_in_adams_metric(operator) -> None:
     inner, closed = InnerStepsPlayer(operator, rounds=3000, tolerance=1e-13), MetricPlayer(operator, 0.9)
     r, moments = torch.zeros(3, 2, 2, 2, dtype=torch.float64), Moments.start(0.9, torch.zeros(3, 2, 2, 2).double())
     for gradient in noises(4):
-        one, _ = inner.move(problem(), r, gradient, dual(0.3), 0.2, moments)
-        r, moments = closed.move(problem(), r, gradient, dual(0.3), 0.2, moments)
+        one, _ = inner.move(Turn(problem(), r, gradient, dual(0.3), 0.2, moments))
+        r, moments = closed.move(Turn(problem(), r, gradient, dual(0.3), 0.2, moments))
         assert torch.allclose(one, r, atol=1e-6)
     assert (r != 0).any()
 
 
 def test_the_plain_step_is_equation_5_10() -> None:
     r, slope = noises(2)
-    moved, _ = GradientPlayer(L1Prox()).move(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.0, r))
+    moved, _ = GradientPlayer(L1Prox()).move(Turn(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.0, r)))
     shifted = r - 0.2 * slope
     assert torch.allclose(moved, shifted.sign() * (shifted.abs() - 0.1).clamp_min(0))
 
@@ -81,10 +81,10 @@ def test_players_stay_in_the_domain_and_scale_with_it(player) -> None:
     r, slope = noises(2)
     small, large = problem(domain=(0.0, 1.0)), problem(domain=(-127.0, 128.0))
     start = Moments.start(player.momentum, r)
-    moved, _ = player.move(small, small.clip(r), slope, dual(1.0), 3.0, start)
+    moved, _ = player.move(Turn(small, small.clip(r), slope, dual(1.0), 3.0, start))
     assert small.admits(small.perturbed(moved)).all()
     # Inputs 255 times as large have gradients 255 times as small; the same rates take the same steps.
-    wide, _ = player.move(large, 255 * small.clip(r), slope / 255, dual(1 / 255), 3.0, start)
+    wide, _ = player.move(Turn(large, 255 * small.clip(r), slope / 255, dual(1 / 255), 3.0, start))
     assert torch.allclose(wide, 255 * moved, rtol=1e-4)
 
 

@@ -65,19 +65,15 @@ class _Descent:
     def step(self, state: _State, k: int) -> _State:
         problem, settings = self.query.problem, self.settings
         # The step is normalised, so any loss with the gradient direction of the cross-entropy will do.
-        rows, gradient = self.query.gradient(problem.perturbed(state.r), self._everyone, log_odds)
+        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.query.everyone, log_odds)
         rate = Rate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * self._width
         r = state.r + rate * _unit(problem.scale * gradient)
         radius = state.radius * torch.where(rows.amin(1) <= 0, 1 - settings.gamma, 1 + settings.gamma)
         return _State(problem.clip(per_sample(radius, r) * _unit(r)), radius)
 
     def finish(self, state: _State) -> _State:
-        self.query.margins(self.query.problem.perturbed(state.r), self._everyone)
+        self.query.margins(self.query.problem.perturbed(state.r), self.query.everyone)
         return state
-
-    @property
-    def _everyone(self) -> Tensor:
-        return torch.arange(len(self.query.problem), device=self.query.problem.center.device)
 
     @property
     def _width(self) -> float:

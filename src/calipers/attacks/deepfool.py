@@ -49,7 +49,7 @@ class DeepFool:
         return frozenset({self.distance})
 
     def run(self, query: NearestQuery, seed: int) -> None:
-        active = torch.arange(len(query.problem), device=query.problem.center.device)
+        active = query.everyone
         r = torch.zeros_like(query.problem.center)
         for _ in range(self._affordable(query.problem.specification.C.shape[1])):
             problem = query.problem[active]

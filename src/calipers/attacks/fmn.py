@@ -68,7 +68,7 @@ class _Descent:
     def step(self, state: _State, k: int) -> _State:
         problem, settings = self.query.problem, self.settings
         x = problem.perturbed(state.r)
-        rows, gradient = self.query.gradient(x, self._everyone, smallest_margin)
+        rows, gradient = self.query.gradient(x, self.query.everyone, smallest_margin)
         gradient = problem.scale * problem.inward(x, gradient)
         gamma = Rate(settings.gamma, settings.gamma / 50, Decay.COSINE).at(k, self.steps)
         radius = self._radius(state, rows.amin(1), gradient, gamma)
@@ -94,12 +94,8 @@ class _Descent:
         return torch.where(found & (margin <= 0), torch.minimum(state.radius * (1 - gamma), nearest), larger)
 
     def finish(self, state: _State) -> _State:
-        self.query.margins(self.query.problem.perturbed(state.r), self._everyone)
+        self.query.margins(self.query.problem.perturbed(state.r), self.query.everyone)
         return state
-
-    @property
-    def _everyone(self) -> Tensor:
-        return torch.arange(len(self.query.problem), device=self.query.problem.center.device)
 
 
 for _distance in Distance:

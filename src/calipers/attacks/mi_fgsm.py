@@ -35,7 +35,7 @@ class MIFGSM:
 
     def run(self, query: Query, seed: int) -> None:
         x = query.problem.input_set.center
-        active = torch.arange(len(x), device=x.device)
+        active = query.everyone
         velocity = torch.zeros_like(x)
         for _ in range(self.steps):
             # Gradients are normalised, so any loss with the direction of the cross-entropy will do.

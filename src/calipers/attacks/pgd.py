@@ -80,7 +80,7 @@ class FGSM:
         return frozenset({Norm.LINF, Norm.L2})
 
     def run(self, query: Query, seed: int) -> None:
-        everyone = torch.arange(len(query.problem))
+        everyone = query.everyone
         sets = query.problem.input_set
         _, gradient = query.gradient(sets.center, everyone, cross_entropy)
         query.margins(sets.project(sets.center + steepest_ascent(sets, gradient, 1.0)), everyone)

@@ -40,6 +40,11 @@ class CountedModel(ABC):
         self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.backwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
 
+    @property
+    def everyone(self) -> Int[Tensor, " batch"]:
+        """All instances."""
+        return torch.arange(len(self.best), device=self.best.device)
+
     def margins(self, x: Tensor, active: Int[Tensor, " active"]) -> Float[Tensor, "active rows"]:
         """Specification rows at x of shape (active, *shape); one forward pass each."""
         with torch.no_grad():

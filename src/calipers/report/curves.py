@@ -117,7 +117,8 @@ _FIGURES: dict[str, tuple[_Draw, str]] = {
 
 def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
     """Accuracy against epsilon from the distances of the nearest examples, as stairs; None if there are none."""
-    finite = [d for one in nearest.attacks for d in one.distances if math.isfinite(d)]
+    attacks = [one for one in nearest.attacks if one.distances]
+    finite = [d for one in attacks for d in one.distances if math.isfinite(d)]
     if not finite:
         return None
     reach = 1.05 * max(finite)
@@ -126,11 +127,11 @@ def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
         axes = figure.subplots()
         axes.set_facecolor("none")
         axes.spines[["top", "right"]].set_visible(False)
-        several = [one for one in nearest.attacks if one.attack != BEST]
+        several = [one for one in attacks if one.attack != BEST]
         for number, one in enumerate(several):
             colour = ATTACK.light if len(several) == 1 else mpl.colormaps["copper"](number / len(several))
             _stairs(axes, one, reach, colour, 1.6 if len(several) == 1 else 1.1)
-        for one in nearest.attacks[len(several) :]:
+        for one in attacks[len(several) :]:
             _stairs(axes, one, reach, ATTACK.light, 2.2)
         axes.set_xlim(0, reach)
         axes.set_ylim(0, 102)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean, median
 
+import torch
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from scipy.stats import binom
 from calipers.core.errors import InputError
 from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord
 from calipers.core.tables import Row
+from calipers.evaluate.curves import robust_accuracy
 from calipers.evaluate.metrics import rate
 from calipers.report.wording import clipping, number, percent, seconds
 from calipers.store.store import Store
@@ -55,7 +57,7 @@ class Distances:
 
     def accuracy(self, epsilon: float) -> float:
         """The share of the correctly classified samples without an example within epsilon."""
-        return float(mean(distance > epsilon for distance in self.distances)) if self.distances else math.nan
+        return robust_accuracy(torch.tensor(self.distances, dtype=torch.float64), epsilon)
 
 
 @dataclass(frozen=True)

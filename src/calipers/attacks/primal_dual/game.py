@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.primal import Player
+from calipers.attacks.primal_dual.primal import Player, Turn
 from calipers.attacks.primal_dual.schedule import Balanced, Fixed, FromBest, FromRandom, Run
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
@@ -83,25 +83,22 @@ class Game:
     def step(self, state: State, k: int) -> State:
         problem, run = self.query.problem, self.run
         before = self.query.best_distance.clone()
-        rows, gradient = self.query.gradient(problem.perturbed(state.r), self._everyone(), self.settings.surrogate)
+        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.query.everyone, self.settings.surrogate)
         gradient = problem.scale * gradient
         dual = state.dual or Dual.start(self._ratio(gradient))
         best = dual.where(self.query.best_distance < before, state.best or dual)
         rate = run.primal.at(k, run.steps)
-        r, moments = self.settings.player.move(problem, state.r, gradient, dual, rate, state.moments)
+        r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
         # The margin is that before the move.
         dual = dual.step(rows.amin(1), run.dual.at(k, run.steps), self.settings.memory)
         return State(r, dual, moments, best)
 
     def finish(self, state: State) -> State:
         before = self.query.best_distance.clone()
-        self.query.margins(self.query.problem.perturbed(state.r), self._everyone())
+        self.query.margins(self.query.problem.perturbed(state.r), self.query.everyone)
         assert state.dual is not None
         assert state.best is not None
         return replace(state, best=state.dual.where(self.query.best_distance < before, state.best))
-
-    def _everyone(self) -> Tensor:
-        return torch.arange(len(self.query.problem))
 
     def _ratio(self, gradient: Tensor) -> Tensor:
         assert not isinstance(self.run.start, FromBest)

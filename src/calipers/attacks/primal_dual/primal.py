@@ -19,23 +19,27 @@ from calipers.core.problem import MinimumNormProblem
 Perturbation = Float[Tensor, "batch *shape"]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What a player sees: r, the gradient of the surrogate there, the weights, the rate, and what it remembers."""
+
+    problem: MinimumNormProblem
+    r: Perturbation
+    gradient: Perturbation
+    dual: Dual
+    rate: float
+    moments: Moments
+
+
 @runtime_checkable
 class Player(Protocol):
-    """How r moves, given the gradient of the surrogate of misclassification at r."""
+    """How r moves."""
 
     @property
     def momentum(self) -> float:
         """Adam's beta_1; 0 for players that remember no direction."""
 
-    def move(
-        self,
-        problem: MinimumNormProblem,
-        r: Perturbation,
-        gradient: Perturbation,
-        dual: Dual,
-        rate: float,
-        moments: Moments,
-    ) -> tuple[Perturbation, Moments]:
+    def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
         """The next r, whose input is in the domain, and the moments after this step."""
 
 
@@ -45,19 +49,12 @@ class AdamPlayer:
 
     momentum: float = 0.9
 
-    def move(
-        self,
-        problem: MinimumNormProblem,
-        r: Perturbation,
-        gradient: Perturbation,
-        dual: Dual,
-        rate: float,
-        moments: Moments,
-    ) -> tuple[Perturbation, Moments]:
+    def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
+        r = turn.r
         length = Norm.L2(flat(r)).clamp_min(torch.finfo(r.dtype).tiny)
-        pull = per_sample(dual.average[:, 0] / length, r) * r
-        moments = moments.add(pull + per_sample(dual.average[:, 1], r) * gradient)
-        return problem.clip(r - rate * problem.width * moments.direction / moments.metric), moments
+        pull = per_sample(turn.dual.average[:, 0] / length, r) * r
+        moments = turn.moments.add(pull + per_sample(turn.dual.average[:, 1], r) * turn.gradient)
+        return turn.problem.clip(r - turn.rate * turn.problem.width * moments.direction / moments.metric), moments
 
 
 @dataclass(frozen=True)
@@ -73,24 +70,16 @@ class InnerStepsPlayer:
     rounds: int = 5
     tolerance: float = 1e-2
 
-    def move(
-        self,
-        problem: MinimumNormProblem,
-        r: Perturbation,
-        gradient: Perturbation,
-        dual: Dual,
-        rate: float,
-        moments: Moments,
-    ) -> tuple[Perturbation, Moments]:
-        moments = moments.add(gradient)
-        psi = moments.metric / problem.width
-        r = r - rate * moments.direction / psi
+    def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
+        moments = turn.moments.add(turn.gradient)
+        psi = moments.metric / turn.problem.width
+        r = turn.r - turn.rate * moments.direction / psi
         largest = flat(psi).amax(1)
         pull = psi / per_sample(largest, psi)
-        mu = dual.ratio * rate / largest
+        mu = turn.dual.ratio * turn.rate / largest
         z, moving = r, torch.ones_like(mu, dtype=torch.bool)
         for _ in range(self.rounds):
-            new = problem.clip(self.operator(z - pull * (z - r), mu))
+            new = turn.problem.clip(self.operator(z - pull * (z - r), mu))
             change = Norm.L2(flat(new - z))
             z = torch.where(per_sample(moving, z), new, z)
             moving = moving & (change >= self.tolerance * Norm.L2(flat(new))) & (change > 0)
@@ -106,20 +95,11 @@ class MetricPlayer:
     operator: MetricOperator
     momentum: float
 
-    def move(
-        self,
-        problem: MinimumNormProblem,
-        r: Perturbation,
-        gradient: Perturbation,
-        dual: Dual,
-        rate: float,
-        moments: Moments,
-    ) -> tuple[Perturbation, Moments]:
-        moments = moments.add(gradient)
-        psi = moments.metric / problem.width
-        return problem.clip(
-            self.operator.in_metric(r - rate * moments.direction / psi, rate * dual.ratio, psi)
-        ), moments
+    def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
+        moments = turn.moments.add(turn.gradient)
+        psi = moments.metric / turn.problem.width
+        r = turn.r - turn.rate * moments.direction / psi
+        return turn.problem.clip(self.operator.in_metric(r, turn.rate * turn.dual.ratio, psi)), moments
 
 
 @dataclass(frozen=True)
@@ -129,13 +109,6 @@ class GradientPlayer:
     operator: ProximalOperator
     momentum: float = 0.0
 
-    def move(
-        self,
-        problem: MinimumNormProblem,
-        r: Perturbation,
-        gradient: Perturbation,
-        dual: Dual,
-        rate: float,
-        moments: Moments,
-    ) -> tuple[Perturbation, Moments]:
-        return problem.clip(self.operator(r - rate * gradient, rate * dual.ratio)), moments
+    def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
+        r = turn.r - turn.rate * turn.gradient
+        return turn.problem.clip(self.operator(r, turn.rate * turn.dual.ratio)), turn.moments
