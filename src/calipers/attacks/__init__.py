@@ -7,6 +7,7 @@ from calipers.attacks.daa import DAA
 from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.fmn import FMN
+from calipers.attacks.gradient_estimation import EstimatedPGD
 from calipers.attacks.mi_fgsm import MIFGSM
 from calipers.attacks.minimum_norm import (
     MINIMUM_NORM_ATTACKS,
@@ -26,6 +27,7 @@ __all__ = [
     "ATTACKS",
     "DAA",
     "DDN",
+    "EstimatedPGD",
     "FGSM",
     "FMN",
     "MIFGSM",
