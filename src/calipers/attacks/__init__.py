@@ -21,6 +21,7 @@ from calipers.attacks.nearest import Nearest
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 from calipers.attacks.slide import SLIDE
+from calipers.attacks.transfer import Transfer
 
 __all__ = [
     "APGD",
@@ -41,6 +42,7 @@ __all__ = [
     "DeepFool",
     "MinimumNormAttack",
     "Nearest",
+    "Transfer",
     "at_epsilon",
     "attack_named",
     "minimum_norm_attack_named",
