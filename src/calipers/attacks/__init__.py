@@ -8,6 +8,7 @@ from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.fmn import FMN
 from calipers.attacks.gradient_estimation import EstimatedPGD
+from calipers.attacks.lbfgs import LBFGS
 from calipers.attacks.mi_fgsm import MIFGSM
 from calipers.attacks.minimum_norm import (
     MINIMUM_NORM_ATTACKS,
@@ -31,6 +32,7 @@ __all__ = [
     "EstimatedPGD",
     "FGSM",
     "FMN",
+    "LBFGS",
     "MIFGSM",
     "MINIMUM_NORM_ATTACKS",
     "MonteCarlo",
