@@ -6,6 +6,7 @@ from calipers.attacks.attack import ATTACKS, Attack, attack_named, run_attack
 from calipers.attacks.daa import DAA
 from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
+from calipers.attacks.feature import FeatureAdversary
 from calipers.attacks.fmn import FMN
 from calipers.attacks.gradient_estimation import EstimatedPGD
 from calipers.attacks.lbfgs import LBFGS
@@ -31,6 +32,7 @@ __all__ = [
     "DDN",
     "EstimatedPGD",
     "FGSM",
+    "FeatureAdversary",
     "FMN",
     "LBFGS",
     "MIFGSM",

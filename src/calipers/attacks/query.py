@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 
 Loss = Callable[[Float[Tensor, "active rows"]], Float[Tensor, " active"]]
@@ -76,6 +77,35 @@ class CountedModel(ABC):
         if logits.requires_grad:
             logits.register_hook(partial(self._went_back, active))
         return logits
+
+    def features(self, x: Tensor, active: Int[Tensor, " active"], layer: str) -> Float[Tensor, "active *features"]:
+        """What the module named `layer` returns at x, with its graph; it is counted as `logits` is.
+
+        Raises InputError if there is no such module, or if a pass does not call it exactly once with a tensor for
+        every input.
+        """
+        modules = {name: module for name, module in self._model.named_modules() if name}
+        if layer not in modules:
+            raise InputError(f"layer {layer!r} is not in the model; accepted: {', '.join(modules) or 'it has none'}")
+        seen: list[object] = []
+        # A copy, so that a layer after it that works in place does not change it.
+        handle = modules[layer].register_forward_hook(
+            lambda module, inputs, output: seen.append(output.clone() if isinstance(output, Tensor) else output)
+        )
+        try:
+            logits, rows = self._forward(x, active)
+        finally:
+            handle.remove()
+        if len(seen) != 1:
+            raise InputError(f"layer {layer!r} is called {len(seen)} times in a pass; accepted: a layer called once")
+        (output,) = seen
+        if not isinstance(output, Tensor) or len(output) != len(x):
+            kind = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise InputError(f"layer {layer!r} returns {kind} for {len(x)} inputs; accepted: a tensor of that length")
+        self._keep(x.detach(), active, logits.detach(), rows.detach())
+        if output.requires_grad:
+            output.register_hook(partial(self._went_back, active))
+        return output
 
     def _went_back(self, active: Tensor, gradient: Tensor) -> None:
         _count(self.backwards, active)
