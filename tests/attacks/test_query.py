@@ -1,8 +1,9 @@
 """Outputs with their graph: what they count and keep is what the other ways of asking count and keep."""
 
+import pytest
 import torch
 
-from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.attacks.query import CountedModel, NearestQuery, Query, smallest_margin
 from calipers.core.distances import Distance
 from tests.contracts.test_minimum_norm_attacks import problem
 
@@ -39,3 +40,27 @@ def test_it_differentiates_and_keeps_as_the_gradient_of_a_loss_does() -> None:
     assert torch.equal(one.best_distance, two.best_distance)
     assert torch.equal(one.forwards, two.forwards)
     assert torch.equal(one.backwards, two.backwards)
+
+
+@pytest.mark.parametrize("nearest", [True, False])
+def test_an_instance_may_come_several_times_in_a_call(nearest: bool) -> None:
+    """As if every input had been a call of its own, the first of equals included."""
+    net, task = problem(Distance.L2, ids=(0, 2, 3))
+    points = torch.rand(60, *task.center.shape[1:], generator=torch.Generator().manual_seed(0))
+    points = torch.cat([points, points])
+    active = torch.randint(3, (120,), generator=torch.Generator().manual_seed(1))
+
+    def query() -> CountedModel:
+        return NearestQuery(net, task) if nearest else Query(net, task.within(20.0))
+
+    one, two = query(), query()
+    one.gradient(points, active, smallest_margin)
+    one.jacobian(points, active)
+    for _ in range(2):
+        for j in range(120):
+            two.gradient(points[j : j + 1], active[j : j + 1], smallest_margin)
+    assert (one.best != task.center).flatten(1).any(1).all()
+    assert torch.equal(one.best, two.best)
+    assert one.forwards.tolist() == two.forwards.tolist() == (2 * active.bincount()).tolist()
+    assert one.backwards.tolist() == (3 * active.bincount()).tolist()  # two rows
+    assert two.backwards.tolist() == (2 * active.bincount()).tolist()

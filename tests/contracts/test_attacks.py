@@ -1,10 +1,11 @@
 """What every attack must keep, whoever wrote it. A new attack joins by its name in the registry."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from calipers.attacks import ATTACKS, run_attack
 from calipers.attacks.query import Query
@@ -56,18 +57,37 @@ def test_it_is_reproducible_bit_for_bit(name: str, norm: Norm) -> None:
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
+def test_a_sample_does_not_depend_on_the_batch_around_it(name: str, norm: Norm) -> None:
+    net, task = problem(norm, epsilon=0.05)
+    sets = task.input_set
+    assert isinstance(sets, LpBall)
+    wide = LpBall(sets.center.double(), sets.radius.double(), norm, sets.scale.double(), sets.domain)
+    task = replace(task, input_set=wide)
+    whole, part = (run_attack(ATTACKS[name], net.double(), one, seed=3) for one in (task, task[[2, 1]]))
+    assert torch.allclose(whole.adversarial[[2, 1]], part.adversarial, atol=1e-9)
+    assert torch.equal(whole.forwards[[2, 1]], part.forwards)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
 def test_passes_are_counted(name: str, norm: Norm) -> None:
     net, task = problem(norm)
-    calls = 0
+    forwards = backwards = 0
 
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
+    def back(gradient: Tensor) -> None:
+        nonlocal backwards
+        backwards += len(gradient)
+
+    def count(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
+        nonlocal forwards
+        forwards += len(inputs[0])
+        if logits.requires_grad:
+            logits.register_hook(back)
 
     handle = net.register_forward_hook(count)
     result = run_attack(ATTACKS[name], net, task, seed=0)
     handle.remove()
-    assert int(result.forwards.max()) == calls - 1  # the grading itself is not the attack's
+    assert int(result.forwards.sum()) == forwards - len(task)  # the grading itself is not the attack's
+    assert int(result.backwards.sum()) == backwards
     assert bool((result.backwards <= result.forwards).all())
 
 

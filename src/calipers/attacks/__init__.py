@@ -3,6 +3,7 @@
 from calipers.attacks import adapters as _adapters  # noqa: F401  so that the libraries are known
 from calipers.attacks.apgd import APGD
 from calipers.attacks.attack import ATTACKS, Attack, attack_named, run_attack
+from calipers.attacks.daa import DAA
 from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.fmn import FMN
@@ -23,6 +24,7 @@ from calipers.attacks.slide import SLIDE
 __all__ = [
     "APGD",
     "ATTACKS",
+    "DAA",
     "DDN",
     "FGSM",
     "FMN",

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from calipers.core.norms import per_sample
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 
 Loss = Callable[[Float[Tensor, "active rows"]], Float[Tensor, " active"]]
@@ -31,7 +30,10 @@ def smallest_margin(margins: Float[Tensor, "active rows"]) -> Float[Tensor, " ac
 
 
 class CountedModel(ABC):
-    """One model on one batch of instances; every pass is counted. `active` lists the instances a call is about."""
+    """One model on one batch of instances; every pass is counted.
+
+    `active` lists the instance of every input in a call; an instance may come several times.
+    """
 
     def __init__(self, model: nn.Module, specification: Specification, like: Tensor) -> None:
         self._model = model
@@ -60,7 +62,7 @@ class CountedModel(ABC):
         with torch.enable_grad():
             logits, rows = self._forward(x, active)
             (gradient,) = torch.autograd.grad(loss(rows).sum(), x)
-        self.backwards[active] += 1
+        _count(self.backwards, active)
         self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), gradient
 
@@ -76,7 +78,7 @@ class CountedModel(ABC):
         return logits
 
     def _went_back(self, active: Tensor, gradient: Tensor) -> None:
-        self.backwards[active] += 1
+        _count(self.backwards, active)
 
     def jacobian(
         self, x: Tensor, active: Int[Tensor, " active"]
@@ -87,7 +89,7 @@ class CountedModel(ABC):
             logits, rows = self._forward(x, active)
             count = rows.shape[1]
             slopes = [torch.autograd.grad(rows[:, j].sum(), x, retain_graph=j + 1 < count)[0] for j in range(count)]
-        self.backwards[active] += count
+        _count(self.backwards, active, count)
         self._keep(x.detach(), active, logits.detach(), rows.detach())
         return rows.detach(), torch.stack(slopes, dim=1)
 
@@ -96,16 +98,7 @@ class CountedModel(ABC):
 
         Gradients may be taken through it; every time is one backward pass each.
         """
-        logits = self._model(x)
-        self.forwards[instance] += len(x)
-        if logits.requires_grad:
-            logits.register_hook(partial(self._count_backward, instance))
-        one = torch.tensor([instance], device=self.best.device)
-        seen, answers = x.detach(), logits.detach()
-        rows = self._specification[one.expand(len(x))].margins(answers)
-        for j in range(len(x)):
-            self._keep(seen[j : j + 1], one, answers[j : j + 1], rows[j : j + 1])
-        return logits
+        return self.logits(x, torch.full((len(x),), instance, device=self.best.device))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -119,11 +112,8 @@ class CountedModel(ABC):
             for parameter in trained:
                 parameter.requires_grad_(True)
 
-    def _count_backward(self, instance: int, gradient: Tensor) -> None:
-        self.backwards[instance] += len(gradient)
-
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        self.forwards[active] += 1
+        _count(self.forwards, active)
         logits = self._model(x)
         return logits, self._specification[active].margins(logits)
 
@@ -147,9 +137,10 @@ class Query(CountedModel):
 
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         margin = rows.amin(1)
-        better = (margin < self.best_margin[active]) & self.problem.input_set[active].contains(x)
-        self.best_margin[active] = torch.where(better, margin, self.best_margin[active])
-        self.best[active] = torch.where(per_sample(better, x), x, self.best[active])
+        margin = margin.masked_fill(~self.problem.input_set[active].contains(x), torch.inf)
+        chosen = _improvements(margin, active, self.best_margin)
+        self.best_margin[active[chosen]] = margin[chosen]
+        self.best[active[chosen]] = x[chosen]
 
 
 class NearestQuery(CountedModel):
@@ -170,6 +161,23 @@ class NearestQuery(CountedModel):
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         slack = self.ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
         distance = self.problem.distance((x - self.problem.center[active]) / self.problem.scale)
-        better = (rows.amin(1) <= -slack) & (distance < self.best_distance[active]) & self.problem.admits(x)
-        self.best_distance[active] = torch.where(better, distance, self.best_distance[active])
-        self.best[active] = torch.where(per_sample(better, x), x, self.best[active])
+        distance = distance.masked_fill(~((rows.amin(1) <= -slack) & self.problem.admits(x)), torch.inf)
+        chosen = _improvements(distance, active, self.best_distance)
+        self.best_distance[active[chosen]] = distance[chosen]
+        self.best[active[chosen]] = x[chosen]
+
+
+def _count(passes: Int[Tensor, " batch"], active: Int[Tensor, " active"], times: int = 1) -> None:
+    """Add to the passes of every instance as often as it is active."""
+    passes.index_add_(0, active, torch.full_like(active, times))
+
+
+def _improvements(
+    score: Float[Tensor, " active"], active: Int[Tensor, " active"], best: Float[Tensor, " batch"]
+) -> Int[Tensor, " chosen"]:
+    """The entries with the lowest score of their instance, where it is lower than the best; the first of equal ones."""
+    lower = (score < best[active]).nonzero()[:, 0]
+    order = lower[score[lower].argsort(stable=True)]
+    first = torch.full_like(best, len(order), dtype=torch.long)
+    first.scatter_reduce_(0, active[order], torch.arange(len(order), device=order.device), "amin")
+    return order[first[first < len(order)]]

@@ -1,0 +1,94 @@
+"""DAA, Lagrangian blob (Zheng, Chen & Ren, Distributionally Adversarial Attack, AAAI 2019)."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from calipers.attacks.attack import ATTACKS
+from calipers.attacks.pgd import random_points, steepest_ascent
+from calipers.attacks.query import Query, log_odds
+from calipers.core.norms import Norm
+from calipers.core.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class DAA:
+    """Steps along the signs of the loss's gradient plus the blob method's repulsion between particles.
+
+    Deviations: the paper's particles are the images of a batch, each with its own label, so that an answer depends on
+    the batch; here they are several starts of one image, all moved at once. The loss is the logarithm of the label's
+    odds, whose gradient points as the cross-entropy's does and does not vanish. Repulsion falls to 0 over the first
+    half of the steps, without which runs would not end at maxima.
+
+    steps: of the run. starts: particles per image, the first at the centre, the others at random points. step_size: of
+    the radius. repulsion: the weight c of the entropy at first. An image drops out with all its particles once broken.
+    """
+
+    steps: int = 200
+    starts: int = 5
+    step_size: float = 1 / 50
+    repulsion: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return "daa"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def norms(self) -> frozenset[Norm]:
+        return frozenset({Norm.LINF})
+
+    def run(self, query: Query, seed: int) -> None:
+        active = query.everyone
+        x = self._starts(query, seed)
+        for k in range(self.steps):
+            each = active.repeat_interleave(self.starts)
+            _, gradient = query.gradient(x.flatten(0, 1), each, log_odds)
+            keep = query.best_margin[active] > 0
+            active, x, gradient = active[keep], x[keep], gradient.unflatten(0, (-1, self.starts))[keep]
+            if not len(active):
+                return
+            weight = self.repulsion * max(0.0, 1 - 2 * k / self.steps)
+            direction = gradient + weight * repulsion(x.flatten(2)).reshape(x.shape)
+            sets = query.problem.input_set[active.repeat_interleave(self.starts)]
+            moved = x.flatten(0, 1) + steepest_ascent(sets, direction.flatten(0, 1), self.step_size)
+            x = sets.project(moved).reshape(x.shape)
+        query.margins(x.flatten(0, 1), active.repeat_interleave(self.starts))
+
+    def _starts(self, query: Query, seed: int) -> Float[Tensor, "batch starts *shape"]:
+        sets, names = query.problem.input_set, query.problem.sample_id
+        drawn = [
+            random_points(sets, [derive_seed(seed, "daa", name, start) for name in names])
+            for start in range(1, self.starts)
+        ]
+        return torch.stack([sets.center, *drawn], dim=1)
+
+
+def repulsion(x: Float[Tensor, "batch particles values"]) -> Float[Tensor, "batch particles values"]:
+    """What drives particles apart: minus the gradient of sum_i log sum_j K(x_i, x_j).
+
+    K(a, b) = exp(-||a - b||^2 / h), and h, which is not differentiated, is the median of the squared distances over
+    log(particles + 1).
+    """
+    count = x.shape[1]
+    if count < 2:
+        return torch.zeros_like(x)
+    squares = torch.cdist(x, x).square()
+    pairs = torch.triu_indices(count, count, 1, device=x.device)
+    median = squares[:, pairs[0], pairs[1]].median(1).values
+    # Where most particles coincide any width will do: they are not driven anywhere.
+    h = (median / math.log(count + 1)).clamp_min(torch.finfo(x.dtype).eps)[:, None, None]
+    kernel = torch.exp(-squares / h)
+    shares = kernel / kernel.sum(2, keepdim=True)
+    weights = shares + shares.mT
+    return 2 / h * (weights.sum(2, keepdim=True) * x - weights @ x)
+
+
+ATTACKS.add("daa")(DAA())
