@@ -7,6 +7,7 @@ from calipers.attacks.daa import DAA
 from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.fmn import FMN
+from calipers.attacks.jsma import JSMA
 from calipers.attacks.mi_fgsm import MIFGSM
 from calipers.attacks.minimum_norm import (
     MINIMUM_NORM_ATTACKS,
@@ -17,9 +18,11 @@ from calipers.attacks.minimum_norm import (
 )
 from calipers.attacks.monte_carlo import MonteCarlo
 from calipers.attacks.nearest import Nearest
+from calipers.attacks.one_pixel import OnePixel
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 from calipers.attacks.slide import SLIDE
+from calipers.attacks.sparsefool import SparseFool
 
 __all__ = [
     "APGD",
@@ -28,6 +31,7 @@ __all__ = [
     "DDN",
     "FGSM",
     "FMN",
+    "JSMA",
     "MIFGSM",
     "MINIMUM_NORM_ATTACKS",
     "MonteCarlo",
@@ -39,6 +43,8 @@ __all__ = [
     "DeepFool",
     "MinimumNormAttack",
     "Nearest",
+    "OnePixel",
+    "SparseFool",
     "at_epsilon",
     "attack_named",
     "minimum_norm_attack_named",
