@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calipers.attacks import MINIMUM_NORM_ATTACKS, PDGD, PDPGD, MinimumNormAttack, at_epsilon, run_minimum_norm
+from calipers.attacks import (
+    MINIMUM_NORM_ATTACKS,
+    PDGD,
+    PDPGD,
+    MinimumNormAttack,
+    OnePixel,
+    at_epsilon,
+    run_minimum_norm,
+)
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
@@ -20,9 +28,11 @@ ATTACKS |= {"pdgd-author": PDGD.author(steps=20, starts=2), "pdgd-text": PDGD.te
 for _distance in (Distance.LINF, Distance.L1, Distance.L0_PIXELS):
     ATTACKS[f"pdpgd-{_distance}-author"] = PDPGD.author(_distance, steps=20, starts=2)
     ATTACKS[f"pdpgd-{_distance}-text"] = PDPGD.text(_distance, rate=1.0, steps=60, starts=2)
+# A random search sees no gradient: 60 passes are too few to find anything, and the target below is beyond 12 pixels.
+ATTACKS["one-pixel"] = OnePixel(3000, pixels=(1, 3, 5, 8, 12, 24))
 CASES = [(name, distance) for name in sorted(ATTACKS) for distance in sorted(ATTACKS[name].distances)]
 # They stop at the first broken input, whatever is left to spend.
-STOPS_EARLY = ("deepfool-l2", "deepfool-linf")
+STOPS_EARLY = ("deepfool-l2", "deepfool-linf", "jsma", "one-pixel", "sparsefool")
 each = pytest.mark.parametrize(("name", "distance"), CASES)
 
 

@@ -9,6 +9,7 @@ from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.feature import FeatureAdversary
 from calipers.attacks.fmn import FMN
 from calipers.attacks.gradient_estimation import EstimatedPGD
+from calipers.attacks.jsma import JSMA
 from calipers.attacks.lbfgs import LBFGS
 from calipers.attacks.mi_fgsm import MIFGSM
 from calipers.attacks.minimum_norm import (
@@ -20,9 +21,11 @@ from calipers.attacks.minimum_norm import (
 )
 from calipers.attacks.monte_carlo import MonteCarlo
 from calipers.attacks.nearest import Nearest
+from calipers.attacks.one_pixel import OnePixel
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.pgd import FGSM, PGD
 from calipers.attacks.slide import SLIDE
+from calipers.attacks.sparsefool import SparseFool
 from calipers.attacks.transfer import Transfer
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "FeatureAdversary",
     "FMN",
     "LBFGS",
+    "JSMA",
     "MIFGSM",
     "MINIMUM_NORM_ATTACKS",
     "MonteCarlo",
@@ -47,6 +51,8 @@ __all__ = [
     "MinimumNormAttack",
     "Nearest",
     "Transfer",
+    "OnePixel",
+    "SparseFool",
     "at_epsilon",
     "attack_named",
     "minimum_norm_attack_named",

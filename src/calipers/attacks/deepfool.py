@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
@@ -55,9 +55,7 @@ class DeepFool:
             problem = query.problem[active]
             beyond = 1 + self.overshoot
             x = problem.perturbed(beyond * r)
-            rows, slopes = query.jacobian(x, active)
-            slopes = -problem.inward(x[:, None], -slopes)
-            r = problem.clip(beyond * (r + self._step(rows, problem.scale * slopes))) / beyond
+            r = problem.clip(beyond * (r + step_to_boundary(query, x, active, self._norm))) / beyond
             query.margins(problem.perturbed(beyond * r), active)
             left = query.best_distance[active].isinf()
             active, r = active[left], r[left]
@@ -73,17 +71,27 @@ class DeepFool:
             )
         return min(self.steps, (self.propagations - 1) // cost)
 
-    def _step(
-        self, rows: Float[Tensor, "active rows"], slopes: Float[Tensor, "active rows *shape"]
-    ) -> Float[Tensor, "active *shape"]:
-        """To the nearest of the hyperplanes on which a linearised row is 0."""
-        norm = Norm.L2 if self.distance is Distance.L2 else Norm.LINF
-        size = norm.dual(slopes.flatten(2)).clamp_min(torch.finfo(rows.dtype).tiny)
-        nearest = (rows.abs() / size).argmin(1)
-        everyone = torch.arange(len(rows), device=rows.device)
-        row, slope, size = rows[everyone, nearest], slopes[everyone, nearest], size[everyone, nearest]
-        length, size = per_sample(row.abs() / size, slope), per_sample(size, slope)
-        return -length * (slope / size if norm is Norm.L2 else slope.sign())
+    @property
+    def _norm(self) -> Norm:
+        return Norm.L2 if self.distance is Distance.L2 else Norm.LINF
+
+
+def step_to_boundary(
+    query: NearestQuery, x: Float[Tensor, "active *shape"], active: Int[Tensor, " active"], norm: Norm
+) -> Float[Tensor, "active *shape"]:
+    """One step of DeepFool from x, in units of scale: to the nearest of the hyperplanes on which a linearised row is 0.
+
+    It costs a forward pass and a backward pass for every row. norm: l2 or linf, in which the step is the shortest.
+    """
+    problem = query.problem[active]
+    rows, slopes = query.jacobian(x, active)
+    slopes = -problem.scale * problem.inward(x[:, None], -slopes)
+    size = norm.dual(slopes.flatten(2)).clamp_min(torch.finfo(rows.dtype).tiny)
+    nearest = (rows.abs() / size).argmin(1)
+    everyone = torch.arange(len(rows), device=rows.device)
+    row, slope, size = rows[everyone, nearest], slopes[everyone, nearest], size[everyone, nearest]
+    length, size = per_sample(row.abs() / size, slope), per_sample(size, slope)
+    return -length * (slope / size if norm is Norm.L2 else slope.sign())
 
 
 for _distance in (Distance.L2, Distance.LINF):

@@ -1,17 +1,23 @@
-"""AutoAttack and its members (Croce & Hein 2020) from pyautoattack, e.g. autoattack:apgd-t or autoattack:standard."""
+"""AutoAttack and its members (Croce & Hein 2020) from pyautoattack, e.g. autoattack:apgd-t or autoattack:standard.
+
+FAB makes the distance small, so it is a minimum-norm attack as well: autoattack:fab, autoattack:fab-t.
+"""
 
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from calipers.attacks.adapters.library import load, version
-from calipers.attacks.adapters.watched import search_balls
+from calipers.attacks.adapters.watched import search_balls, search_nearest
 from calipers.attacks.attack import ATTACK_LIBRARIES, norm_of
-from calipers.attacks.query import Query
+from calipers.attacks.minimum_norm import MINIMUM_NORM_LIBRARIES
+from calipers.attacks.query import NearestQuery, Query
+from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.registry import Registry
@@ -88,6 +94,70 @@ def _search(
         return made.perturb(z.float(), label)
 
     return search
+
+
+@dataclass(frozen=True)
+class AutoAttackNearest:
+    """FAB (Croce & Hein, Minimally distorted adversarial examples with a fast adaptive boundary attack, 2020).
+
+    It starts at the input, then at random points around it, until the budget is spent or it has started `starts` times.
+    An iteration costs about as many passes as there are classes. propagations: the budget, the pass at the centre
+    included. iterations: per start. Raises InputError for other members, which search balls.
+    """
+
+    attack: str
+    propagations: int
+    starts: int | None = None
+    iterations: int = 100
+
+    def __post_init__(self) -> None:
+        _nearest_member(self.attack)
+        load("pyautoattack.fab_pt", "pyautoattack")
+
+    @property
+    def name(self) -> str:
+        return f"autoattack:{self.attack}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"library": version("pyautoattack"), **asdict(self)}
+
+    @property
+    def distances(self) -> frozenset[Distance]:
+        return frozenset(Distance(norm.value) for norm in _NORMS)
+
+    def run(self, query: NearestQuery, seed: int) -> None:
+        made = load("pyautoattack.fab_pt", "pyautoattack").FABAttack_PT
+        others = min(9, query.problem.specification.C.shape[2] - 1)
+        targets = range(2, others + 2) if self.attack == "fab-t" else (None,)
+        norm = query.problem.distance.norm
+        assert norm is not None
+
+        def search(model: nn.Module, z: Tensor, label: Tensor) -> Tensor:
+            fab = made(model, norm=_NORMS[norm], n_iter=self.iterations, device=z.device)
+            found, start = z.float(), 0
+            # Past its budget a pass ends all of it, and the nearest query counts, whichever run it was in.
+            while start != self.starts:
+                for target in targets:
+                    fab.target_class = target
+                    found = fab.attack_single_run(z.float(), label, start > 0, target is not None)
+                start += 1
+            return found
+
+        search_nearest(query, seed, self.name, self.propagations, search)
+
+
+def _nearest_member(attack: str) -> str:
+    known: Registry[str] = Registry("minimum-norm attack of autoattack")
+    for name in ("fab", "fab-t"):
+        known.add(name)(name)
+    return known[attack]
+
+
+@MINIMUM_NORM_LIBRARIES.add("autoattack")
+def nearest(attack: str) -> Callable[[int], AutoAttackNearest]:
+    """The minimum-norm attacks of this name, one for every budget."""
+    return partial(AutoAttackNearest, _nearest_member(attack))
 
 
 @ATTACK_LIBRARIES.add("autoattack")

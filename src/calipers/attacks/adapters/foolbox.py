@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from calipers.attacks.adapters.library import load, version
+from calipers.attacks.adapters.library import load, quietly, version
 from calipers.attacks.adapters.watched import search_balls, search_nearest
 from calipers.attacks.attack import ATTACK_LIBRARIES
 from calipers.attacks.minimum_norm import MINIMUM_NORM_LIBRARIES
@@ -87,6 +87,9 @@ class FoolboxMinimumNorm:
         made, base = self._made(), load("foolbox.attacks.base", "foolbox")
         if isinstance(made, base.FlexibleDistanceMinimizationAttack):
             return frozenset(Distance)
+        if made.distance.p == 0:
+            # What changes few values changes few pixels; it is measured in whatever was asked for.
+            return frozenset({Distance.L0_VALUES, Distance.L0_PIXELS})
         return frozenset({_DISTANCES[made.distance.p]})
 
     def run(self, query: NearestQuery, seed: int) -> None:
@@ -144,7 +147,8 @@ def _named(attack: str, base: str) -> Callable[..., Any]:
 def _make(attack: str, base: str, options: Mapping[str, Any]) -> Any:
     kind = _named(attack, base)
     try:
-        return kind(**options)
+        with quietly():
+            return kind(**options)
     except (TypeError, ImportError) as error:
         raise InputError(f"attack 'foolbox:{attack}' cannot be made with {dict(options)}: {error}") from error
 

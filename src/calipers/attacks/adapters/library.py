@@ -16,9 +16,7 @@ from calipers.core.errors import InputError
 def load(module: str, package: str) -> ModuleType:
     """Import a module of a package that is not always installed. Raises InputError that says how to install it."""
     try:
-        with warnings.catch_warnings():
-            # Their imports are not for our users to mend.
-            warnings.simplefilter("ignore")
+        with quietly():
             return import_module(module)
     except ImportError as error:
         raise InputError(
@@ -29,6 +27,14 @@ def load(module: str, package: str) -> ModuleType:
 def version(package: str) -> str:
     """Name and version, for the record."""
     return f"{package} {metadata.version(package)}"
+
+
+@contextmanager
+def quietly(message: str = "") -> Iterator[None]:
+    """Meanwhile no warnings that start so: they are about a library's own ways, which our users cannot mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message)
+        yield
 
 
 @contextmanager

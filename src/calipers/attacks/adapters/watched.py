@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from calipers.attacks.adapters.library import seeded
+from calipers.attacks.adapters.library import quietly, seeded
 from calipers.attacks.query import CountedModel, NearestQuery, Query
 from calipers.core.errors import InputError
 from calipers.core.norms import flat, per_sample
@@ -22,6 +22,9 @@ from calipers.core.sets import LpBall
 
 # Of the domain: what single precision and another order of operations may add to a point.
 ROUNDING = 1e-6
+
+# Of torch, when a library hands it an array of another one.
+_READ_ONLY = "The given NumPy array is not writable"
 
 
 class Enough(Exception):  # noqa: N818  it is no error
@@ -84,7 +87,7 @@ def search_balls(query: Query, seed: int, name: str, search: BallSearch) -> None
     with query.frozen():
         for i, sample in enumerate(query.problem.sample_id):
             model = Watched(query, i, domain, partial(broken, i), sets)
-            with suppress(Enough), seeded(derive_seed(seed, name, sample)):
+            with suppress(Enough), quietly(_READ_ONLY), seeded(derive_seed(seed, name, sample)):
                 z = to_unit(sets.center[i : i + 1], domain)
                 found = search(model, z, labels[i : i + 1], float(sets.radius[i]) * unit)
                 x = from_unit(found.detach(), domain).to(query.best.dtype)
@@ -109,7 +112,7 @@ def search_nearest(query: NearestQuery, seed: int, name: str, propagations: int,
     with query.frozen():
         for i, sample in enumerate(problem.sample_id):
             model = Watched(query, i, domain, partial(spent, i))
-            with suppress(Enough), seeded(derive_seed(seed, name, sample)):
+            with suppress(Enough), quietly(_READ_ONLY), seeded(derive_seed(seed, name, sample)):
                 found = search(model, to_unit(problem.center[i : i + 1], domain), labels[i : i + 1])
                 if found is not None:
                     x = from_unit(found.detach(), domain).to(query.best.dtype)
