@@ -14,10 +14,11 @@ from calipers.core.errors import InputError, SoundnessError, StoreError
 from calipers.core.records import Kind, Outcome, SampleRecord
 from calipers.core.results import Termination
 from calipers.data.images import ImageDataset
+from calipers.evaluate.distances import BEST, Distances
 from calipers.evaluate.soundness import check_soundness
 from calipers.models.loading import LoadedModel
 from calipers.report.curves import save_distance_curve
-from calipers.report.nearest import BEST, Distances, Nearest, load_nearest
+from calipers.report.nearest import Nearest, load_nearest
 from calipers.store.store import Store
 from calipers.verify import BoundVerifier
 

@@ -116,8 +116,8 @@ def test_every_experiment_of_the_paper_is_well_formed(name: str, budget: str) ->
         assert (network.architecture if isinstance(network, Published) else network.recipe.model) in ZOO
         assert {epsilon for _, epsilon in one.paper} <= set(one.epsilons)
         assert len({method.name for method in one.verifiers}) == len(one.verifiers)
-    # Both units, and everything else the same.
-    for unit, domain in UNITS:
+    # The CAPM paper's in both units, and everything else the same.
+    for unit, domain in UNITS if name.startswith("capm") else ():
         assert sum(one.unit == unit and one.domain == domain for one in planned) * 2 == len(planned)
 
 

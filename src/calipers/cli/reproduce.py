@@ -39,6 +39,7 @@ def reproduce(
     from calipers.evaluate.progress import track
     from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
     from calipers.report.curves import save_curves
+    from calipers.report.examples import save_examples
     from calipers.report.reproduction import tables
     from calipers.store.store import Store
 
@@ -50,7 +51,8 @@ def reproduce(
     with stoppable("nothing changed"), Store(out) as store:
         laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
         found = laboratory.reproduce(reproduction, spent)
-    figure = save_curves(found, out / f"{name}-{spent.name}.png")
+        drawn = out / f"{name}-{spent.name}.png"
+        figure = save_curves(found, drawn) or save_examples(store, found, drawn)
     if json_ is not None:
         write_json(to_json(command_line(), found.rows, seed, found.warnings), json_)
     if json_ == "-":

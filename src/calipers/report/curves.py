@@ -9,8 +9,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from calipers.evaluate.distances import BEST, Distances
 from calipers.evaluate.reproduce import Finding, Reproduced
-from calipers.report.nearest import BEST, Distances, Nearest
+from calipers.report.nearest import Nearest
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.report.attack_tables import attack_tables
 from calipers.report.wording import percent, plain_percent, radius, seconds
 
 # Our names for what papers call otherwise.
@@ -21,8 +22,10 @@ def tables(reproduced: Reproduced) -> Iterator[Table]:
     facts = reproduced.reproduction.facts()
     if facts:
         yield _facts_table(facts)
-    if reproduced.findings:
+    if any(finding.experiment.verifiers for finding in reproduced.findings):
         yield _comparison(reproduced.findings)
+    else:
+        yield from attack_tables(reproduced.findings)
 
 
 def _facts_table(rows: tuple[Row, ...]) -> Table:

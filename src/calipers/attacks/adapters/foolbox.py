@@ -62,9 +62,10 @@ class FoolboxAttack:
 class FoolboxMinimumNorm:
     """A minimum-norm attack of Foolbox, ended when the budget is spent.
 
-    propagations: the budget, the pass at the centre included. options: of its constructor. `steps` is what the budget
-    has room for at a forward and a backward pass each, unless given. Attacks for any distance are measured in the
-    problem's. Raises InputError if it cannot be made so.
+    propagations: the budget, the pass at the centre included. options: of its constructor. Unless given, `steps` is
+    what the budget has room for at a forward and a backward pass each, and Brendel & Bethge's attacks spend no more
+    than a tenth of it on their start. Attacks for any distance are measured in the problem's. Raises InputError if it
+    cannot be made so.
     """
 
     attack: str
@@ -113,6 +114,9 @@ class FoolboxMinimumNorm:
         if "steps" in known and "steps" not in options:
             runs = options.get("binary_search_steps", 9) if self.attack in _SEARCHES else 1
             options["steps"] = max(1, (self.propagations - 2) // (2 * runs))
+        if self.attack.endswith("BrendelBethgeAttack") and "init_attack" not in options:
+            start = {"steps": max(1, min(1000, self.propagations // 10))}
+            options["init_attack"] = _make("LinearSearchBlendedUniformNoiseAttack", "MinimizationAttack", start)
         return _make(self.attack, "MinimizationAttack", options)
 
 

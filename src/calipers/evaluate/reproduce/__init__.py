@@ -1,12 +1,12 @@
 """Reproductions: the tables and figures of the papers, measured again with our methods."""
 
 from calipers.core.registry import Registry
-from calipers.evaluate.reproduce import capm
+from calipers.evaluate.reproduce import capm, pdpgd
 from calipers.evaluate.reproduce.experiment import FULL, QUICK, Budget, Finding, Reproduced, Reproduction
 from calipers.evaluate.reproduce.laboratory import Laboratory
 
 ALL: Registry[Reproduction] = Registry("reproduction")
-for _reproduction in capm.REPRODUCTIONS:
+for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS):
     ALL.add(_reproduction.name)(_reproduction)
 
 BUDGETS: Registry[Budget] = Registry("budget")

@@ -1,12 +1,14 @@
 """What a reproduction measures: networks, radii and methods, and the paper's figures beside them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from calipers.attacks import Attack
+from calipers.attacks import Attack, MinimumNormAttack
+from calipers.core.distances import Distance
 from calipers.core.records import Rate, RobustnessReport
 from calipers.core.tables import Row
+from calipers.evaluate.distances import MEAN, Distances
 from calipers.train import Recipe
 from calipers.verify import Verifier
 
@@ -48,10 +50,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One network under one threat model (linf); every method answers the same question.
+    """One network under one threat model; every method answers the same question.
 
-    label: what the rows are called. unit, domain: of the threat model. paper: the paper's rates by method and radius;
-    paper_seconds: its seconds per image, likewise. A paper's method that is not among ours gets a row of its own.
+    label: what the rows are called. unit, domain, distance: of the threat model; counts have no balls, so only
+    minimum-norm attacks know them. paper: the paper's rates by method and radius; paper_seconds: its seconds per image,
+    likewise; paper_means: its mean distances by method. A paper's method that is not among ours gets a row of its own.
     """
 
     label: str
@@ -60,24 +63,29 @@ class Experiment:
     epsilons: tuple[float, ...]
     unit: str
     domain: tuple[float, float] | None
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | MinimumNormAttack, ...]
     verifiers: tuple[Verifier, ...]
     samples: int
     paper: Mapping[tuple[str, float], float] = field(default_factory=dict)
     paper_seconds: Mapping[tuple[str, float], float] = field(default_factory=dict)
+    paper_means: Mapping[str, float] = field(default_factory=dict)
+    distance: Distance = Distance.LINF
 
     @property
     def work(self) -> int:
         """Samples to go through, over all methods and radii."""
-        return self.samples * (1 + len(self.epsilons) * (len(self.attacks) + len(self.verifiers)))
+        once = sum(isinstance(attack, MinimumNormAttack) for attack in self.attacks)
+        each = len(self.attacks) - once + len(self.verifiers)
+        return self.samples * (1 + once + len(self.epsilons) * each)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An experiment and what came out of it."""
+    """An experiment and what came out of it. distances: of its minimum-norm attacks."""
 
     experiment: Experiment
     report: RobustnessReport
+    distances: tuple[Distances, ...] = ()
 
     def row(self, method: str, epsilon: float) -> Rate | None:
         """A method's rate over the correctly classified samples, as in the papers; None if it did not run."""
@@ -103,7 +111,17 @@ class Finding:
             for (method, epsilon), value in experiment.paper.items()
             if method not in ours
         ]
-        return rows + times + alone
+        means = [
+            replace(row, name=f"{experiment.label} {row.name}", paper=experiment.paper_means.get(_mean_of(row.name)))
+            for found in self.distances
+            for row in found.rows(spec.norm, spec.unit)
+        ]
+        return rows + times + means + alone
+
+
+def _mean_of(name: str) -> str:
+    """The method of which a row is the mean distance; empty for other rows."""
+    return name.removesuffix(MEAN) if name.endswith(MEAN) else ""
 
 
 def no_facts() -> tuple[Row, ...]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calipers.core.errors import InputError
+from calipers.core.norms import Norm
 from calipers.core.threat import ThreatModel
 from calipers.data.loading import load_dataset
+from calipers.evaluate.distances import distances_of
 from calipers.evaluate.measure import execute, find_or_create
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import Tracker
+from calipers.evaluate.replay import replay
 from calipers.evaluate.reproduce.experiment import (
     Budget,
     Experiment,
@@ -67,11 +70,15 @@ class Laboratory:
 
     def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
         data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)
-        threat = ThreatModel("linf", max(experiment.epsilons), experiment.domain, experiment.unit)
-        settings = Settings(experiment.attacks, experiment.verifiers, self.seed)
+        # Counts have no balls; the threat then carries unit and domain only.
+        norm = experiment.distance.norm or Norm.LINF
+        threat = ThreatModel(norm, max(experiment.epsilons), experiment.domain, experiment.unit)
+        settings = Settings(experiment.attacks, experiment.verifiers, self.seed, distance=experiment.distance)
         measurement = prepare(model, data, threat, experiment.epsilons, settings)
         run = find_or_create(self.store, measurement, self.command, resume=True)
-        return Finding(experiment, execute(self.store, run, measurement, tracker))
+        report = execute(self.store, run, measurement, tracker)
+        replay(self.store, run.run_id, measurement.subject)
+        return Finding(experiment, report, distances_of(report.spec, self.store.records(run.run_id)))
 
     def _model(self, network: Published | Trained) -> LoadedModel:
         match network:

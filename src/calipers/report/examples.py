@@ -1,0 +1,72 @@
+"""A sheet of adversarial examples: a column per image, a row per network and distance."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from calipers.core.records import Kind, Outcome
+from calipers.evaluate.plan import plan
+from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.report.palette import INK, MUTED, PAPER, WRONG
+from calipers.report.svg import STYLE
+from calipers.report.wording import number
+from calipers.store.store import Store
+
+SHEETS = ("pdpgd-fig5.1",)
+_SIDE = 0.72  # inches
+
+
+def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | None:
+    """Draw the sheet into `path` (*.png); None if the reproduction is none.
+
+    Each example has its distance below; an image that is misclassified as it is stands alone, without one.
+    """
+    if reproduced.reproduction.name not in SHEETS or not reproduced.findings:
+        return None
+    findings = reproduced.findings
+    originals = _arrays(store, findings[0], Kind.CLEAN, "image")
+    with mpl.rc_context({**STYLE, "font.size": 9.0}):  # type: ignore[dict-item]
+        size = (1.6 + _SIDE * len(originals), 0.3 + (_SIDE + 0.2) * (1 + len(findings)))
+        figure = Figure(figsize=size, facecolor=PAPER.light, layout="constrained")
+        grid = figure.subplots(1 + len(findings), len(originals), squeeze=False)
+        for axes, image in zip(grid[0], originals, strict=True):
+            _picture(axes, image)
+        _head(grid[0][0], "original", "")
+        for row, finding in zip(grid[1:], findings, strict=True):
+            experiment = finding.experiment
+            examples = _arrays(store, finding, Kind.ATTACK, "adversarial")
+            records = {r.sample_id: r for r in store.records(finding.report.run_id) if r.kind is Kind.ATTACK}
+            for sample, (axes, image) in enumerate(zip(row, examples, strict=True)):
+                record = records[sample]
+                _picture(axes, image)
+                broken = record.outcome is Outcome.BROKEN and record.distance
+                words = f"{record.prediction}, {number(record.distance)}" if broken else "wrong as it is"
+                axes.set_xlabel(words, fontsize=7, labelpad=2, color=INK.light if broken else WRONG.light)
+            _head(row[0], experiment.label, str(experiment.distance))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def _arrays(store: Store, finding: Finding, kind: Kind, name: str) -> np.ndarray:
+    """An array of all samples of a run, of the first unit of each batch."""
+    spec = finding.report.spec
+    units = [unit for unit in plan(spec) if unit.kind is kind]
+    first = [unit for unit in units if unit.method == units[0].method]
+    return np.concatenate([store.arrays(finding.report.run_id, unit.name)[name] for unit in first])
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+    shown = np.moveaxis(image, 0, -1).clip(0, 1)
+    axes.imshow(shown if shown.shape[2] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _head(axes: Axes, network: str, distance: str) -> None:
+    words = f"{network}\n{distance}" if distance else network
+    axes.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8, labelpad=6, color=MUTED.light)
