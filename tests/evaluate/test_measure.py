@@ -13,6 +13,7 @@ from calipers.data.images import ImageDataset
 from calipers.evaluate.measure import execute, find_or_create, refresh
 from calipers.evaluate.plan import plan
 from calipers.evaluate.prepare import Settings, prepare
+from calipers.evaluate.sanity import inspect
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.wording import verdict
 from calipers.store.store import Store
@@ -184,6 +185,17 @@ def test_masked_gradients_are_found_out(tmp_path, model, digits) -> None:
     with Store(tmp_path) as store:
         report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
     assert {"zero-gradient", "unbounded-attack-fails"} <= {warning.code for warning in report.warnings}
+
+
+def warned(measurement) -> set[str]:
+    return {warning.code for warning in inspect(measurement.subject, measurement.spec)}
+
+
+def test_an_attack_that_more_effort_would_make_stronger_is_found_out(model, digits) -> None:
+    weak = dataclasses.replace(SETTINGS, verifiers=(), attacks=(PGD(steps=1, restarts=1, step_size=0.2),))
+    strong = dataclasses.replace(SETTINGS, verifiers=(), attacks=(PGD(steps=40, restarts=4),))
+    assert "effort-helps" in warned(prepare(model, digits, THREAT, (0.1,), weak))
+    assert "effort-helps" not in warned(prepare(model, digits, THREAT, (0.1,), strong))
 
 
 def test_numbered_classes_grow_to_the_outputs_of_the_model(model) -> None:

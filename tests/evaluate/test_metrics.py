@@ -31,8 +31,9 @@ def full(sample: int, small: tuple[Outcome, Outcome], large: tuple[Outcome, Outc
     return rows
 
 
-def report(records: list[SampleRecord]):
-    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, SPEC), records, [])
+def report(records: list[SampleRecord], **changes: object):
+    spec = dataclasses.replace(SPEC, **changes)
+    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, spec), records, [])
 
 
 B, S, V, U = Outcome.BROKEN, Outcome.SURVIVED, Outcome.VERIFIED, Outcome.UNKNOWN
@@ -93,6 +94,28 @@ def test_masked_gradients_and_early_ends_become_warnings() -> None:
     records.append(record(0, Kind.ATTACK, B, SMALL, method="fgsm", distance=0.05))
     records.append(record(0, Kind.VERIFY, U, LARGE, method="slow", termination=Termination.TIMEOUT))
     assert {warning.code for warning in report(records).warnings} == {"one-step-stronger", "timeout"}
+
+
+def test_what_needs_no_gradients_should_not_be_stronger() -> None:
+    led = record(0, Kind.ATTACK, S, SMALL, forwards=2, backwards=2)
+    blind = record(0, Kind.ATTACK, B, SMALL, method="square", distance=0.05, forwards=9)
+    clean = record(0, Kind.CLEAN, Outcome.CORRECT)
+    warnings = {warning.code: warning for warning in report([clean, led, blind]).warnings}
+    assert set(warnings) == {"blind-stronger"}
+    assert warnings["blind-stronger"].evidence == "1 samples, e.g. 0 by square"
+    # Nothing to say where an attack with gradients does it too, or where there is none.
+    also = record(0, Kind.ATTACK, B, SMALL, method="pgd2", distance=0.05, forwards=2, backwards=2)
+    assert not report([clean, led, blind, also]).warnings
+    assert not report([clean, blind]).warnings
+
+
+def test_what_needs_no_gradients_should_not_be_nearer() -> None:
+    clean = record(0, Kind.CLEAN, Outcome.CORRECT)
+    led = record(0, Kind.ATTACK, B, None, method="fmn", distance=2.0, forwards=2, backwards=2)
+    for distance, warned in ((1.0, True), (1.999, False), (3.0, False)):
+        blind = record(0, Kind.ATTACK, B, None, method="one-pixel", distance=distance, forwards=9)
+        found = report([clean, led, blind], epsilons=()).warnings
+        assert [warning.code for warning in found] == ["blind-stronger"] * warned
 
 
 @pytest.mark.parametrize(

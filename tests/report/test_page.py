@@ -273,3 +273,13 @@ def test_words(one_epsilon: RobustnessReport) -> None:
     assert str(report) == findings(one_epsilon)
     assert one_epsilon.run_id in repr(report)
     assert report.to_json() == all_numbers(one_epsilon)
+
+
+def test_minimum_norm_attacks_draw_the_distances_they_found(five_epsilons: RobustnessReport) -> None:
+    sentence = "fall at the distance of every adversarial example"
+    without = Report(five_epsilons).html()
+    assert sentence not in without
+    spec = replace(five_epsilons.spec, attacks=(MethodSpec("nearest", {}, minimum_norm=True),))
+    page = Report(replace(five_epsilons, spec=spec)).html()
+    assert sentence in page
+    assert len(re.findall("stroke-dasharray", page)) > len(re.findall("stroke-dasharray", without))

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from calipers.core.records import Bracket, Kind, Outcome, Rate, RobustnessReport, RunSpec, SampleRecord, SanityWarning
 from calipers.core.results import Termination
+from calipers.evaluate.doubts import doubts
 from calipers.evaluate.soundness import check_soundness
 from calipers.store.store import StoredRun
 
@@ -37,7 +38,7 @@ def summarise(run: StoredRun, records: Sequence[SampleRecord], checks: Iterable[
             for label in sorted({record.label for record in table.clean.values()})
         ),
         brackets=tuple(table.bracket(sample) for sample in table.samples),
-        warnings=(*checks, *_record_warnings(records)),
+        warnings=(*checks, *doubts(run.spec, records)),
     )
 
 
@@ -166,35 +167,3 @@ def _holds(record: SampleRecord, epsilon: float) -> bool:
     if record.outcome is Outcome.BROKEN and record.epsilon is None:
         return (record.distance or 0.0) > epsilon
     return record.outcome in (Outcome.SURVIVED, Outcome.VERIFIED)
-
-
-def _record_warnings(records: Sequence[SampleRecord]) -> list[SanityWarning]:
-    """Reasons for doubt that show in the records themselves."""
-    warnings = []
-    broken: dict[tuple[str, float | None], set[int]] = defaultdict(set)
-    for record in records:
-        if record.kind is Kind.ATTACK and record.outcome is Outcome.BROKEN:
-            broken[record.method, record.epsilon].add(record.sample_id)
-    for epsilon in sorted({epsilon for _, epsilon in broken if epsilon is not None}):
-        extra = broken["fgsm", epsilon] - broken["pgd", epsilon]
-        if extra and any(record.method == "pgd" for record in records):
-            warnings.append(
-                SanityWarning(
-                    "one-step-stronger",
-                    f"one step (FGSM) breaks samples at epsilon {epsilon:g} that many steps (PGD) do not: gradients "
-                    "may be masked, and robustness is lower than the attacks say",
-                    f"{len(extra)} samples, e.g. {sorted(extra)[0]}",
-                )
-            )
-    cut = [record for record in records if record.termination is not Termination.COMPLETED]
-    for termination in sorted({record.termination for record in cut}):
-        hit = [record for record in cut if record.termination is termination]
-        methods = ", ".join(sorted({record.method for record in hit}))
-        warnings.append(
-            SanityWarning(
-                str(termination),
-                f"{methods} did not complete ({termination.replace('_', ' ')}); remedy: {termination.remedy}",
-                f"{len(hit)} records",
-            )
-        )
-    return warnings

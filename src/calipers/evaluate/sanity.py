@@ -10,6 +10,7 @@ from calipers.core.records import RunSpec, SanityWarning
 from calipers.evaluate.subject import Subject
 
 _SAMPLES = 32
+_FEW = 16  # where a check costs as much as several attacks
 _UNBOUNDED = PGD(steps=50, restarts=2, step_size=0.1)
 
 
@@ -22,6 +23,7 @@ def inspect(subject: Subject, spec: RunSpec) -> list[SanityWarning]:
     if len(correct) and subject.attacks and spec.epsilons:
         warnings += _zero_gradients(subject, spec, correct)
         warnings += _unbounded_attack(subject, spec, correct)
+        warnings += _more_effort(subject, spec, correct)
     return warnings
 
 
@@ -74,5 +76,30 @@ def _unbounded_attack(subject: Subject, spec: RunSpec, correct: Tensor) -> list[
             "PGD with the whole input domain to move in does not break every sample: gradients mislead it, so the "
             "empirical rates overstate the robustness",
             f"{left} of {len(correct)} samples survive epsilon {radius:g}",
+        )
+    ]
+
+
+def _more_effort(subject: Subject, spec: RunSpec, correct: Tensor) -> list[SanityWarning]:
+    """Four times PGD's passes should break what it breaks, not more."""
+    given = next((attack for attack in subject.attacks.values() if isinstance(attack, PGD)), None)
+    if given is None:
+        return []
+    more = PGD(2 * given.steps, 2 * given.restarts, None if given.step_size is None else given.step_size / 2)
+    problem = subject.problem(spec, correct[:_FEW], max(spec.epsilons))
+    left = {}
+    for attack in (given, more):
+        query = Query(subject.model, problem)
+        attack.run(query, spec.seed)
+        left[attack] = int((query.best_margin > 0).sum())
+    if left[more] >= left[given]:
+        return []
+    return [
+        SanityWarning(
+            "effort-helps",
+            "PGD with twice the steps and twice the restarts breaks more: the empirical rates would fall further with "
+            "more effort; give more of both, or a minimum-norm attack (--attacks standard)",
+            f"{left[given]} of {len(problem)} samples survive epsilon {max(spec.epsilons):g}, with more effort "
+            f"{left[more]}",
         )
     ]

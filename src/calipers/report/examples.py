@@ -22,7 +22,7 @@ _SIDE = 0.72  # inches
 def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | None:
     """Draw the sheet into `path` (*.png); None if the reproduction is none.
 
-    Each example has its distance below; an image that is misclassified as it is stands alone, without one.
+    Below each example stand the class it is taken for and its distance; images that are wrong as they are have none.
     """
     if reproduced.reproduction.name not in SHEETS or not reproduced.findings:
         return None
@@ -43,7 +43,7 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | No
                 record = records[sample]
                 _picture(axes, image)
                 broken = record.outcome is Outcome.BROKEN and record.distance
-                words = f"{record.prediction}, {number(record.distance)}" if broken else "wrong as it is"
+                words = f"{record.prediction} at {number(record.distance)}" if broken else "wrong as it is"
                 axes.set_xlabel(words, fontsize=7, labelpad=2, color=INK.light if broken else WRONG.light)
             _head(row[0], experiment.label, str(experiment.distance))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Each chart is drawn twice, for wide and for narrow screens, because text in a sc
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -85,6 +85,8 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, for
     axes.plot(radii, low, color=PROOF.light, linewidth=1.8)
     axes.plot(radii, top, color=ATTACK.light, linewidth=1.8)
     axes.axhline(top[0], color=INK.light, linewidth=1.1, xmax=1 / 1.17)
+    if has_distances(report):
+        _known_distances(axes, report.brackets, span)
     nudge = 0.006 * span
     _jaw(axes, 0.0, clean, INK.light, "o")
     for row in rows:
@@ -97,6 +99,21 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, for
     axes.set_ylim(0, 100.6)
     _radius_ticks(axes, rows, report.spec.unit, form)
     axes.set_ylabel("share of the images" if form is WIDE else "")
+
+
+def has_distances(report: RobustnessReport) -> bool:
+    """Whether minimum-norm attacks have looked for the nearest example of every sample."""
+    return any(attack.minimum_norm for attack in report.spec.attacks)
+
+
+def _known_distances(axes: Axes, brackets: Sequence[Bracket], span: float) -> None:
+    """The upper jaw at every radius: it falls at the distance of each known example."""
+    distances = np.array(
+        [0.0 if row.prediction != row.label else np.inf if row.distance is None else row.distance for row in brackets]
+    )
+    places = np.unique([0.0, *distances[distances <= span], span])
+    heights = [100 * float((distances > place).mean()) for place in places]
+    axes.step(places, heights, where="post", color=ATTACK.light, linewidth=1.4, linestyle=(0, (2, 1)))
 
 
 def _radius_ticks(axes: Axes, rows: tuple[Jaws, ...], unit: str, form: Format) -> None:

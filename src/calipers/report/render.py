@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from calipers.core.records import Bracket, Rate, RobustnessReport
 from calipers.report import wording
-from calipers.report.figures import bracket_chart, perturbation_chart
+from calipers.report.figures import bracket_chart, has_distances, perturbation_chart
 from calipers.report.gallery import AMPLIFICATION, GalleryItem, Pictures, pictures
 from calipers.report.jaws import Jaws, jaws, jaws_of
 from calipers.report.numbers import all_numbers, script_json
@@ -67,6 +67,7 @@ def render(report: RobustnessReport, gallery: tuple[GalleryItem, ...], store_pat
         "clean": next((row for row in report.rates if row.name == "clean" and row.n > 0), None),
         "jaws": rows,
         "bracket_chart": bracket_chart(report),
+        "distances": has_distances(report),
         "perturbation_chart": perturbation_chart(report),
         "groups": _groups([row for row in report.rates if not row.name.endswith("|correct")]),
         "correct_groups": _groups([row for row in report.rates if row.name.endswith("|correct")]),

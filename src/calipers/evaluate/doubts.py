@@ -1,0 +1,94 @@
+"""Reasons for doubt that show in the records of a run: warnings, each with its evidence."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord, SanityWarning
+from calipers.core.results import Termination
+
+# Distances that differ by less are the same.
+_NEARER = 0.99
+
+# Samples by method that are broken at one radius.
+_Broken = Mapping[str, set[int]]
+
+
+def doubts(spec: RunSpec, records: Sequence[SampleRecord]) -> list[SanityWarning]:
+    """What a reader of the rates has to know."""
+    return [*_one_step(spec, records), *_blind(spec, records), *_unfinished(records)]
+
+
+def _one_step(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+    """One step should never do what many steps do not."""
+    for epsilon in spec.epsilons:
+        broken = _broken(records, epsilon)
+        extra = broken.get("fgsm", set()) - broken.get("pgd", set())
+        if extra and any(record.method == "pgd" for record in records):
+            yield SanityWarning(
+                "one-step-stronger",
+                f"one step (FGSM) breaks samples at epsilon {epsilon:g} that many steps (PGD) do not: gradients "
+                "may be masked, and robustness is lower than the attacks say",
+                f"{len(extra)} samples, e.g. {sorted(extra)[0]}",
+            )
+
+
+def _blind(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+    """Attacks without the model's gradients should never do what attacks with them do not."""
+    led = {record.method for record in records if record.kind is Kind.ATTACK and record.backwards}
+    blind = {record.method for record in records if record.kind is Kind.ATTACK and record.forwards} - led
+    if not (led and blind):
+        return
+    for epsilon in spec.epsilons:
+        broken = _broken(records, epsilon)
+        extra = {s: m for m in sorted(blind) for s in broken.get(m, set())}
+        for method in led:
+            for sample in broken.get(method, set()):
+                extra.pop(sample, None)
+        if extra:
+            yield _without_gradients(f"break samples at epsilon {epsilon:g} that", extra)
+    nearest = {(r.method, r.sample_id): r.distance for r in records if _found(r) and r.epsilon is None}
+    if not spec.epsilons and nearest:
+        best: dict[int, float] = defaultdict(lambda: float("inf"))
+        for (method, sample), distance in nearest.items():
+            if method in led and distance is not None:
+                best[sample] = min(best[sample], distance)
+        nearer = {s: m for (m, s), d in nearest.items() if m in blind and d is not None and d < _NEARER * best[s]}
+        if nearer:
+            yield _without_gradients("find nearer examples than", nearer)
+
+
+def _without_gradients(what: str, samples: Mapping[int, str]) -> SanityWarning:
+    first = min(samples)
+    beyond = "no attack with gradients does" if what.endswith("that") else "all attacks with gradients"
+    return SanityWarning(
+        "blind-stronger",
+        f"attacks without the model's gradients {what} {beyond}: gradients may be masked, and robustness is lower than "
+        "the attacks say",
+        f"{len(samples)} samples, e.g. {first} by {samples[first]}",
+    )
+
+
+def _broken(records: Sequence[SampleRecord], epsilon: float) -> _Broken:
+    broken: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        at = record.epsilon if record.epsilon is not None else record.distance
+        same = at == epsilon if record.epsilon is not None else (at or 0.0) <= epsilon
+        if _found(record) and same:
+            broken[record.method].add(record.sample_id)
+    return broken
+
+
+def _found(record: SampleRecord) -> bool:
+    return record.kind is Kind.ATTACK and record.outcome is Outcome.BROKEN
+
+
+def _unfinished(records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+    cut = [record for record in records if record.termination is not Termination.COMPLETED]
+    for termination in sorted({record.termination for record in cut}):
+        hit = [record for record in cut if record.termination is termination]
+        methods = ", ".join(sorted({record.method for record in hit}))
+        yield SanityWarning(
+            str(termination),
+            f"{methods} did not complete ({termination.replace('_', ' ')}); remedy: {termination.remedy}",
+            f"{len(hit)} records",
+        )
