@@ -172,12 +172,11 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
     signs = rows.signs()
     # Worked out side by side and then put in place once: places with gaps between them are slow to compute in.
-    share = torch.empty_like(rows.coefficient)
     for pixel, (dy, dx) in enumerate(op.pixels):
         if r.parallel:
-            torch.mul(rows.coefficient, rows.spread(r.lower_slope[:, pixel]), out=share)
+            share = rows.coefficient * rows.spread(r.lower_slope[:, pixel])
         else:
-            torch.mul(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]), out=share)
+            share = signs[0].coefficient * rows.spread(r.lower_slope[:, pixel])
             share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
         pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])] += share
     shape = sources[0].shape
