@@ -43,6 +43,7 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
     from calipers.cli.output import console, open_store, write_json
     from calipers.evaluate.measure import refresh
     from calipers.report.nearest import load_nearest
+    from calipers.report.numbers import rates_json
     from calipers.report.table import rates_table
     from calipers.report.wording import verdict
 
@@ -51,7 +52,7 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
         searched = any(method.minimum_norm for method in report.spec.attacks)
         nearest = load_nearest(store, report.run_id) if searched else None
     if json_ is not None:
-        write_json(report.to_json(), json_)
+        write_json(rates_json(report), json_)
     if json_ != "-":
         console().print(verdict(report), markup=False, soft_wrap=True)
         console().print(rates_table(report))

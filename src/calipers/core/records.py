@@ -217,23 +217,3 @@ class RobustnessReport:
                 "warnings": tuple(SanityWarning(**warning) for warning in raw["warnings"]),
             }
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The one machine-readable shape of the project (docs/design.md)."""
-        rows = [
-            {
-                **asdict(row),
-                "paper": None,
-                "unit": "fraction",
-                **({} if row.epsilon is None else {"norm": self.spec.norm, "epsilon_unit": self.spec.unit}),
-            }
-            for row in self.rates
-        ]
-        return {
-            "command": self.command,
-            "version": self.spec.versions["calipers"],
-            "seed": self.spec.seed,
-            "run": self.run_id,
-            "rows": rows,
-            "warnings": [f"{warning.message} ({warning.evidence})" for warning in self.warnings],
-        }

@@ -36,11 +36,17 @@ class Row:
         return cls(name, rate.measured, rate.n, "fraction", paper, *spread, rate.epsilon, *where)
 
 
-def to_json(command: str, rows: Sequence[Row], seed: int, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """The machine-readable form of a table."""
+def to_json(
+    command: str,
+    rows: Sequence[Row],
+    seed: int | None,
+    warnings: Sequence[str] = (),
+    version: str = calipers.__version__,
+) -> dict[str, Any]:
+    """The machine-readable form of a table. version: of calipers, where the numbers are older than the call."""
     return {
         "command": command,
-        "version": calipers.__version__,
+        "version": version,
         "seed": seed,
         "rows": [asdict(row) for row in rows],
         "warnings": list(warnings),

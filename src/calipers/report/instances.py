@@ -1,15 +1,14 @@
 """The score on a family of VNN-LIB instances, for the terminal and for machines."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from calipers import __version__
 from calipers.core.records import Rate
+from calipers.core.tables import Row, to_json
 from calipers.evaluate.metrics import rate
 from calipers.report.wording import seconds
 from calipers.verify.vnnlib import Score
@@ -43,18 +42,24 @@ def score_table(scores: Sequence[Score]) -> Table:
 def score_json(scores: Sequence[Score], command: str) -> dict[str, Any]:
     """The share decided with its interval, then every instance."""
     total = sum(score.answer.seconds for score in scores if score.answer is not None)
-    rows = [_row(rate("decided", None, sum(score.decided for score in scores), len(scores), seconds=total))]
-    for score in scores:
-        spent = None if score.answer is None else score.answer.seconds
-        expected = score.instance.expected
-        one = rate(score.instance.name, None, int(score.decided), 1, seconds=spent)
-        said = {"outcome": score.word, "expected": None if expected is None else expected.value, "error": score.error}
-        rows.append(_row(one) | said)
-    return {"command": command, "version": __version__, "seed": None, "rows": rows, "warnings": []}
+    decided = rate("decided", None, sum(score.decided for score in scores), len(scores), seconds=total)
+    table = to_json(command, [_row(decided), *map(_instance, scores)], None)
+    said = ({}, *map(_said, scores))
+    return {**table, "rows": [row | more for row, more in zip(table["rows"], said, strict=True)]}
 
 
-def _row(one: Rate) -> dict[str, Any]:
-    return {**asdict(one), "paper": None, "unit": "fraction"}
+def _instance(score: Score) -> Row:
+    spent = None if score.answer is None else score.answer.seconds
+    return _row(rate(score.instance.name, None, int(score.decided), 1, seconds=spent))
+
+
+def _said(score: Score) -> dict[str, Any]:
+    expected = score.instance.expected
+    return {"outcome": score.word, "expected": None if expected is None else expected.value, "error": score.error}
+
+
+def _row(one: Rate) -> Row:
+    return Row.of_rate(one.name, one, "", "")
 
 
 def _counts(scores: Sequence[Score]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from calipers.core.records import Bracket, RobustnessReport
+from calipers.core.tables import Row, to_json
 
 
 def all_numbers(report: RobustnessReport) -> dict[str, Any]:
@@ -23,7 +24,18 @@ def all_numbers(report: RobustnessReport) -> dict[str, Any]:
         "brackets": columns,
         "sanity": [asdict(warning) for warning in report.warnings],
     }
-    return {**report.to_json(), **extra}
+    return {**rates_json(report), **extra}
+
+
+def rates_json(report: RobustnessReport) -> dict[str, Any]:
+    """The project's machine-readable shape (docs/design.md) of the rates alone."""
+    spec = report.spec
+    rows = [Row.of_rate(rate.name, rate, spec.norm, spec.unit) for rate in report.rates]
+    warnings = [f"{warning.message} ({warning.evidence})" for warning in report.warnings]
+    return {
+        **to_json(report.command, rows, spec.seed, warnings, spec.versions["calipers"]),
+        "run": report.run_id,
+    }
 
 
 def brackets_of(columns: dict[str, list[Any]]) -> tuple[Bracket, ...]:
