@@ -3,8 +3,10 @@
     python -m benchmarks.attacks --weights DIR --data-dir DIR [--models NAMES] [--distances NAMES] [--samples 100]
         [--propagations 100,200,500,2000] [--out DIR] [--json FILE]
 
-DIR of --weights holds the networks that the authors of CAPM publish. The model on CIFAR-10 is trained by recipe and
-kept under --out. `convSmall_masked` is a published network with logits times 1000, so that its softmax saturates.
+DIR of --weights holds the networks that the authors of CAPM publish. The model on CIFAR-10 and `convSmall_fast` are
+trained by recipe and kept under --out. Two networks mask their gradients: `convSmall_masked` is a published one with
+logits times 1000, so that its softmax saturates; `convSmall_fast` was trained on the answer to one gradient step within
+linf 0.3, after which gradients near the images point elsewhere.
 
 Everybody gets the same images, those that the model classifies correctly, and the same budget of forward and backward
 passes per image, and is scored by the nearest of all points it looks at. Local optimality is 1 for an attack that is

@@ -9,14 +9,25 @@ from torch import Tensor, nn
 
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
+from calipers.core.threat import Unit
 from calipers.data.loading import load_dataset
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce.capm import recipe
 from calipers.evaluate.reproduce.experiment import QUICK
 from calipers.evaluate.reproduce.laboratory import trained
 from calipers.models.loading import load_model
+from calipers.train import Adversary, Optimizer, Recipe
 
 MASK = 1000.0
+# Learns to answer the single step; near its images the gradients point elsewhere.
+FAST = Recipe(
+    model="capm.convsmall",
+    data="mnist",
+    objective="pgd",
+    adversary=Adversary(epsilon=0.3, unit=Unit.PIXEL, steps=1, step_size=1.25),
+    epochs=10,
+    optimizer=Optimizer(learning_rate=1e-3, decay=0.8),
+)
 
 
 class Scaled(nn.Module):
@@ -64,12 +75,16 @@ class Sources:
     def cifar10(self) -> nn.Module:
         return trained(recipe("capm.convmed_cifar10", "normal", QUICK), self.out, self.data_dir, track).module
 
+    def fast(self) -> nn.Module:
+        return trained(FAST, self.out, self.data_dir, track).module
+
 
 TARGETS: dict[str, Callable[[Sources], nn.Module]] = {
     "convMed_normal": lambda sources: sources.published("normal"),
     "convMed_pgd": lambda sources: sources.published("pgd"),
     "convMed_cifar10": lambda sources: sources.cifar10(),
     "convSmall_masked": lambda sources: Scaled(sources.published("normal", "convSmall"), MASK).eval(),
+    "convSmall_fast": lambda sources: sources.fast(),
 }
 
 

@@ -8,10 +8,21 @@ from torch import Tensor
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Settings, Surrogate, noise, pull
+from calipers.attacks.primal_dual.game import Session, Settings, Surrogate, noise, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
-from calipers.attacks.primal_dual.schedule import Decay, FromBest, Rate, Run, lengths
+from calipers.attacks.primal_dual.schedule import (
+    Again,
+    Balanced,
+    Decay,
+    FromBest,
+    FromCentre,
+    FromRandom,
+    Rate,
+    Run,
+    lengths,
+)
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
+from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
@@ -146,6 +157,38 @@ def test_what_cannot_run_is_refused() -> None:
     for runs in ((), (Run(FromBest(), 5, rate, rate),)):
         with pytest.raises(InputError, match="starts from nothing"):
             Settings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
+    centre = Run(FromCentre(Balanced(1.0)), 5, rate, rate)
+    with pytest.raises(InputError, match="run 1 repeats nothing; accepted: after a run from a draw"):
+        Settings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Again(5)), 0.9)
+
+
+def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
+    """A run that is played again is the leader's, of the length that is asked; where there is none they take turns."""
+    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    centre, near, far = (
+        Run(start, 2, rate, rate)
+        for start in (FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.1), FromRandom(Balanced(1.0), 0.9))
+    )
+    settings = Settings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Again(7), Again(7)), 0.5)
+    task = problem(domain=(0.0, 1.0))
+    played: list[tuple[int, float, list[int]]] = []
+
+    class Listening(Session):
+        def _play(self, number, kind, run, active) -> None:
+            played.append((run.steps, getattr(run.start, "reach", 0.0), active.tolist()))
+
+    session = Listening(NearestQuery(torch.nn.Flatten(), task), settings, 0)
+    session.leader = torch.tensor([1, 2, -1])
+    session.play(3)
+    session.play(4)
+    assert played == [(7, 0.1, [0]), (7, 0.9, [1, 2]), (7, 0.1, [0, 2]), (7, 0.9, [1])]
+
+
+@pytest.mark.parametrize("surrogate", Surrogate)
+def test_steepness_is_the_slope_as_a_share_of_the_largest(surrogate: Surrogate) -> None:
+    margin = torch.tensor([-30.0, -2.0, 1.5, 40.0], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(surrogate(margin[:, None]).sum(), margin)
+    assert torch.allclose(surrogate.steepness(margin.detach()), slope / slope[-1])
 
 
 def test_random_starts_depend_on_sample_run_and_seed_alone() -> None:

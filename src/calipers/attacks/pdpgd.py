@@ -13,8 +13,7 @@ from typing import Any
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.primal_dual.game import Settings, play
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer
-from calipers.attacks.primal_dual.schedule import Decay, Rate
-from calipers.attacks.primal_dual.variants import COUNTS, OPERATORS, author, text, within
+from calipers.attacks.primal_dual.variants import COUNTS, DENSE, DESCENT, OPERATORS, author, sparse, text, within
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 
@@ -35,8 +34,7 @@ class PDGD:
 
     @classmethod
     def within(cls, propagations: int) -> "PDGD":
-        primal, dual = Rate(0.1, 0.003, Decay.EXPONENTIAL), Rate(0.1, 0.01, Decay.LINEAR)
-        return cls(within(propagations, 60, AdamPlayer(0.5), primal, dual, (1.0, 0.3, 0.1)))
+        return cls(within(propagations, 90, AdamPlayer(0.5), DESCENT))
 
     @property
     def name(self) -> str:
@@ -78,11 +76,12 @@ class PDPGD:
     def within(cls, distance: Distance, propagations: int) -> "PDPGD":
         operator = OPERATORS[distance]
         if distance in (Distance.LINF, Distance.L2):
-            primal, dual = Rate(0.3, 0.006, Decay.EXPONENTIAL), Rate(0.1, 0.01, Decay.LINEAR)
-            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), primal, dual, (1.0, 0.3, 0.1)))
+            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), DENSE))
         # Momentum and small weights on the norm would keep values alive that a sparse perturbation has to drop.
-        primal, dual = Rate(1.0, 0.05, Decay.EXPONENTIAL), Rate(0.3, 0.03, Decay.LINEAR)
-        return cls(distance, within(propagations, 40, MetricPlayer(operator, 0.0), primal, dual, (0.2, 0.3, 0.1)))
+        player = MetricPlayer(operator, 0.0)
+        if distance is Distance.L1:
+            return cls(distance, within(propagations, 36, player, sparse(0.2, 0.3)))
+        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2)))
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 FLOOR = math.log(1e-6)
@@ -36,6 +36,15 @@ class Dual:
         ascent = torch.stack([torch.zeros_like(margin), rate * margin.sign()], 1)
         log_weights = (self.log_weights + ascent).log_softmax(1).clamp_min(FLOOR)
         return Dual(log_weights, memory * self.average + (1 - memory) * log_weights.exp())
+
+    def __getitem__(self, active: Int[Tensor, " active"]) -> "Dual":
+        return Dual(self.log_weights[active], self.average[active])
+
+    def put(self, active: Int[Tensor, " active"], other: "Dual") -> "Dual":
+        """The other one's rows at these instances, own rows elsewhere."""
+        return Dual(
+            self.log_weights.index_copy(0, active, other.log_weights), self.average.index_copy(0, active, other.average)
+        )
 
     def where(self, chosen: Bool[Tensor, " batch"], other: "Dual") -> "Dual":
         """Own rows where `chosen`, the other one's elsewhere."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player, Turn
-from calipers.attacks.primal_dual.schedule import Balanced, Fixed, FromBest, FromRandom, Run
+from calipers.attacks.primal_dual.schedule import Again, Balanced, Fixed, FromBest, FromRandom, Run
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
 from calipers.attacks.solver import solve
@@ -36,25 +36,43 @@ class Surrogate(StrEnum):
         margin = rows.amin(1)
         return softplus(margin) / math.log(2) if self is Surrogate.SOFTPLUS else margin.clamp_min(0)
 
+    def steepness(self, margin: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """The slope at a margin, as a share of the slope at large margins; never quite 0."""
+        share = margin.sigmoid() if self is Surrogate.SOFTPLUS else (margin > 0).to(margin.dtype)
+        return share.clamp_min(torch.finfo(margin.dtype).tiny)
+
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides a primal-dual attack.
 
     memory: of the moving average of the weights. refinements: forward passes that bring the best to the boundary.
-    Raises InputError without runs, and if the first starts from the best of the runs before it.
+    Raises InputError without runs, if the first starts from the best of the runs before it, and if a run is to be
+    played again before any has started from a draw.
     """
 
     name: str
     player: Player
     surrogate: Surrogate
-    runs: tuple[Run, ...]
+    runs: tuple[Run | Again, ...]
     memory: float
     refinements: int = 0
 
     def __post_init__(self) -> None:
-        if not self.runs or isinstance(self.runs[0].start, FromBest):
+        first = self.runs[0] if self.runs else None
+        if first is None or (isinstance(first, Run) and isinstance(first.start, FromBest)):
             raise InputError(f"settings {self.name!r}: the first run starts from nothing; accepted: a centre or a draw")
+        again = next((number for number, run in enumerate(self.runs) if isinstance(run, Again)), None)
+        if again is not None and not self.drawn(again):
+            raise InputError(f"settings {self.name!r}: run {again} repeats nothing; accepted: after a run from a draw")
+
+    def drawn(self, before: int) -> dict[int, Run]:
+        """The runs from a draw among the first ones, by number."""
+        return {
+            number: run
+            for number, run in enumerate(self.runs[:before])
+            if isinstance(run, Run) and isinstance(run.start, FromRandom)
+        }
 
 
 @dataclass(frozen=True)
@@ -69,24 +87,26 @@ class State:
 
 @dataclass(frozen=True)
 class Game:
-    """One run, as a solver. dual: the weights at the start, unless the run's own start decides them."""
+    """One run on the active instances, as a solver. dual: the weights at the start, unless the run's start has them."""
 
     query: NearestQuery
+    active: Int[Tensor, " active"]
+    problem: MinimumNormProblem
     settings: Settings
     run: Run
-    r: Float[Tensor, "batch *shape"]
+    r: Float[Tensor, "active *shape"]
     dual: Dual | None
 
     def init(self) -> State:
         return State(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
 
     def step(self, state: State, k: int) -> State:
-        problem, run = self.query.problem, self.run
-        before = self.query.best_distance.clone()
-        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.query.everyone, self.settings.surrogate)
+        problem, run = self.problem, self.run
+        before = self.query.best_distance[self.active]
+        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self.settings.surrogate)
         gradient = problem.scale * gradient
-        dual = state.dual or Dual.start(self._ratio(gradient))
-        best = dual.where(self.query.best_distance < before, state.best or dual)
+        dual = state.dual or Dual.start(self._ratio(rows.amin(1), gradient))
+        best = dual.where(self.query.best_distance[self.active] < before, state.best or dual)
         rate = run.primal.at(k, run.steps)
         r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
         # The margin is that before the move.
@@ -94,19 +114,20 @@ class Game:
         return State(r, dual, moments, best)
 
     def finish(self, state: State) -> State:
-        before = self.query.best_distance.clone()
-        self.query.margins(self.query.problem.perturbed(state.r), self.query.everyone)
+        before = self.query.best_distance[self.active]
+        self.query.margins(self.problem.perturbed(state.r), self.active)
         assert state.dual is not None
         assert state.best is not None
-        return replace(state, best=state.dual.where(self.query.best_distance < before, state.best))
+        return replace(state, best=state.dual.where(self.query.best_distance[self.active] < before, state.best))
 
-    def _ratio(self, gradient: Tensor) -> Tensor:
+    def _ratio(self, margin: Tensor, gradient: Tensor) -> Tensor:
         assert not isinstance(self.run.start, FromBest)
         match self.run.start.weights:
             case Fixed(ratio):
                 return torch.full((len(gradient),), ratio, dtype=gradient.dtype, device=gradient.device)
             case Balanced(factor):
-                return (factor * pull(self.query.problem, gradient) / 2).clamp_min(1e-6)
+                steepest = pull(self.problem, gradient) / self.settings.surrogate.steepness(margin)
+                return (factor * steepest / 2).clamp_min(1e-6)
 
 
 def pull(problem: MinimumNormProblem, gradient: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
@@ -115,28 +136,67 @@ def pull(problem: MinimumNormProblem, gradient: Float[Tensor, "batch *shape"]) -
     return Norm.LINF(flat(gradient * problem.width)) if norm is None else norm.dual(flat(gradient))
 
 
-def play(query: NearestQuery, settings: Settings, seed: int) -> None:
-    """All runs of an attack, one after the other."""
-    problem = query.problem
-    last = torch.zeros_like(problem.center)
-    best: Dual | None = None
-    for number, run in enumerate(settings.runs):
-        r, dual = last, best
-        found = query.best_distance.isfinite()
+@dataclass
+class Session:
+    """The runs of one attack so far.
+
+    last: where they ended. best: the weights at the nearest query, or else those at the end. leader: the number of the
+    run, or of the one it repeated, that found the nearest; -1 where none found any.
+    """
+
+    query: NearestQuery
+    settings: Settings
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.last = torch.zeros_like(self.query.problem.center)
+        self.best = Dual.start(torch.ones_like(self.query.best_distance))
+        self.leader = torch.full_like(self.query.everyone, -1)
+
+    def play(self, number: int) -> None:
+        """The run of this number, on all instances."""
+        run = self.settings.runs[number]
+        if isinstance(run, Run):
+            self._play(number, number, run, self.query.everyone)
+            return
+        kinds = self.settings.drawn(number)
+        choice = self._choice(number, sorted(kinds))
+        for kind, repeated in kinds.items():
+            active = (choice == kind).nonzero()[:, 0]
+            if len(active):
+                self._play(number, kind, replace(repeated, steps=run.steps), active)
+
+    def _choice(self, number: int, kinds: list[int]) -> Int[Tensor, " batch"]:
+        """The kind of every instance: its leader; where that is none of them, they take turns."""
+        turn = torch.full_like(self.leader, kinds[number % len(kinds)])
+        known = torch.isin(self.leader, torch.tensor(kinds, device=turn.device))
+        return torch.where(known, self.leader, turn)
+
+    def _play(self, number: int, kind: int, run: Run, active: Int[Tensor, " active"]) -> None:
+        query, problem = self.query, self.query.problem[active]
+        r, dual = torch.zeros_like(problem.center), None
         if isinstance(run.start, FromBest):
-            r = torch.where(per_sample(found, last), (query.best - problem.center) / problem.scale, last)
-        else:
-            r, dual = torch.zeros_like(last), None
-        if isinstance(run.start, FromRandom):
-            r = problem.clip(run.start.reach * problem.width * noise(problem, seed, number))
-        before = query.best_distance.clone()
-        state = solve(Game(query, settings, run, r, dual), run.steps)
+            nearest, last = (query.best[active] - problem.center) / problem.scale, self.last[active]
+            r = torch.where(per_sample(query.best_distance[active].isfinite(), last), nearest, last)
+            dual = self.best[active]
+        elif isinstance(run.start, FromRandom):
+            r = problem.clip(run.start.reach * problem.width * noise(problem, self.seed, number))
+        before = query.best_distance[active]
+        state = solve(Game(query, active, problem, self.settings, run, r, dual), run.steps)
         assert state.dual is not None
         assert state.best is not None
-        improved = query.best_distance < before
-        best = state.best.where(improved, best or state.best)
-        best = best.where(query.best_distance.isfinite(), state.dual)
-        last = state.r
+        improved = query.best_distance[active] < before
+        best = state.best.where(improved, self.best[active])
+        self.best = self.best.put(active, best.where(query.best_distance[active].isfinite(), state.dual))
+        self.last[active] = state.r
+        self.leader[active[improved]] = kind
+
+
+def play(query: NearestQuery, settings: Settings, seed: int) -> None:
+    """All runs of an attack, one after the other."""
+    session = Session(query, settings, seed)
+    for number in range(len(settings.runs)):
+        session.play(number)
     refine(query, settings.refinements)
 
 

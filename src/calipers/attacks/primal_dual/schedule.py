@@ -44,7 +44,8 @@ class Fixed:
 class Balanced:
     """Weights that start at `factor` times the ratio at which the linearised game rests on the boundary.
 
-    There, half the gradient of the surrogate at the start balances the norm (its slope is half as steep at margin 0).
+    There, half the gradient that the surrogate has at large margins balances the norm (its slope is half as steep at
+    margin 0). So starts that are misclassified already, where the surrogate is flat, are pulled back as hard as others.
     """
 
     factor: float
@@ -78,6 +79,16 @@ class Run:
     steps: int
     primal: Rate
     dual: Rate
+
+
+@dataclass(frozen=True)
+class Again:
+    """One more random start, for every sample with the reach, weights and rates of the run that brought it nearest.
+
+    The choice is among the runs before it that start from a draw; where none of them leads, they take turns.
+    """
+
+    steps: int
 
 
 def lengths(propagations: int, steps: int) -> tuple[int, ...]:
