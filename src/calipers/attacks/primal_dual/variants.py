@@ -92,15 +92,16 @@ DENSE = (
 
 
 def sparse(factor: float, close: float) -> tuple[Kind, ...]:
-    """PDPGD in l1 and l0: a near start, one between, a far one for masked gradients, and a close one for CIFAR-10.
+    """PDPGD in l1 and l0: a close start, one between, a far one for masked gradients, and a near one.
 
-    factor, close: of the start weights of the first two and of the last.
+    close, factor: of the start weights of the first, and of the second and last. The close one comes first because no
+    other is as good on CIFAR-10, at 100 and 200 passes.
     """
     return (
-        Kind(0.2, factor, (1.0, 0.05), 0.3),
+        Kind(0.1, close, (1.0, 0.05), 0.3),
         Kind(0.35, factor, (1.0, 0.05), 0.3),
         Kind(0.5, 0.2, (0.5, 0.05), 0.3),
-        Kind(0.1, close, (1.0, 0.05), 0.3),
+        Kind(0.2, factor, (1.0, 0.05), 0.3),
     )
 
 
