@@ -171,14 +171,14 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     height, width = grow(op, rows.window)
     pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
     signs = rows.signs()
-    # Worked out side by side and then put in place once: places with gaps between them are slow to compute in.
+    # Two products are worked out side by side and put in place once: places with gaps are slow to compute in.
     for pixel, (dy, dx) in enumerate(op.pixels):
+        place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
         if r.parallel:
-            share = rows.coefficient * rows.spread(r.lower_slope[:, pixel])
+            place.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
         else:
             share = signs[0].coefficient * rows.spread(r.lower_slope[:, pixel])
-            share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
-        pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])] += share
+            place.add_(share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel])))
     shape = sources[0].shape
     constant = _relaxed_constant(rows, signs, r)
     if rows.corner is None:
