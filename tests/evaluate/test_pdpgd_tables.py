@@ -1,6 +1,7 @@
 """The thesis's tables of attacks, on scikit-learn's digits: what is run, compared and drawn."""
 
 import math
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from calipers.attacks import DDN, PGD, DeepFool, MinimumNormAttack
+from calipers.attacks.query import NearestQuery
 from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
 from calipers.core.records import Kind
@@ -99,6 +101,24 @@ def test_several_networks_show_their_mean_distances_side_by_side(tmp_path: Path)
         "per sample",
     ):
         assert word in words
+
+
+@dataclass(frozen=True)
+class Idle:
+    """An attack that asks nothing."""
+
+    name: str = "idle"
+    parameters: dict = field(default_factory=dict)
+    distances: frozenset[Distance] = frozenset(Distance)
+
+    def run(self, query: NearestQuery, seed: int) -> None:
+        pass
+
+
+def test_where_nothing_is_found_the_table_says_so(tmp_path: Path) -> None:
+    store, found = reproduce(tmp_path, experiment((Idle(),)), experiment((Idle(),), "longer"))
+    store.close()
+    assert text(found).count("none found") == 2
 
 
 def test_the_sheet_of_examples_has_a_picture_of_every_sample(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ within a budget of passes: PDGD in l2, PDPGD elsewhere. What it adds to the thes
 Which player is best in which distance, how long a run should be and which kinds of run there are was measured on 50
 images of five networks, from 100 to 2,000 passes: convMed for MNIST, trained normally and with PGD; convMed for
 CIFAR-10; convSmall for MNIST, twice, after fast adversarial training, whose gradients near the images lead back to
-them. On those two, starts and first steps further from the centre came a quarter to two thirds nearer in l2, l1 and l0
-than those made for the other three, which need near ones; hence the choice per sample. In linf both do. The benchmark
+them. Those two want starts and first steps further from the centre in l2, l1 and l0, the other three near ones; hence
+the choice per sample. In linf both do. The benchmark
 `benchmarks/attacks.py` measures it again, beside the thesis's settings and the attacks of other libraries.
 """
 

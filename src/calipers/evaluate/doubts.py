@@ -45,7 +45,7 @@ def _blind(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWar
             for sample in broken.get(method, set()):
                 extra.pop(sample, None)
         if extra:
-            yield _without_gradients(f"break samples at epsilon {epsilon:g} that", extra)
+            yield _without_gradients(f"break samples at epsilon {epsilon:g} that no attack with gradients does", extra)
     nearest = {(r.method, r.sample_id): r.distance for r in records if _found(r) and r.epsilon is None}
     if not spec.epsilons and nearest:
         best: dict[int, float] = defaultdict(lambda: float("inf"))
@@ -54,16 +54,15 @@ def _blind(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWar
                 best[sample] = min(best[sample], distance)
         nearer = {s: m for (m, s), d in nearest.items() if m in blind and d is not None and d < _NEARER * best[s]}
         if nearer:
-            yield _without_gradients("find nearer examples than", nearer)
+            yield _without_gradients("find nearer examples than all attacks with gradients", nearer)
 
 
 def _without_gradients(what: str, samples: Mapping[int, str]) -> SanityWarning:
     first = min(samples)
-    beyond = "no attack with gradients does" if what.endswith("that") else "all attacks with gradients"
     return SanityWarning(
         "blind-stronger",
-        f"attacks without the model's gradients {what} {beyond}: gradients may be masked, and robustness is lower than "
-        "the attacks say",
+        f"attacks without the model's gradients {what}: gradients may be masked, and robustness is lower than the "
+        "attacks say",
         f"{len(samples)} samples, e.g. {first} by {samples[first]}",
     )
 
@@ -71,9 +70,9 @@ def _without_gradients(what: str, samples: Mapping[int, str]) -> SanityWarning:
 def _broken(records: Sequence[SampleRecord], epsilon: float) -> _Broken:
     broken: dict[str, set[int]] = defaultdict(set)
     for record in records:
-        at = record.epsilon if record.epsilon is not None else record.distance
-        same = at == epsilon if record.epsilon is not None else (at or 0.0) <= epsilon
-        if _found(record) and same:
+        # The example of a minimum-norm attack holds for every radius from its distance on.
+        here = (record.distance or 0.0) <= epsilon if record.epsilon is None else record.epsilon == epsilon
+        if _found(record) and here:
             broken[record.method].add(record.sample_id)
     return broken
 

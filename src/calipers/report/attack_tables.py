@@ -1,5 +1,6 @@
 """Reproduced tables of attacks for the terminal: one table per distance, one line per attack."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
@@ -31,7 +32,10 @@ def _means(findings: Sequence[Finding]) -> Table:
     table.add_column("per sample", justify="right", no_wrap=True)
     ours = dict.fromkeys(method for methods in found for method in methods)
     theirs = dict.fromkeys(method for finding in findings for method in finding.experiment.paper_means)
-    least = [min(one.mean for one in methods.values() if one.found == len(one.distances)) for methods in found]
+    least = [
+        min((one.mean for one in methods.values() if one.found == len(one.distances)), default=math.nan)
+        for methods in found
+    ]
     for method in [*ours, *(method for method in theirs if method not in ours)]:
         cells = [
             _lines(
@@ -48,6 +52,8 @@ def _means(findings: Sequence[Finding]) -> Table:
 def _mean(found: Distances | None, best: float) -> Text:
     if found is None or not found.distances:
         return Text("")
+    if not found.found:
+        return Text("none found", style="dim")
     share = found.found / len(found.distances)
     style = _STRONGEST if share == 1 and found.mean <= best else ""
     return Text.assemble((number(found.mean), style), ("" if share == 1 else f"\nof {percent(share)}", "dim"))
@@ -72,7 +78,9 @@ def _rates(findings: Sequence[Finding]) -> Table:
     for epsilon in spec.epsilons:
         table.add_column(radius(epsilon, spec.unit), justify="right", no_wrap=True)
     table.add_column("per sample", justify="right", no_wrap=True)
-    least = [min(rate.measured for rate in column if rate) for column in zip(*rows.values(), strict=True)]
+    least = [
+        min((rate.measured for rate in column if rate), default=math.nan) for column in zip(*rows.values(), strict=True)
+    ]
     paper = findings[0].experiment.paper
     theirs = dict.fromkeys(method for method, _ in paper)
     for method in [*rows, *(method for method in theirs if method not in rows)]:

@@ -109,9 +109,8 @@ def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
     The first run is of the first kind, which is all that a short budget has, the second of the second and so on; then
-    every sample goes on with the kind that brought it nearest. In l1 and l0, at 500 passes, that came 9 to 16 % nearer
-    on networks with masked gradients than kinds that take turns, and as near elsewhere. Beyond that length more starts
-    gained more than longer runs, and fine-tuning the best gained less than either; a few passes to the boundary help
+    every sample goes on with the kind that brought it nearest, for masked gradients want other starts than others.
+    Runs longer than `steps` and fine-tuning the best gained less than more starts; a few passes to the boundary help
     where it is close.
     """
     refinements = min(8, propagations // 12)
