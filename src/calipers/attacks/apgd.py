@@ -1,7 +1,7 @@
 """APGD (Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse attacks, 2020)."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.pgd import random_points, steepest_ascent
 from calipers.attacks.query import Query, log_odds
+from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed
 
@@ -16,28 +17,19 @@ MOMENTUM = 0.75
 
 
 @dataclass(frozen=True)
-class APGD:
+class APGD(Recorded):
     """Projected ascent of the cross-entropy with momentum, whose steps halve when progress stalls (algorithm 1).
 
     steps: of every run. restarts: runs in all, each from a random point. progress: the share rho of the steps between
     two checkpoints that must go up. Instances drop out once broken.
     """
 
+    name: ClassVar[str] = "apgd"
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+
     steps: int = 100
     restarts: int = 1
     progress: float = 0.75
-
-    @property
-    def name(self) -> str:
-        return "apgd"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def norms(self) -> frozenset[Norm]:
-        return frozenset({Norm.LINF, Norm.L2})
 
     def run(self, query: Query, seed: int) -> None:
         for restart in range(self.restarts):

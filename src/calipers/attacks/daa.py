@@ -1,8 +1,8 @@
 """DAA, Lagrangian blob (Zheng, Chen & Ren, Distributionally Adversarial Attack, AAAI 2019)."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -11,12 +11,13 @@ from torch import Tensor
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.pgd import random_points, steepest_ascent
 from calipers.attacks.query import Query, log_odds
+from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm
 from calipers.core.seeds import derive_seed
 
 
 @dataclass(frozen=True)
-class DAA:
+class DAA(Recorded):
     """Steps along the signs of the loss's gradient plus the blob method's repulsion between particles.
 
     Deviations: the paper's particles are the images of a batch, each with its own label, so that an answer depends on
@@ -28,22 +29,13 @@ class DAA:
     the radius. repulsion: the weight c of the entropy at first. An image drops out with all its particles once broken.
     """
 
+    name: ClassVar[str] = "daa"
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF})
+
     steps: int = 200
     starts: int = 5
     step_size: float = 1 / 50
     repulsion: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return "daa"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def norms(self) -> frozenset[Norm]:
-        return frozenset({Norm.LINF})
 
     def run(self, query: Query, seed: int) -> None:
         active = query.everyone

@@ -1,7 +1,7 @@
 """DDN (Rony et al., Decoupling Direction and Norm for Efficient Gradient-Based L2 Adversarial Attacks, 2019)."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,35 +10,27 @@ from torch import Tensor
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.primal_dual.schedule import Decay, Rate, lengths
 from calipers.attacks.query import NearestQuery, log_odds
+from calipers.attacks.recorded import Recorded
 from calipers.attacks.solver import solve
 from calipers.core.distances import Distance
 from calipers.core.norms import flat, per_sample
 
 
 @dataclass(frozen=True)
-class DDN:
+class DDN(Recorded):
     """Normalised gradient steps, each put on a sphere that shrinks where x is broken and grows where not (algorithm 1).
 
     No quantisation of the pixels. propagations: the budget, the pass at the centre included. step, radius: the first
     ones, of the width of the domain; steps fall to a hundredth. gamma: by how much the sphere shrinks and grows.
     """
 
+    name: ClassVar[str] = "ddn"
+    distances: ClassVar[frozenset[Distance]] = frozenset({Distance.L2})
+
     propagations: int
     step: float = 1.0
     radius: float = 1.0
     gamma: float = 0.05
-
-    @property
-    def name(self) -> str:
-        return "ddn"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def distances(self) -> frozenset[Distance]:
-        return frozenset({Distance.L2})
 
     def run(self, query: NearestQuery, seed: int) -> None:
         (steps,) = lengths(self.propagations, self.propagations)

@@ -1,8 +1,7 @@
 """DeepFool (Moosavi-Dezfooli et al., DeepFool: a simple and accurate method to fool deep neural networks, 2016)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -10,13 +9,14 @@ from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.query import NearestQuery
+from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, per_sample
 
 
 @dataclass(frozen=True)
-class DeepFool:
+class DeepFool(Recorded):
     """Steps to the nearest boundary of the linearised rows, for l2 (algorithm 2) and linf (equation 11 with p = inf).
 
     A step costs a forward pass and a backward pass for every row, then a forward pass where it leads to. Samples drop
@@ -39,10 +39,6 @@ class DeepFool:
     @property
     def name(self) -> str:
         return f"deepfool-{self.distance}"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def distances(self) -> frozenset[Distance]:

@@ -1,8 +1,7 @@
 """FMN (Pintor et al., Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints, 2021)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from torch import Tensor
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.primal_dual.schedule import Decay, Rate, lengths
 from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.attacks.recorded import Recorded
 from calipers.attacks.refine import project
 from calipers.attacks.solver import solve
 from calipers.core.distances import Distance
@@ -18,7 +18,7 @@ from calipers.core.norms import flat, per_sample
 
 
 @dataclass(frozen=True)
-class FMN:
+class FMN(Recorded):
     """Normalised gradient steps, each projected on a ball that follows the boundary (algorithm 1).
 
     Ours: values at an edge of the domain do not count in steps that would take them out of it.
@@ -35,10 +35,6 @@ class FMN:
     @property
     def name(self) -> str:
         return f"fmn-{self.distance}"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def distances(self) -> frozenset[Distance]:

@@ -1,7 +1,7 @@
 """PGD with estimated gradients, as NES (Ilyas et al., Black-box Adversarial Attacks with Limited Queries, 2018)."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.pgd import steepest_ascent
 from calipers.attacks.query import Query, smallest_margin
+from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.sets import LpBall
@@ -18,7 +19,7 @@ NAME = "estimated-pgd"
 
 
 @dataclass(frozen=True)
-class EstimatedPGD:
+class EstimatedPGD(Recorded):
     """Projected steepest ascent from the centre, knowing the outputs alone: no gradient is asked of the model.
 
     A step goes along a running mean of estimates, each from antithetic Gaussian differences (algorithm 1) of the margin
@@ -29,23 +30,14 @@ class EstimatedPGD:
     step_size: of the radius. decay: the weight of the estimates before.
     """
 
+    name: ClassVar[str] = NAME
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+
     steps: int = 100
     pairs: int = 25
     sigma: float = 0.01
     step_size: float = 0.05
     decay: float = 0.9
-
-    @property
-    def name(self) -> str:
-        return NAME
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def norms(self) -> frozenset[Norm]:
-        return frozenset({Norm.LINF, Norm.L2})
 
     def run(self, query: Query, seed: int) -> None:
         x, active = query.problem.input_set.center, query.everyone

@@ -1,7 +1,7 @@
 """JSMA (Papernot et al., The Limitations of Deep Learning in Adversarial Settings, 2016)."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.query import NearestQuery
+from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance, has_channels
 from calipers.core.errors import InputError
 from calipers.core.norms import flat, per_sample
@@ -19,7 +20,7 @@ _PAIRS = 1 << 22
 
 
 @dataclass(frozen=True)
-class JSMA:
+class JSMA(Recorded):
     """Moves the two most salient features to an edge of the domain, again and again (algorithms 2 and 3).
 
     Every row is attacked both ways, with all features up and with all features down, in step with each other: a sample
@@ -34,19 +35,10 @@ class JSMA:
     Raises InputError when run if the budget has no room for one step.
     """
 
+    name: ClassVar[str] = "jsma"
+    distances: ClassVar[frozenset[Distance]] = frozenset({Distance.L0_VALUES, Distance.L0_PIXELS})
+
     propagations: int
-
-    @property
-    def name(self) -> str:
-        return "jsma"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def distances(self) -> frozenset[Distance]:
-        return frozenset({Distance.L0_VALUES, Distance.L0_PIXELS})
 
     def run(self, query: NearestQuery, seed: int) -> None:
         center = query.problem.center

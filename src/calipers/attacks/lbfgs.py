@@ -1,8 +1,8 @@
 """Box-constrained L-BFGS (Szegedy et al., Intriguing properties of neural networks, 2014)."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.query import NearestQuery, log_odds
+from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.seeds import derive_seed, generator
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Recorded):
     """Minima of ||r||^2 + c * loss(x + r) over the box for several c, every minimisation by scipy's L-BFGS-B.
 
     The smallest c whose run breaks x is searched by steps of `factor`, then by bisection of log c (section 4.1). The
@@ -30,22 +31,13 @@ class LBFGS:
     one minimisation, at a forward and a backward pass each. Raises InputError when run if none fits the budget.
     """
 
+    name: ClassVar[str] = "l-bfgs"
+    distances: ClassVar[frozenset[Distance]] = frozenset({Distance.L2})
+
     propagations: int
     runs: int = 10
     evaluations: int = 30
     factor: float = 10.0
-
-    @property
-    def name(self) -> str:
-        return "l-bfgs"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def distances(self) -> frozenset[Distance]:
-        return frozenset({Distance.L2})
 
     def run(self, query: NearestQuery, seed: int) -> None:
         if self.propagations < 3:

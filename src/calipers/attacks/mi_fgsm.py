@@ -1,37 +1,29 @@
 """MI-FGSM (Dong et al., Boosting Adversarial Attacks with Momentum, 2018)."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.pgd import steepest_ascent
 from calipers.attacks.query import Query, log_odds
+from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, flat, per_sample
 
 
 @dataclass(frozen=True)
-class MIFGSM:
+class MIFGSM(Recorded):
     """Steepest ascent along a sum of gradients of l1 norm 1 (algorithm 1); l2 as in section 3.3.
 
     steps: of 1/steps of the radius each. decay: the weight mu of the gradients before. Instances drop out once broken.
     """
 
+    name: ClassVar[str] = "mi-fgsm"
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF, Norm.L2})
+
     steps: int = 10
     decay: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return "mi-fgsm"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def norms(self) -> frozenset[Norm]:
-        return frozenset({Norm.LINF, Norm.L2})
 
     def run(self, query: Query, seed: int) -> None:
         x = query.problem.input_set.center

@@ -1,12 +1,13 @@
 """Sampling: what a simulation without any gradient finds. It is a yardstick, not a threat."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.query import Query
+from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm
 from calipers.core.seeds import derive_seed, generator
 
@@ -15,22 +16,16 @@ _BLOCK = 50
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
+class MonteCarlo(Recorded):
     """`draws` points per instance, uniform in its ball and clipped to the domain; an instance drops out once broken."""
+
+    norms: ClassVar[frozenset[Norm]] = frozenset({Norm.LINF})
 
     draws: int
 
     @property
     def name(self) -> str:
         return f"monte-carlo-{self.draws}"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def norms(self) -> frozenset[Norm]:
-        return frozenset({Norm.LINF})
 
     def run(self, query: Query, seed: int) -> None:
         sets, names = query.problem.input_set, query.problem.sample_id

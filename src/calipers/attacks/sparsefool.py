@@ -1,7 +1,7 @@
 """SparseFool (Modas et al., SparseFool: a few pixels make a big difference, 2019)."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 from calipers.attacks.deepfool import step_to_boundary
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat, per_sample
@@ -20,7 +21,7 @@ _INNER = 50
 
 
 @dataclass(frozen=True)
-class SparseFool:
+class SparseFool(Recorded):
     """DeepFool in l2 finds a boundary point and the normal there; a sparse step reaches that plane (algorithm 2).
 
     Samples drop out once broken, so the budget is seldom used up. Every point is a share `overshoot` beyond the sum of
@@ -31,6 +32,9 @@ class SparseFool:
     taken at DeepFool's point. Raises InputError when run if the budget has no room for one step.
     """
 
+    name: ClassVar[str] = "sparsefool"
+    distances: ClassVar[frozenset[Distance]] = frozenset({Distance.L1})
+
     propagations: int
     steps: int = 20
     control: float = 1.0
@@ -39,18 +43,6 @@ class SparseFool:
     def __post_init__(self) -> None:
         if self.control < 1:
             raise InputError(f"SparseFool: control {self.control:g}; accepted: 1 or more")
-
-    @property
-    def name(self) -> str:
-        return "sparsefool"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def distances(self) -> frozenset[Distance]:
-        return frozenset({Distance.L1})
 
     def run(self, query: NearestQuery, seed: int) -> None:
         if self.propagations < 1 + _cost(query):
