@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,8 @@ from unittest.mock import MagicMock
 import torch
 from torch import Tensor, nn
 
+from calipers.attacks import MinimumNormAttack
+from calipers.attacks.adapters.autoattack import AutoAttackNearest
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.seeds import derive_seed
@@ -137,4 +139,15 @@ def foolbox(distance: Distance, propagations: int) -> list[Peer]:
     return [Peer(f"foolbox {name}", distance, propagations, partial(run, attack)) for name, attack in found.items()]
 
 
-LIBRARIES: dict[str, Callable[[Distance, int], list[Peer]]] = {"adv-lib": adv_lib, "foolbox": foolbox}
+def pyautoattack(distance: Distance, propagations: int) -> list[AutoAttackNearest]:
+    """FAB, through our adapter: it asks about subsets of a batch, so it gets one image at a time."""
+    imported("pyautoattack")
+    fab = AutoAttackNearest("fab", propagations)
+    return [fab] if distance in fab.distances else []
+
+
+LIBRARIES: dict[str, Callable[[Distance, int], Sequence[MinimumNormAttack]]] = {
+    "adv-lib": adv_lib,
+    "foolbox": foolbox,
+    "pyautoattack": pyautoattack,
+}

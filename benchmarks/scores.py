@@ -1,12 +1,11 @@
 """What a comparison of minimum-norm attacks reports: rows of one attack, and the order of all."""
 
-from dataclasses import dataclass
-
+import torch
 from torch import Tensor
 
+from benchmarks.findings import Finding
 from benchmarks.output import Row
 from calipers.core.distances import Distance
-from calipers.core.results import MinimumNormResult
 from calipers.evaluate.curves import local_optimality, local_optimality_interval
 from calipers.evaluate.metrics import rate
 
@@ -16,42 +15,26 @@ DISTANCES = (Distance.LINF, Distance.L2, Distance.L1, Distance.L0_PIXELS)
 Scores = dict[tuple[Distance, int, str], list[float]]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What an attack reached on a target within a budget."""
-
-    model: str
-    distance: Distance
-    propagations: int
-    attack: str
-    result: MinimumNormResult
-
-    @property
-    def label(self) -> str:
-        return f"{self.model} {self.distance} {self.propagations} {self.attack}"
-
-
 def rows_of(finding: Finding, best: Tensor, bare: float) -> list[Row]:
     """bare: seconds of a forward and a backward pass of all images together."""
-    result, n, label = finding.result, len(finding.result.distance), finding.label
-    norm, unit, each = str(finding.distance), "pixel", result.seconds / n
-    broken = rate(label, None, int(result.success.sum()), n)
+    distances, n, label = torch.tensor(finding.reached), len(finding.reached), finding.label
+    reached = distances[distances.isfinite()]
+    norm, each = str(finding.distance), finding.seconds / n
+    broken = rate(label, None, len(reached), n)
     rows = [
         Row(f"{label} success|correct", broken.measured, n, "fraction", None, broken.low, broken.high, each, norm=norm)
     ]
-    optimality, interval = local_optimality(result.distance, best), local_optimality_interval(result.distance, best)
+    optimality, interval = local_optimality(distances, best), local_optimality_interval(distances, best)
     if optimality is not None and interval is not None:
         rows.append(Row(f"{label} local optimality", optimality, n, "fraction", None, *interval, norm=norm))
-    reached = result.distance[result.success]
     if len(reached):
         # Unbroken images are not in the mean and the median; how many there are is the row of the success.
-        where = {"norm": norm, "epsilon_unit": unit}
+        where = {"norm": norm, "epsilon_unit": "pixel"}
         rows.append(Row(f"{label} median distance", float(reached.quantile(0.5)), len(reached), "distance", **where))
         rows.append(Row(f"{label} mean distance", float(reached.mean()), len(reached), "distance", **where))
-    spent = float((result.forwards + result.backwards).double().mean())
-    rows.append(Row(f"{label} propagations", spent, n, "passes"))
+    rows.append(Row(f"{label} propagations", finding.spent, n, "passes"))
     rows.append(Row(f"{label} time", each, n, "s/image"))
-    rows.append(Row(f"{label} iteration / bare passes", result.seconds / (spent / 2) / bare, n, "ratio"))
+    rows.append(Row(f"{label} iteration / bare passes", finding.seconds / (finding.spent / 2) / bare, n, "ratio"))
     return rows
 
 
