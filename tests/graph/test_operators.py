@@ -1,8 +1,10 @@
 """Every operator alone, from torch and from ONNX, against its original; what is refused says why."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError, UnsupportedLayerError
 from calipers.graph import ops
-from calipers.graph.from_onnx import from_onnx, load_onnx
+from calipers.graph.from_onnx import from_onnx, load_onnx, load_onnx_network
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import check_graph
 from calipers.graph.rewrite import fuse_windows
@@ -162,6 +164,12 @@ ONNX = {
     "flatten": (node("Flatten"), {}),
     "reshape": (node("Reshape", "s"), {"s": ints(0, -1, 3)}),
     "squeeze": ([*node("Unsqueeze", "a"), helper.make_node("Squeeze", ["y", "a"], ["z"])], {"a": ints(1, 3)}),
+    "unsqueeze, opset 11": (
+        [helper.make_node("Unsqueeze", ["c"], ["u"], axes=[1, 2]), *node("Add", "u")],
+        {"c": floats(2)},
+    ),
+    "resize": (node("Resize", "", "f", mode="nearest"), {"f": np.array([1, 1, 2, 3], np.float32)}),
+    "upsample, opset 9": (node("Upsample", "f"), {"f": np.array([1, 1, 2, 2], np.float32)}),
     "expand": (node("Expand", "s"), {"s": ints(3, 1, 2, 6, 6)[1:]}),
     "tile": (node("Tile", "s"), {"s": ints(1, 2, 1, 1)}),
     "space": (node("SpaceToDepth", blocksize=2), {}),
@@ -203,7 +211,8 @@ ONNX = {
 @pytest.mark.parametrize("name", ONNX)
 def test_onnx_operators(tmp_path, name: str) -> None:
     nodes, constants = ONNX[name]
-    opset = 18 if name.endswith("opset 18") else 17
+    _, _, said = name.partition(", opset ")
+    opset = int(said or 17)
     path = onnx_file(tmp_path / "net.onnx", nodes, constants, (1, 2, 6, 6), nodes[-1].output[0], None, opset)
     from_onnx(path)  # compares with onnxruntime, and raises where it differs
 
@@ -220,6 +229,8 @@ def test_onnx_operators(tmp_path, name: str) -> None:
         (node("Softmax", axis=1), {}, "over dimension 1"),
         (node("Cast", to=TensorProto.INT32), {}, "to INT32"),
         (node("Elu"), {}, "Elu of x"),
+        (node("Resize", "", "f", mode="linear"), {"f": np.array([1, 1, 2, 2], np.float32)}, "mode=b'linear'"),
+        ([helper.make_node("MatMul", ["m", "x"], ["y"])], {"m": floats(6, 6)}, "from the left"),
         (node("Relu", domain="com.example"), {}, "of the domain"),
     ],
 )
@@ -227,6 +238,35 @@ def test_what_onnx_graphs_refuse(tmp_path, nodes, constants, message: str) -> No
     path = onnx_file(tmp_path / "net.onnx", nodes, constants, (1, 2, 6, 6))
     with pytest.raises(UnsupportedLayerError, match=rf"{message}.*supported: "):
         from_onnx(path)
+
+
+def vector_file(path, kind: int, dtype: type) -> Path:
+    """A network of vectors without a batch dimension."""
+    nodes = [
+        helper.make_node("MatMul", ["a", "x"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["s"]),
+        helper.make_node("Relu", ["s"], ["r"]),
+        helper.make_node("MatMul", ["r", "c"], ["y"]),
+    ]
+    constants = {"a": floats(4, 3), "b": floats(4), "c": floats(4, 2)}
+    initializers = [numpy_helper.from_array(value.astype(dtype), name) for name, value in constants.items()]
+    ends = [[helper.make_tensor_value_info(name, kind, [n])] for name, n in (("x", 3), ("y", 2))]
+    opsets = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "net", *ends, initializers)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return path
+
+
+def test_a_vector_without_a_batch_dimension_is_one_sample(tmp_path) -> None:
+    network = load_onnx_network(vector_file(tmp_path / "net.onnx", TensorProto.FLOAT, np.float32))
+    assert network.graph.input_shape == (3,)
+    x = torch.rand(5, 3)
+    torch.testing.assert_close(network.run(x), network.graph.outputs(x))
+
+
+def test_other_precisions_are_named(tmp_path) -> None:
+    with pytest.raises(ModelError, match="type DOUBLE; accepted: FLOAT"):
+        from_onnx(vector_file(tmp_path / "net.onnx", TensorProto.DOUBLE, np.float64))
 
 
 @pytest.mark.parametrize("log", [False, True])

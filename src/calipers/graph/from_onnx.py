@@ -65,6 +65,8 @@ def load_onnx(path: Path) -> GraphModule:
 
 def _run(session: onnxruntime.InferenceSession, x: Tensor) -> Tensor:
     given = session.get_inputs()[0]
+    if len(given.shape) < x.dim():  # no batch dimension
+        return torch.from_numpy(np.stack([session.run(None, {given.name: sample.numpy()})[0] for sample in x]))
     fixed = isinstance(given.shape[0], int)
     batches = x.split(given.shape[0]) if fixed else [x]
     outputs = [session.run(None, {given.name: batch.numpy()})[0] for batch in batches]

@@ -106,11 +106,13 @@ def _gemm(walk: Walk, node: onnx.NodeProto) -> Position:
 @converts("MatMul")
 def _matmul(walk: Walk, node: onnx.NodeProto) -> Position:
     attributes(node)
-    weight = walk.value(node.input[1])
+    left, right = node.input
+    first = left in walk.position
+    weight, x = walk.value(right if first else left), walk.input(left if first else right)
     require(weight.dim() == 2, f"with a constant of shape {tuple(weight.shape)}")
-    weight = weight.T.contiguous()
-    zero = weight.new_zeros(len(weight))
-    return compose.linear(walk.asm, walk.name(node), walk.input(node.input[0]), weight, zero)
+    require(first or len(walk.asm.shape(x)) == 1, "from the left with more than one column")
+    weight = weight.T.contiguous() if first else weight
+    return compose.linear(walk.asm, walk.name(node), x, weight, weight.new_zeros(len(weight)))
 
 
 @converts("BatchNormalization")

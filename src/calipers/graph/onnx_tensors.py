@@ -29,6 +29,13 @@ def _rearrange(walk: Walk, node: onnx.NodeProto) -> list[Position]:
     return walk.rearrange(node)
 
 
+@converts("Resize", "Upsample")
+def _resize(walk: Walk, node: onnx.NodeProto) -> list[Position]:
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
+    require(mode == b"nearest", f"mode={mode!r}")  # which repeats entries; other modes average them
+    return walk.rearrange(node)
+
+
 @converts("Identity", "Dropout")
 def _identity(walk: Walk, node: onnx.NodeProto) -> Position:
     attributes(node, ratio=0.5, seed=0)

@@ -44,12 +44,16 @@ class Walk:
             raise ModelError(
                 f"model: {len(inputs)} inputs and {len(model.graph.output)} outputs; accepted: one of each"
             )
-        dims = inputs[0].type.tensor_type.shape.dim
-        shape = tuple(dim.dim_value for dim in dims)[1:]
+        kind = inputs[0].type.tensor_type.elem_type
+        if kind != onnx.TensorProto.FLOAT:
+            raise ModelError(f"model: its input is of type {onnx.TensorProto.DataType.Name(kind)}; accepted: FLOAT")
+        sizes = tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)
+        # A vector is one sample without a batch dimension; a batch of one serves, where no operator counts dimensions.
+        batch, *shape = (1, *sizes) if len(sizes) == 1 else sizes or (0,)
         if not shape or not all(shape):
-            raise ModelError(f"model: input shape {shape} has free dimensions; only the batch dimension may be free")
-        self.batch = dims[0].dim_value or 2
-        self.asm = Assembly(inputs[0].name, shape)
+            raise ModelError(f"model: input shape {sizes} has free dimensions; only the batch dimension may be free")
+        self.batch = batch or 2
+        self.asm = Assembly(inputs[0].name, tuple(shape))
         self.position: dict[str, Position] = {inputs[0].name: 0}
 
     def graph(self) -> Graph:
@@ -84,8 +88,14 @@ class Walk:
     def run(self, node: onnx.NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The results of one operator by ONNX's reference implementation. Raises Refusal if it has none."""
         feeds = {name: given[name] if name in given else self.constant[name] for name in node.input if name}
+        known = [onnx.helper.make_tensor_value_info(name, _kind(value), value.shape) for name, value in feeds.items()]
+        made = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        # A node on its own would be taken for one of the newest opset.
+        alone = onnx.helper.make_model(
+            onnx.helper.make_graph([node], "alone", known, made), opset_imports=self.model.opset_import
+        )
         try:
-            return list(ReferenceEvaluator(node, opsets=self.opset).run(None, feeds))
+            return list(ReferenceEvaluator(alone).run(None, feeds))
         except (ValueError, TypeError, IndexError, RuntimeError) as error:
             raise Refusal(f"that fails for {self.batch} samples ({error})") from error
 
@@ -139,6 +149,10 @@ def require(condition: bool, what: str) -> None:
     """Raise Refusal with a text unless a condition holds."""
     if not condition:
         raise Refusal(what)
+
+
+def _kind(value: np.ndarray) -> int:
+    return onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
 
 
 def _unsupported(node: onnx.NodeProto, detail: str = "") -> str:
