@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.linear import LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
@@ -25,7 +26,9 @@ class Cascade:
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
     ) -> MarginBounds:
-        first, *others = self.methods
+        # Without maxpools some methods are the same.
+        distinct = {m.on(graph) if isinstance(m, LinearBounds) else m: m for m in reversed(self.methods)}
+        first, *others = reversed(distinct.values())
         best = first.margins(graph, input_set, specification, budget)
         lower, slack = best.lower.clone(), best.slack.clone()
         for method in others:

@@ -1,7 +1,7 @@
 """Linear bounds layer by layer: bounds of each node before a nonlinearity feed the relaxations of the next walk."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,12 @@ class LinearBounds:
     fused: bool = False
     paired: bool = False
     intersect: bool = False
+
+    def on(self, graph: Graph) -> "LinearBounds":
+        """The method without the choices that a graph has no use for: equal ones give equal bounds there."""
+        if any(isinstance(node.op, ops.MaxPool2d) for node in graph.nodes):
+            return self
+        return replace(self, name="", maxpool=crown.relax_maxpool, fused=False, paired=False)
 
     def margins(
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget

@@ -20,6 +20,9 @@ from calipers.graph.graph import Graph
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
 
+# Seconds for a batch of boxes from which on batches do not grow.
+_TURN = 0.5
+
 
 @dataclass(frozen=True)
 class InputSearch:
@@ -54,7 +57,8 @@ class InputSearch:
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
         widest = max(math.prod(node.shape) for node in graph.nodes)
-        batch = max(16, budget.fit(widest * widest * asked.d.element_size()))
+        most = max(16, budget.fit(widest * widest * asked.d.element_size()))
+        batch = 1
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
         halvings = _Halvings()
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
@@ -62,6 +66,7 @@ class InputSearch:
         bounded = 0
         while len(open_) and time.monotonic() < deadline:
             # The worst boxes first; once they fill the memory, those that are nearly proven.
+            begun = time.monotonic()
             taken, open_ = open_.take(batch, worst=len(open_) < room)
             boxes = Box(taken.lower, taken.upper)
             asked_each = Specification(asked.C.expand(len(boxes), -1, -1), asked.d.expand(len(boxes), -1))
@@ -78,6 +83,9 @@ class InputSearch:
             left = _Open(taken.lower, taken.upper, known, taken.place)[~done]
             halves, whole = halvings.halve(left, bounds.looseness[~done] * ~proven[~done].unsqueeze(2))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
+            # So the deadline is met on large networks too.
+            if len(boxes) == batch and time.monotonic() - begun < _TURN:
+                batch = min(2 * batch, most)
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
