@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.output import Row, write
 from benchmarks.verification import median_seconds
-from calipers.bounds import METHODS, MemoryBudget
+from calipers.bounds import METHODS, WorkBudget
 from calipers.bounds.method import MarginBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
@@ -46,7 +46,7 @@ def patch(x: Tensor, size: int, radius: float) -> Box:
 
 def bounds(method: str, graph: Graph, sets: Box, specification: Specification) -> MarginBounds:
     with torch.no_grad():
-        return METHODS[method].margins(graph, sets, specification, MemoryBudget())
+        return METHODS[method].margins(graph, sets, specification, WorkBudget())
 
 
 def lowest(graph: Graph, sets: Box, specification: Specification) -> Tensor:

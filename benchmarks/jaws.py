@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmarks.output import Row
 from benchmarks.targets import Target
-from calipers.bounds import PAIRED, MemoryBudget
+from calipers.bounds import PAIRED, WorkBudget
 from calipers.core.distances import Distance
 from calipers.core.problem import Specification
 from calipers.core.sets import LpBall
@@ -22,7 +22,7 @@ def certified(target: Target, distance: Distance, radii: Tensor) -> Tensor:
     labels = Specification.classified_as(target.y, 10)
     sets = LpBall(target.x, radii, distance.norm, torch.ones(()), (0.0, 1.0))
     with torch.no_grad():
-        found = PAIRED.margins(from_module(target.module, target.x[:2]), sets, labels, MemoryBudget())
+        found = PAIRED.margins(from_module(target.module, target.x[:2]), sets, labels, WorkBudget())
     return (found.lower > found.slack).all(1)
 
 

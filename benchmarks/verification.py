@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.output import Row, write
 from calipers.attacks import PGD, run_attack
-from calipers.bounds import METHODS, MemoryBudget
+from calipers.bounds import METHODS, WorkBudget
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import InputSet
 from calipers.core.threat import ThreatModel
@@ -61,7 +61,7 @@ def median_seconds(work: Callable[[], object], repetitions: int) -> float:
 def bounds_of(method: str, graph: Graph, sets: InputSet, specification: Specification) -> int:
     """How many instances a bound verifies."""
     with torch.no_grad():
-        found = METHODS[method].margins(graph, sets, specification, MemoryBudget())
+        found = METHODS[method].margins(graph, sets, specification, WorkBudget())
     return int((found.lower > found.slack).all(1).sum())
 
 

@@ -5,7 +5,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from calipers.attacks.query import NearestQuery
 from calipers.core.norms import Norm
+from calipers.core.problem import MinimumNormProblem
 from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
@@ -168,3 +170,9 @@ def points(input_set: InputSet, count: int, seed: int) -> Tensor:
             x = input_set.project(torch.where(corner, box.lower, box.upper))
         drawn.append(x)
     return torch.stack(drawn)
+
+
+def nearest_query(net: nn.Module, problem: MinimumNormProblem) -> NearestQuery:
+    """As attacks get it."""
+    with torch.no_grad():
+        return NearestQuery(net, problem, problem.specification.margins(net(problem.center)).amin(1))

@@ -15,7 +15,7 @@ from calipers.attacks import (
     minimum_norm_attack_named,
 )
 from calipers.attacks.presets import expand
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.core.digests import digest_module
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
@@ -77,7 +77,7 @@ def measure(
     """
     model = _loaded(model)
     data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
-    resources = Resources(MemoryBudget(memory * 2**20), timeout)
+    resources = Resources(WorkBudget(memory * 2**20), timeout)
     settings = Settings(
         _attacks(attacks, Norm(threat.norm), propagations),
         tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from calipers.attacks import DeepFool, run_minimum_norm
-from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from tests.attacks.linear import SHAPES, exact, linear
+from tests.nets import nearest_query
 
 NORMS = [Distance.L2, Distance.LINF]
 
@@ -33,7 +33,7 @@ def test_the_domain_costs_steps_and_not_the_answer(distance: Distance) -> None:
 
 def test_the_jacobian_has_the_gradient_of_every_row() -> None:
     net, problem = linear(4, (3, 4, 4), Distance.L2, None)
-    query = NearestQuery(net, problem)
+    query = nearest_query(net, problem)
     rows, slopes = query.jacobian(problem.center, torch.arange(12))
     assert torch.allclose(rows, problem.specification.margins(net(problem.center)))
     expected = (problem.specification.C @ net[1].weight).reshape(slopes.shape)

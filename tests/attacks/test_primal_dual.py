@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Session, Settings, Surrogate, noise, pull
+from calipers.attacks.primal_dual.game import Session, Settings, Surrogate, noise, play, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import (
     Again,
@@ -26,12 +26,23 @@ from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
+from tests.contracts.test_minimum_norm_attacks import problem as random_problem
+from tests.nets import nearest_query
 
 
 def problem(distance: Distance = Distance.L2, domain: tuple[float, float] | None = None) -> MinimumNormProblem:
     center = torch.full((3, 2, 2, 2), 0.5, dtype=torch.float64)
     specification = Specification.classified_as(torch.zeros(3, dtype=torch.long), 2)
     return MinimumNormProblem("none", (0, 1, 2), center, distance, torch.tensor(1.0), domain, specification)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, net: torch.nn.Module, factor: float) -> None:
+        super().__init__()
+        self.net, self.factor = net, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.net(x)
 
 
 def noises(count: int, seed: int = 0) -> Tensor:
@@ -177,11 +188,28 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
         def _play(self, number, kind, run, active) -> None:
             played.append((run.steps, getattr(run.start, "reach", 0.0), active.tolist()))
 
-    session = Listening(NearestQuery(torch.nn.Flatten(), task), settings, 0)
+    session = Listening(NearestQuery(torch.nn.Flatten(), task, torch.ones(3)), settings, 0)
     session.leader = torch.tensor([1, 2, -1])
     session.play(3)
     session.play(4)
     assert played == [(7, 0.1, [0]), (7, 0.9, [1, 2]), (7, 0.1, [0, 2]), (7, 0.9, [1])]
+
+
+@pytest.mark.parametrize("ceiling", [None, 2.0])
+def test_under_a_ceiling_the_temperature_of_a_network_does_not_matter(ceiling: float | None) -> None:
+    """Powers of two scale every rounded number exactly."""
+    net, task = random_problem(Distance.L2, ids=(0, 2, 3))
+    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    runs = (Run(FromCentre(Balanced(1.0)), 30, rate, rate),)
+    settings = Settings("cool", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5, ceiling=ceiling)
+    found = []
+    for factor in (2.0**6, 2.0**9):
+        query = nearest_query(Scaled(net, factor), task)
+        assert float(query.clean_margin.min()) > 2.0
+        play(query, settings, 0)
+        found.append(query.best_distance)
+    assert found[0].isfinite().all()
+    assert torch.equal(*found) is (ceiling is not None)
 
 
 @pytest.mark.parametrize("surrogate", Surrogate)

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from calipers.attacks.query import CountedModel, NearestQuery, Query, smallest_margin
+from calipers.attacks.query import CountedModel, Query, smallest_margin
 from calipers.core.distances import Distance
 from tests.contracts.test_minimum_norm_attacks import problem
+from tests.nets import nearest_query
 
 
 def test_a_pass_back_through_the_outputs_is_counted_as_often_as_it_happens() -> None:
     net, task = problem(Distance.L2)
-    query = NearestQuery(net, task)
+    query = nearest_query(net, task)
     active = torch.tensor([0, 3])
     query.logits(task.center[active], active)
     assert query.forwards.tolist() == [1, 0, 0, 1, 0, 0]
@@ -26,7 +27,7 @@ def test_a_pass_back_through_the_outputs_is_counted_as_often_as_it_happens() -> 
 
 def test_it_differentiates_and_keeps_as_the_gradient_of_a_loss_does() -> None:
     net, task = problem(Distance.L1, ids=(0, 2, 3))
-    one, two = NearestQuery(net, task), NearestQuery(net, task)
+    one, two = nearest_query(net, task), nearest_query(net, task)
     active = torch.arange(3)
     far = torch.rand(40, *task.center.shape, generator=torch.Generator().manual_seed(0))
     for point in far:
@@ -51,7 +52,7 @@ def test_an_instance_may_come_several_times_in_a_call(nearest: bool) -> None:
     active = torch.randint(3, (120,), generator=torch.Generator().manual_seed(1))
 
     def query() -> CountedModel:
-        return NearestQuery(net, task) if nearest else Query(net, task.within(20.0))
+        return nearest_query(net, task) if nearest else Query(net, task.within(20.0))
 
     one, two = query(), query()
     one.gradient(points, active, smallest_margin)

@@ -6,6 +6,7 @@ from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import project, refine
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
+from tests.nets import nearest_query
 
 
 def query(distance: Distance) -> NearestQuery:
@@ -15,7 +16,7 @@ def query(distance: Distance) -> NearestQuery:
     model = nn.Sequential(net)
     specification = Specification(torch.tensor([[[1.0, -1.0]]]).expand(2, 1, 2), torch.full((2, 1), 2.0))
     problem = MinimumNormProblem("sum", (0, 1), torch.zeros(2, 4), distance, torch.ones(()), None, specification)
-    return NearestQuery(model, problem)
+    return nearest_query(model, problem)
 
 
 @pytest.mark.parametrize("distance", [Distance.LINF, Distance.L2, Distance.L1])

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from calipers.bounds import CAPM, COMBINED, CROWN, DEEPZ, FUSED, IBP, MAXLIN, Cascade, MemoryBudget
+from calipers.bounds import CAPM, COMBINED, CROWN, DEEPZ, FUSED, IBP, MAXLIN, Cascade, WorkBudget
 from calipers.core.problem import Specification
 from tests.nets import FAMILIES, random_graph, random_set
 
-BUDGET = MemoryBudget()
+BUDGET = WorkBudget()
 
 
 def instance(family: str, seed: int) -> tuple:

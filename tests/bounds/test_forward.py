@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calipers.bounds import FORWARD, FUSED, IBP, MemoryBudget
+from calipers.bounds import FORWARD, FUSED, IBP, WorkBudget
 from calipers.bounds.affine import AffineMap, Enclosure, push
 from calipers.bounds.cost import enclosure_bytes, last_uses
 from calipers.bounds.free import free_inputs
@@ -24,7 +24,7 @@ from calipers.verify import BoundVerifier
 from tests.nets import FAMILIES, points, random_graph, random_set
 
 SEEDS = st.integers(0, 2**16)
-BUDGET = MemoryBudget()
+BUDGET = WorkBudget()
 
 
 def rows(seed: int, batch: int = 2) -> Specification:
@@ -142,7 +142,7 @@ def test_small_chunks_change_nothing(family: str) -> None:
     graph, spec = random_graph(family, 3), rows(3, 5)
     sets = random_set(graph.input_shape, 3, batch=5)
     single = enclosure_bytes(fuse_windows(graph), math.prod(graph.input_shape), 8)
-    whole, pieces = (FORWARD.margins(graph, sets, spec, budget) for budget in (BUDGET, MemoryBudget(2 * single)))
+    whole, pieces = (FORWARD.margins(graph, sets, spec, budget) for budget in (BUDGET, WorkBudget(2 * single)))
     assert torch.allclose(whole.lower, pieces.lower, atol=1e-9)
 
 
@@ -151,12 +151,12 @@ def test_a_set_beyond_the_budget_is_refused_before_the_work() -> None:
     sets = random_set(graph.input_shape, 0)
     inputs = math.prod(graph.input_shape)
     needed = enclosure_bytes(fuse_windows(graph), inputs, 8)
-    FORWARD.require(graph, sets, MemoryBudget(needed))
-    verifier = BoundVerifier(FORWARD, MemoryBudget(needed - 1))
+    FORWARD.require(graph, sets, WorkBudget(needed))
+    verifier = BoundVerifier(FORWARD, WorkBudget(needed - 1))
     for refuse in (verifier.require, lambda g, s: verifier.verify(g, Problem("net", (0, 1), s, rows(0)))):
         with pytest.raises(InputError, match=rf"forward: {inputs} free inputs need .* MiB .*--memory"):
             refuse(graph, sets)
-    FORWARD.require(graph, few_inputs(graph, 0), MemoryBudget(needed - 1))
+    FORWARD.require(graph, few_inputs(graph, 0), WorkBudget(needed - 1))
 
 
 def test_values_are_dropped_after_their_last_use() -> None:

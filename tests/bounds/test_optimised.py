@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from calipers.bounds import COMBINED, FUSED, OPTIMISED, MemoryBudget, Optimised
+from calipers.bounds import COMBINED, FUSED, OPTIMISED, Optimised, WorkBudget
 from calipers.bounds.planes import MaxPoolPlanes, ReluPlanes, project_simplex
 from calipers.bounds.window import pixels
 from calipers.core.intervals import IntervalBounds
@@ -13,7 +13,7 @@ from tests.bounds.test_cascade import instance
 from tests.bounds.test_relaxations import intervals, sandwiched
 from tests.nets import FAMILIES
 
-BUDGET = MemoryBudget()
+BUDGET = WorkBudget()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -43,7 +43,7 @@ def test_images_are_searched_apart_so_chunks_change_little() -> None:
     """Not nothing: the search turns differences in rounding into other steps at its kinks."""
     task = instance("pooled", 4)
     whole = Optimised("search", FUSED).margins(*task, BUDGET)
-    pieces = Optimised("search", FUSED).margins(*task, MemoryBudget(1))
+    pieces = Optimised("search", FUSED).margins(*task, WorkBudget(1))
     assert torch.allclose(whole.lower, pieces.lower, atol=1e-2)
 
 

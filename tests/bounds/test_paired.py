@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import nn
 
-from calipers.bounds import FUSED, PAIRED, MemoryBudget, maxlin, paired
+from calipers.bounds import FUSED, PAIRED, WorkBudget, maxlin, paired
 from calipers.bounds.maxima import Maxima
 from calipers.bounds.window import Windows
 from calipers.core.sets import Box
@@ -18,7 +18,7 @@ from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from tests.nets import random_graph, random_set
 
-BUDGET = MemoryBudget()
+BUDGET = WorkBudget()
 SEEDS = st.integers(0, 10_000)
 POOLED = ("pooled", "padded", "overlap", "pool-first")
 

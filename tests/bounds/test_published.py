@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from calipers.bounds import CAPM, MemoryBudget
+from calipers.bounds import CAPM, WorkBudget
 from calipers.core.problem import Specification
 from calipers.core.threat import ThreatModel
 from calipers.data.loading import load_dataset
@@ -35,8 +35,6 @@ def test_capm_verifies_as_many_images_as_published(name: str, epsilon: float, pu
     x, y = x[keep], y[keep]
     sets = ThreatModel("linf", epsilon, None, "normalised").for_model(model.std).around(x)
     with torch.no_grad():
-        bounds = CAPM.margins(
-            from_module(model.module, x[:2]), sets, Specification.classified_as(y, 10), MemoryBudget()
-        )
+        bounds = CAPM.margins(from_module(model.module, x[:2]), sets, Specification.classified_as(y, 10), WorkBudget())
     verified = int((bounds.lower > bounds.slack).all(1).sum())
     assert abs(verified - published) <= 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calipers.bounds.backward import pull_back
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize
 from calipers.bounds.linear import CAPM
 from calipers.bounds.relaxation import Relaxation
@@ -28,7 +28,7 @@ SEEDS = st.integers(0, 2**16)
 def test_windowed_rows_give_the_bounds_of_dense_rows(family: str, seed: int) -> None:
     graph = random_graph(family, seed)
     sets = random_set(graph.input_shape, seed)
-    relaxations = CAPM.propagate(graph, sets, MemoryBudget()).relaxations
+    relaxations = CAPM.propagate(graph, sets, WorkBudget()).relaxations
     for position, node in enumerate(graph.nodes):
         if not isinstance(node.op, ops.Conv2d) or position == 0:
             continue
@@ -45,8 +45,8 @@ def test_small_chunks_change_nothing(family: str) -> None:
     sets = random_set(graph.input_shape, 3)
     specification = Specification.classified_as(torch.tensor([0, 1]), 3)
     specification = Specification(specification.C.double(), specification.d.double())
-    whole = CAPM.margins(graph, sets, specification, MemoryBudget())
-    pieces = CAPM.margins(graph, sets, specification, MemoryBudget(1))
+    whole = CAPM.margins(graph, sets, specification, WorkBudget())
+    pieces = CAPM.margins(graph, sets, specification, WorkBudget(1))
     assert torch.allclose(whole.lower, pieces.lower, atol=1e-9)
 
 
@@ -55,7 +55,7 @@ def test_an_affine_network_is_bounded_exactly() -> None:
     affine = replace(graph, nodes=graph.nodes[:2])
     sets = random_set(graph.input_shape, 10)
     specification = Specification(torch.randn(2, 3, 6).double(), torch.randn(2, 3).double())
-    lower = CAPM.margins(affine, sets, specification, MemoryBudget()).lower
+    lower = CAPM.margins(affine, sets, specification, WorkBudget()).lower
     row = specification.C @ affine.nodes[1].op.weight
     corner = torch.where(row > 0, sets.lower[:, None], sets.upper[:, None])
     exact = (row * corner).sum(-1) + (specification.C * affine.nodes[1].op.bias).sum(-1) + specification.d

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from calipers.bounds import FUSED, PAIRED, MemoryBudget
+from calipers.bounds import FUSED, PAIRED, WorkBudget
 from calipers.check import Certificate, DamagedCertificateError, Halving, Network, RejectedError, Slopes, check
 from calipers.check.checker import _covers, _same_cut
 from calipers.core.norms import Norm
@@ -19,7 +19,7 @@ from calipers.verify.certify import Certifier
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph
 
-CERTIFIER = Certifier(Resources(MemoryBudget(), 20.0))
+CERTIFIER = Certifier(Resources(WorkBudget(), 20.0))
 
 
 ROW = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
@@ -50,7 +50,7 @@ def beyond_linear(family: str, radius: float, free: int | None = None) -> tuple[
     """A certificate of what linear bounds miss by a quarter of what lies between them and the lowest value known."""
     graph, box = around(family, radius, free)
     specification = asked(box, 0.0).specification
-    linear = max(float(method.margins(graph, box, specification, MemoryBudget()).lower) for method in (FUSED, PAIRED))
+    linear = max(float(method.margins(graph, box, specification, WorkBudget()).lower) for method in (FUSED, PAIRED))
     lowest = float(specification.margins(graph.evaluate(points(box, 2000, 0)[:, 0])).min())
     certificate = CERTIFIER.certify(graph, asked(box, -(0.75 * linear + 0.25 * lowest)), {"sample": 0})
     assert certificate is not None
@@ -85,7 +85,7 @@ def test_a_written_certificate_is_accepted_and_true(family: str, tmp_path: Path)
 @pytest.mark.parametrize("family", BASIC)
 def test_nothing_false_is_certified(family: str) -> None:
     graph, problem = instance(family, -1e-3)
-    assert Certifier(Resources(MemoryBudget(), 2.0)).certify(graph, problem, {}) is None
+    assert Certifier(Resources(WorkBudget(), 2.0)).certify(graph, problem, {}) is None
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calipers.bounds import FUSED, PAIRED, LinearBounds, MemoryBudget
+from calipers.bounds import FUSED, PAIRED, LinearBounds, WorkBudget
 from calipers.check.enclosure import Enclosure
 from calipers.check.network import Maximum, Network, Smooth, apply, candidates
 from calipers.check.planes import Interval, Slopes, planes_of
@@ -58,8 +58,8 @@ def test_the_slopes_of_a_bound_give_that_bound(family: str, method: LinearBounds
     box = Box(x - 0.05, x + 0.05)
     spec = Specification.classified_as(torch.tensor([1]), 3)
     spec = Specification(spec.C.double(), spec.d.double())
-    expected = method.margins(graph, box, spec, MemoryBudget()).lower[0].numpy()
-    propagation = method.propagate(graph, box, MemoryBudget())
+    expected = method.margins(graph, box, spec, WorkBudget()).lower[0].numpy()
+    propagation = method.propagate(graph, box, WorkBudget())
     region = Region.box(box.lower[0].numpy(), box.upper[0].numpy())
     enclosure = Enclosure.of(
         Network.of(graph.nodes), region, slopes_of(propagation.relaxations, 0), paired=method.paired

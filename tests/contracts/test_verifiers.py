@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from calipers.attacks import PGD, run_attack
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
@@ -16,7 +16,7 @@ from calipers.graph.graph import Graph, GraphModule
 from calipers.verify import VERIFIERS, Resources, Selective, Verifier
 from tests.nets import BASIC, FAMILIES, random_graph
 
-RESOURCES = Resources(MemoryBudget(), timeout=1.0)
+RESOURCES = Resources(WorkBudget(), timeout=1.0)
 
 
 def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> tuple:
@@ -99,5 +99,5 @@ def test_boxes_and_their_balls_agree(name: str) -> None:
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_it_says_how_it_ended_and_what_it_ran_with(name: str) -> None:
     verifier = VERIFIERS[name](RESOURCES)
-    assert verifier.parameters["memory_bytes"] == RESOURCES.memory.bytes
+    assert verifier.parameters["memory_bytes"] == RESOURCES.budget.bytes
     assert verifier.verify(*problem("mlp", 0, 0.1)).terminations == (Termination.COMPLETED,) * 6

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from calipers.attacks.pgd import PGD
 from calipers.attacks.query import Query, smallest_margin
 from calipers.bounds import METHODS
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Problem, Specification
 from calipers.graph.graph import GraphModule
 from tests.nets import BASIC, FAMILIES, points, random_graph, random_set
@@ -26,7 +26,7 @@ def enclose(family: str, method: str, seed: int, dtype: torch.dtype, networks: i
     )
     # The small budget cuts the work into pieces; `forward` refuses a set that does not fit as a whole.
     small = 2_000_000 if method == "forward" else 10_000
-    budget = MemoryBudget(small if seed % 2 else 2**30)
+    budget = WorkBudget(small if seed % 2 else 2**30)
     with torch.no_grad():
         bounds = METHODS[method].margins(graph, sets, specification, budget)
         drawn = points(sets, 40, seed)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from calipers.bounds import METHODS, MemoryBudget
+from calipers.bounds import METHODS, WorkBudget
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
 from calipers.graph.rewrite import fuse_windows
@@ -23,7 +23,7 @@ def compare(family: str, seed: int, radius: float) -> None:
     graph, box, specification = task(family, seed, radius)
     exact = exact_minimum(graph, box.lower[0], box.upper[0], specification.C[0, 0])
     for method in METHODS:
-        bound = METHODS[method].margins(graph, box, specification, MemoryBudget()).lower
+        bound = METHODS[method].margins(graph, box, specification, WorkBudget()).lower
         assert float(bound) <= exact + 1e-6, f"{method} on {family} {seed}"
 
 
@@ -45,7 +45,7 @@ def test_the_oracle_is_attained_by_descent_in_a_tiny_box(family: str) -> None:
     """So small a box leaves nothing unstable: the network is linear there, and every walk is exact."""
     graph, box, specification = task(family, 1, 1e-7)
     exact = exact_minimum(graph, box.lower[0], box.upper[0], specification.C[0, 0])
-    bound = METHODS["capm"].margins(graph, box, specification, MemoryBudget()).lower
+    bound = METHODS["capm"].margins(graph, box, specification, WorkBudget()).lower
     assert float(bound) == pytest.approx(exact, abs=1e-5)
 
 

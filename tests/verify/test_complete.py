@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from calipers.bounds import FUSED, MemoryBudget
+from calipers.bounds import FUSED, WorkBudget
 from calipers.bounds.subdomains import Root
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
@@ -58,11 +58,11 @@ def test_the_search_ends_on_the_right_side_of_the_exact_minimum(family: str) -> 
     box = problem.input_set.box()
     row = problem.specification.C[0, 0]
     exact = exact_minimum(graph, box.lower[0], box.upper[0], row)
-    propagation = FUSED.propagate(graph, problem.input_set, MemoryBudget())
+    propagation = FUSED.propagate(graph, problem.input_set, WorkBudget())
     for shift, provable in ((-exact + 1e-2, True), (-exact - 1e-2, False)):
         spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
         root = Root.of(propagation, problem.input_set, spec)
-        found = Search().run(root, [0], MemoryBudget(), time.monotonic() + 60)
+        found = Search().run(root, [0], WorkBudget(deadline=time.monotonic() + 60))
         assert found.exhausted is provable
         assert (found.witness is None) is provable
         assert found.lower == ({0: torch.inf} if provable else {})

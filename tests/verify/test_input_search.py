@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from calipers.bounds import MemoryBudget
+from calipers.bounds import WorkBudget
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
@@ -30,7 +30,8 @@ def few_inputs(graph: Graph, seed: int, radius: float) -> Box:
 
 def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = 30.0) -> Found:
     spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
-    return InputSearch().run(graph, Problem("net", (0,), box, spec), [0], MemoryBudget(), time.monotonic() + seconds)
+    budget = WorkBudget(deadline=time.monotonic() + seconds)
+    return InputSearch().run(graph, Problem("net", (0,), box, spec), [0], budget)
 
 
 @pytest.mark.parametrize("family", BASIC)

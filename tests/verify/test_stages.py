@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from calipers.attacks import FGSM
-from calipers.bounds import IBP
+from calipers.bounds import IBP, MarginBounds, OutOfTimeError, WorkBudget
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
-from calipers.core.sets import LpBall
+from calipers.core.sets import Box, LpBall
 from calipers.verify import Resources
 from calipers.verify.found import Found
 from calipers.verify.stages import Stages
@@ -26,13 +26,14 @@ def ask(answer: Found | Exception, shift: float = -0.01):
     asked = Specification(row, shift - graph.evaluate(x)[:, :1])
     seen = []
 
-    def search(graph, problem, rows, deadline) -> Found:
+    def search(graph, problem, rows, budget) -> Found:
         seen.append(rows)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return Stages(Resources(), IBP, FGSM(), search).verify("scripted", graph, Problem("net", (0,), ball, asked)), seen
+    stages = Stages(Resources(), (FGSM(),), IBP, (FGSM(),), search)
+    return stages.verify("scripted", graph, Problem("net", (0,), ball, asked)), seen
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,40 @@ def test_a_witness_falsifies() -> None:
     result, _ = ask(Found({}, witness, 1, False))
     assert result.verdicts == (Verdict.FALSIFIED,)
     assert result.witness[0] is witness
+
+
+class Slow:
+    """A bound that never ends in time."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def margins(self, graph, input_set, specification, budget: WorkBudget) -> MarginBounds:
+        self.asked += len(specification)
+        budget.until(0.0).check()
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("shift", "verdict", "asked"), [(1.0, Verdict.UNKNOWN, 1), (-1.0, Verdict.FALSIFIED, 0)])
+def test_bounds_that_take_too_long_leave_the_rest_to_the_search(shift: float, verdict: Verdict, asked: int) -> None:
+    """They are not asked about what an attack breaks before."""
+    graph = random_graph("mlp", 0, torch.float32)
+    x = torch.full((1, *graph.input_shape), 0.5)
+    row = torch.tensor([[[1.0, 0.0, 0.0]]])
+    problem = Problem("net", (0,), Box(x - 0.01, x + 0.01), Specification(row, shift - graph.evaluate(x)[:, :1]))
+    slow = Slow()
+
+    def search(graph, problem, rows, budget) -> Found:
+        assert rows == [0]
+        raise OutOfTimeError
+
+    result = Stages(Resources(), (FGSM(),), slow, (FGSM(),), search).verify("scripted", graph, problem)
+    assert slow.asked == asked
+    assert result.verdicts == (verdict,)
+    assert result.terminations == (Termination.COMPLETED if asked == 0 else Termination.TIMEOUT,)
+    assert float(result.lower) == -torch.inf
 
 
 def test_what_the_cheap_bounds_prove_is_not_searched() -> None:

@@ -71,7 +71,7 @@ def run_minimum_norm(
     backwards = torch.zeros_like(forwards)
     unbroken = (clean_margin > 0).nonzero()[:, 0]
     if len(unbroken):
-        query = NearestQuery(model, problem[unbroken])
+        query = NearestQuery(model, problem[unbroken], clean_margin[unbroken])
         attack.run(query, seed)
         adversarial[unbroken] = query.best
         forwards[unbroken] += query.forwards

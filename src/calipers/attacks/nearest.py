@@ -8,6 +8,7 @@ within a budget of passes: PDGD in l2, PDPGD elsewhere. What it adds to the thes
 - The proximal operator in Adam's metric in closed form, in place of up to five inner steps.
 - Many short runs, in place of one long run and its fine-tuning. The first ones differ in how far from the centre they
   start, in first rates and in start weights; then every sample goes on with the kind that brought it nearest.
+- Margins on one scale. A network of large logits is attacked as one of small ones, so temperature hides nothing.
 - Boundary refinement: the last passes cut the nearest example back towards its centre, forwards only.
 
 Which player is best in which distance, how long a run should be and which kinds of run there are was measured on 50

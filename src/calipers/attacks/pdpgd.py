@@ -34,7 +34,7 @@ class PDGD:
 
     @classmethod
     def within(cls, propagations: int) -> "PDGD":
-        return cls(within(propagations, 90, AdamPlayer(0.5), DESCENT))
+        return cls(within(propagations, 90, AdamPlayer(0.5), DESCENT, 5.0))
 
     @property
     def name(self) -> str:
@@ -76,12 +76,12 @@ class PDPGD:
     def within(cls, distance: Distance, propagations: int) -> "PDPGD":
         operator = OPERATORS[distance]
         if distance in (Distance.LINF, Distance.L2):
-            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), DENSE))
+            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), DENSE, 20.0))
         # Momentum and small weights on the norm would keep values alive that a sparse perturbation has to drop.
         player = MetricPlayer(operator, 0.0)
         if distance is Distance.L1:
-            return cls(distance, within(propagations, 36, player, sparse(0.2, 0.3)))
-        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2)))
+            return cls(distance, within(propagations, 36, player, sparse(0.2, 0.3), 5.0))
+        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2), 5.0))
 
     @property
     def name(self) -> str:
@@ -107,6 +107,7 @@ def _parameters(settings: Settings) -> dict[str, Any]:
         "runs": [repr(run) for run in settings.runs],
         "memory": settings.memory,
         "refinements": settings.refinements,
+        "ceiling": settings.ceiling,
     }
 
 

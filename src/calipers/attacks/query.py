@@ -176,16 +176,19 @@ class Query(CountedModel):
 class NearestQuery(CountedModel):
     """Access for minimum-norm attacks: of the queries in the domain that break the specification, the nearest is kept.
 
+    clean_margin: the smallest specification row at every centre.
+
     The nearest inputs lie on the boundary, where the rounding of another batch could turn the answer. So a query counts
     only if it breaks the specification by more than `ROUNDING` units in the last place of its largest output.
     """
 
     ROUNDING = 32
 
-    def __init__(self, model: nn.Module, problem: MinimumNormProblem) -> None:
+    def __init__(self, model: nn.Module, problem: MinimumNormProblem, clean_margin: Float[Tensor, " batch"]) -> None:
         center = problem.center
         super().__init__(model, problem.specification, center)
         self.problem = problem
+        self.clean_margin = clean_margin
         self.best_distance = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)
 
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Bounds of a network over input sets: interval propagation and linear bounds."""
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.cascade import Cascade
 from calipers.bounds.forward import FORWARD
 from calipers.bounds.ibp import IBP
@@ -34,6 +34,7 @@ __all__ = [
     "Limited",
     "LinearBounds",
     "MarginBounds",
-    "MemoryBudget",
+    "WorkBudget",
     "Optimised",
+    "OutOfTimeError",
 ]

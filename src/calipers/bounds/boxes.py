@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.backward import pull_back
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize, magnitude
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.relaxation import Relaxation
@@ -40,7 +40,7 @@ class BoxBounds:
 
 
 def bound_boxes(
-    method: LinearBounds, graph: Graph, boxes: Box, specification: Specification, budget: MemoryBudget
+    method: LinearBounds, graph: Graph, boxes: Box, specification: Specification, budget: WorkBudget
 ) -> BoxBounds:
     """Bound every row on every box, by the walk or by the output's intervals, whichever is better."""
     propagation = method.propagate(graph, boxes, budget)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.linear import LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
 from calipers.core.problem import Specification
@@ -24,7 +24,7 @@ class Cascade:
     methods: tuple[BoundMethod, ...]
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         # Without maxpools some methods are the same.
         distinct = {m.on(graph) if isinstance(m, LinearBounds) else m: m for m in reversed(self.methods)}

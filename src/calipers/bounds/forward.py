@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.bounds.affine import AffineMap, Enclosure, push
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize
 from calipers.bounds.cost import enclosure_bytes, last_uses
 from calipers.bounds.free import free_inputs, restrict
@@ -47,12 +47,12 @@ class ForwardBounds:
     name: str
     base: LinearBounds
 
-    def require(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> None:
+    def require(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> None:
         """Raise InputError if a single set exceeds the budget."""
         self._set_bytes(self._prepared(graph), input_set, budget)
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         """Raises InputError where `require` does."""
         graph.require_order(specification.C, specification.d)
@@ -105,7 +105,7 @@ class ForwardBounds:
     def _prepared(self, graph: Graph) -> Graph:
         return fuse_windows(graph) if self.base.fused else graph
 
-    def _set_bytes(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> int:
+    def _set_bytes(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> int:
         inputs = len(free_inputs(input_set))
         needed = enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
         if needed > budget.bytes:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.interval import interval_bounds
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.tail import tail, tail_margins
@@ -18,7 +18,7 @@ class IntervalPropagation:
     name: str = "ibp"
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         graph.require_order(specification.C, specification.d)
         intervals = dict(enumerate(interval_bounds(graph, input_set)))

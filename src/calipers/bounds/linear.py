@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calipers.bounds import activations, capm, crown, deepz, maxlin, paired
 from calipers.bounds.backward import pull_back
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize, magnitude, output_magnitude
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.interval import exact_nodes, transfer
@@ -64,12 +64,12 @@ class LinearBounds:
         return replace(self, name="", maxpool=crown.relax_maxpool, fused=False, paired=False)
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         propagation = self.propagate(graph, input_set, budget)
         return specification_bounds(propagation, input_set, specification, budget)
 
-    def propagate(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> Propagation:
+    def propagate(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> Propagation:
         """Bounds layer by layer; with `fused`, positions refer to the rewritten graph."""
         if self.fused:
             graph = fuse_windows(graph)
@@ -106,7 +106,7 @@ class LinearBounds:
 
 
 def specification_bounds(
-    propagation: Propagation, input_set: InputSet, specification: Specification, budget: MemoryBudget
+    propagation: Propagation, input_set: InputSet, specification: Specification, budget: WorkBudget
 ) -> MarginBounds:
     """Lower bounds of specification rows by one walk from the output."""
     graph = propagation.graph

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
@@ -37,7 +37,7 @@ class BoundMethod(Protocol):
     def name(self) -> str: ...
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         """Lower bounds of C f(x) + d for all x in each set."""
 
@@ -46,5 +46,5 @@ class BoundMethod(Protocol):
 class Limited(Protocol):
     """A bound method that does not take every network and every set; `margins` refuses what `require` refuses."""
 
-    def require(self, graph: Graph, input_set: InputSet, budget: MemoryBudget) -> None:
+    def require(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> None:
         """Raise InputError that names what is not accepted, and what would be."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.interval import transfer
 from calipers.bounds.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.method import MarginBounds
@@ -40,7 +40,7 @@ class Optimised:
     rate: float = 0.3
 
     def margins(
-        self, graph: Graph, input_set: InputSet, specification: Specification, budget: MemoryBudget
+        self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         propagation = self.base.propagate(graph, input_set, budget)
         start = specification_bounds(propagation, input_set, specification, budget)
@@ -54,7 +54,7 @@ class Optimised:
             lower[image], slack[image] = found.lower, found.slack
         return MarginBounds(lower, slack)
 
-    def _ascend(self, search: "_Search", best: MarginBounds, budget: MemoryBudget) -> MarginBounds:
+    def _ascend(self, search: "_Search", best: MarginBounds, budget: WorkBudget) -> MarginBounds:
         variables = search.variables
         if not variables:
             return best
@@ -127,7 +127,7 @@ class _Search:
         for planes in self._all:
             planes.project()
 
-    def bounds(self, budget: MemoryBudget) -> MarginBounds:
+    def bounds(self, budget: WorkBudget) -> MarginBounds:
         """Bounds of every row with the planes as they are."""
         graph, rows = self.start.graph, self.specification.d.shape[1]
         bounds = self.start.bounds[:1]

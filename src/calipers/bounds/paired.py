@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calipers.bounds import maxlin
 from calipers.bounds.backward import pull_back
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import enclose
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.maxima import ABSENT, Maxima
@@ -47,7 +47,7 @@ def measured(
     bounds: IntervalBounds,
     relaxations: Mapping[int, Relaxation],
     input_set: InputSet,
-    budget: MemoryBudget,
+    budget: WorkBudget,
 ) -> Float[Tensor, "batch candidates candidates outputs"]:
     """Upper bounds of x_k - x_j at the maxpool `position`, by walks from its input where both pixels can win."""
     view, node = Maxima.of(graph, position), graph.nodes[position]

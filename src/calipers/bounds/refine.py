@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from calipers.bounds.backward import pull_back
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import enclose
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.relaxation import Relaxation
@@ -54,7 +54,7 @@ def refine(
     cheap: IntervalBounds,
     input_set: InputSet,
     relaxations: Mapping[int, Relaxation],
-    budget: MemoryBudget,
+    budget: WorkBudget,
 ) -> IntervalBounds:
     """Linear bounds for the wanted neurons, the cheap ones for all others."""
     node = graph.nodes[position]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.rows import Rows
 from calipers.graph.graph import Node
 
@@ -27,10 +27,14 @@ class Selection:
     def __len__(self) -> int:
         return len(self.image)
 
-    def chunks(self, budget: MemoryBudget, row_bytes: int) -> Iterator["Selection"]:
-        """Consecutive groups within the budget, each chunk without the rows that none of its groups needs."""
+    def chunks(self, budget: WorkBudget, row_bytes: int) -> Iterator["Selection"]:
+        """Consecutive groups within the budget, each chunk without the rows that none of its groups needs.
+
+        Raises OutOfTimeError where the deadline comes before the next of them.
+        """
         start = 0
         while start < len(self):
+            budget.check()
             rows = int(self.count[start])
             end = start + budget.fit(row_bytes * rows)
             yield Selection(self.image[start:end], self.neuron[start:end, :rows], self.count[start:end])

@@ -40,11 +40,11 @@ def verify(
 
     calipers verify net.onnx property.vnnlib --timeout 60
     """
-    from calipers.bounds import MemoryBudget
+    from calipers.bounds import WorkBudget
     from calipers.core.errors import InputError
     from calipers.verify import Resources
 
-    budget = MemoryBudget(memory * 2**20)
+    budget = WorkBudget(memory * 2**20)
     if instances is not None:
         if network is not None:
             raise InputError(f"verify: {network} and --instances {instances} are both given; accepted: one of them")

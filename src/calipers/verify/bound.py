@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from calipers.bounds import METHODS, BoundMethod, Limited, MarginBounds, MemoryBudget
+from calipers.bounds import METHODS, BoundMethod, Limited, MarginBounds, WorkBudget
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.core.sets import InputSet
@@ -20,12 +20,12 @@ class BoundVerifier:
     """VERIFIED where every lower bound exceeds its rounding allowance, else UNKNOWN."""
 
     bound: BoundMethod
-    budget: MemoryBudget = field(default_factory=MemoryBudget)
+    budget: WorkBudget = field(default_factory=WorkBudget)
 
     @classmethod
     def within(cls, bound: BoundMethod, resources: Resources) -> "BoundVerifier":
         """The verifier with the memory it may take; its time follows from the network."""
-        return cls(bound, resources.memory)
+        return cls(bound, resources.budget)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calipers.bounds import FUSED, PAIRED, LinearBounds
+from calipers.bounds import FUSED, PAIRED, LinearBounds, OutOfTimeError, WorkBudget
 from calipers.bounds.linear import specification_bounds
 from calipers.bounds.subdomains import Root
 from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
@@ -40,11 +40,14 @@ class Certifier:
         """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about."""
         assert len(problem) == 1
         network = Network.of(graph.nodes)
-        deadline = time.monotonic() + self.resources.timeout
+        budget = self.resources.budget.until(time.monotonic() + self.resources.timeout)
         claim = claim_of(network, problem, about)
         with torch.no_grad():
             for parts in (self._linear, self._searched):
-                found = parts(graph, problem, deadline)
+                try:
+                    found = parts(graph, problem, budget)
+                except OutOfTimeError:
+                    return None
                 if found:
                     certificate = Certificate(claim, found)
                     try:
@@ -54,25 +57,25 @@ class Certifier:
                     return certificate
         return None
 
-    def _linear(self, graph: Graph, problem: Problem, deadline: float) -> tuple[Part, ...]:
-        propagation = self.cheap.propagate(graph, problem.input_set, self.resources.memory)
-        bounds = specification_bounds(propagation, problem.input_set, problem.specification, self.resources.memory)
+    def _linear(self, graph: Graph, problem: Problem, budget: WorkBudget) -> tuple[Part, ...]:
+        propagation = self.cheap.propagate(graph, problem.input_set, budget)
+        bounds = specification_bounds(propagation, problem.input_set, problem.specification, budget)
         if not bool((bounds.lower > bounds.slack).all()):
             return ()
         slopes = slopes_of(propagation.relaxations, 0)
         return (Part((), slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)),)
 
-    def _searched(self, graph: Graph, problem: Problem, deadline: float) -> tuple[Part, ...]:
+    def _searched(self, graph: Graph, problem: Problem, budget: WorkBudget) -> tuple[Part, ...]:
         journal = Journal()
-        rows, memory = list(_all(problem)), self.resources.memory
+        rows = list(_all(problem))
         if self.inputs.suits(problem.input_set):
-            found = self.inputs.run(graph, problem, rows, memory, deadline, journal)
+            found = self.inputs.run(graph, problem, rows, budget, journal)
             proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
             leaves = [(part, replace(part.leaves[0], rows=_all(problem))) for part in journal.parts]
             return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if proven else ()
-        propagation = self.base.propagate(graph, problem.input_set, memory)
+        propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)
-        found = self.search.run(root, rows, memory, deadline, journal)
+        found = self.search.run(root, rows, budget, journal)
         proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
         slopes = slopes_of(propagation.relaxations, 0)
         return (Part((), slopes, tuple(journal.leaves), self.base.paired),) if proven else ()

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from calipers.attacks import PGD, Attack
-from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, LinearBounds
+from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, LinearBounds, WorkBudget
 from calipers.bounds.subdomains import Root
 from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
@@ -15,6 +15,7 @@ from calipers.verify.search import Search
 from calipers.verify.stages import Stages
 from calipers.verify.verifier import VERIFIERS, Resources
 
+_GLANCE = PGD(steps=10, restarts=1)
 # The tightest; what other bounds prove beside them the search settles at once.
 _CHEAP = Cascade("fused, paired", (FUSED, PAIRED))
 
@@ -23,11 +24,12 @@ _CHEAP = Cascade("fused, paired", (FUSED, PAIRED))
 class Complete:
     """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to split.
 
-    cheap: bounds all instances first. attack: then looks for witnesses. inputs: searches sets of few inputs; search:
-    all others, from the bounds of inner neurons by `base`.
+    glance: a few steps of an attack on all instances. cheap: then bounds them. attack: looks for witnesses where that
+    does not do. inputs: searches sets of few inputs; search: all others, from the bounds of inner neurons by `base`.
     """
 
     resources: Resources = field(default_factory=Resources)
+    glance: Attack = _GLANCE
     cheap: BoundMethod = _CHEAP
     attack: Attack = field(default_factory=PGD)
     inputs: InputSearch = field(default_factory=InputSearch)
@@ -41,8 +43,9 @@ class Complete:
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "memory_bytes": self.resources.memory.bytes,
+            "memory_bytes": self.resources.budget.bytes,
             "timeout": self.resources.timeout,
+            "glance": {"name": self.glance.name, **self.glance.parameters},
             "cheap": self.cheap.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
             "inputs": self.inputs.parameters,
@@ -51,15 +54,15 @@ class Complete:
         }
 
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
-        return Stages(self.resources, self.cheap, self.attack, self._search).verify(self.name, graph, problem)
+        stages = Stages(self.resources, (self.glance,), self.cheap, (self.attack,), self._search)
+        return stages.verify(self.name, graph, problem)
 
-    def _search(self, graph: Graph, problem: Problem, rows: list[int], deadline: float) -> Found:
-        memory = self.resources.memory
+    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
         if self.inputs.suits(problem.input_set):
-            return self.inputs.run(graph, problem, rows, memory, deadline)
-        propagation = self.base.propagate(graph, problem.input_set, memory)
+            return self.inputs.run(graph, problem, rows, budget)
+        propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)
-        return self.search.run(root, rows, memory, deadline)
+        return self.search.run(root, rows, budget)
 
 
 VERIFIERS.add("complete")(Complete)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.bounds.boxes import BoxBounds, bound_boxes
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.linear import FUSED, LinearBounds
 from calipers.check import Halving
 from calipers.core.problem import Problem, Specification
@@ -45,14 +45,13 @@ class InputSearch:
         graph: Graph,
         problem: Problem,
         rows: list[int],
-        budget: MemoryBudget,
-        deadline: float,
+        budget: WorkBudget,
         journal: Journal | None = None,
     ) -> Found:
         """Prove that `rows` of the one instance are positive on its box, or find an input where one is not.
 
-        deadline: on the clock of time.monotonic. Bounds only rise, so a stopped search has proven what it has proven.
-        journal: takes down every proven box.
+        Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
+        proven box.
         """
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
@@ -64,13 +63,17 @@ class InputSearch:
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
         stuck = open_[:0]
         bounded = 0
-        while len(open_) and time.monotonic() < deadline:
+        while len(open_) and budget.left > 0:
             # The worst boxes first; once they fill the memory, those that are nearly proven.
             begun = time.monotonic()
             taken, open_ = open_.take(batch, worst=len(open_) < room)
             boxes = Box(taken.lower, taken.upper)
             asked_each = Specification(asked.C.expand(len(boxes), -1, -1), asked.d.expand(len(boxes), -1))
-            bounds = bound_boxes(self.base, graph, boxes, asked_each, budget)
+            try:
+                bounds = bound_boxes(self.base, graph, boxes, asked_each, budget)
+            except OutOfTimeError:
+                open_ = open_.joined(taken)
+                break
             bounded += len(boxes)
             witness = _witness(graph, asked, bounds)
             if witness is not None:

@@ -2,14 +2,13 @@
 
 import heapq
 import itertools
-import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from calipers.bounds.branching import branch
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.dual import Ascent, ascend
 from calipers.bounds.linear_program import optimal
 from calipers.bounds.splits import Split
@@ -42,19 +41,17 @@ class Search:
     steps: int = 2
     rate: float = 0.2
 
-    def run(
-        self, root: Root, rows: list[int], budget: MemoryBudget, deadline: float, journal: Journal | None = None
-    ) -> Found:
+    def run(self, root: Root, rows: list[int], budget: WorkBudget, journal: Journal | None = None) -> Found:
         """Prove that `rows` of the root's one specification are positive, or find an input where one is not.
 
-        deadline: on the clock of time.monotonic. Bounds only rise, so a stopped search has proven what it has proven.
-        journal: takes down every proven subdomain.
+        Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
+        proven subdomain.
         """
         tree = _Tree(root, budget, journal)
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
-        while tree.witness is None and tree.open and time.monotonic() < deadline:
+        while tree.witness is None and tree.open and budget.left > 0:
             parents = tree.take()
             children = [(parent, split) for parent in parents for split in (parent.split, parent.split.other)]
             subdomains = Subdomains.of(
@@ -72,7 +69,7 @@ class Search:
 class _Tree:
     """The open subdomains of one search."""
 
-    def __init__(self, root: Root, budget: MemoryBudget, journal: Journal | None) -> None:
+    def __init__(self, root: Root, budget: WorkBudget, journal: Journal | None) -> None:
         self._root = root
         self._journal = journal
         self._number = itertools.count()

@@ -1,4 +1,4 @@
-"""Verification in stages under one clock: cheap bounds of all instances, an attack on what is left, then a search."""
+"""Verification in stages under one clock: attacks, cheap bounds and a search of what they leave."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from calipers.attacks import Attack, run_attack
 from calipers.attacks.attack import norm_of
-from calipers.bounds import BoundMethod, MarginBounds
+from calipers.bounds import BoundMethod, MarginBounds, OutOfTimeError, WorkBudget
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
@@ -17,60 +17,88 @@ from calipers.verify.bound import out_of_memory
 from calipers.verify.found import Found
 from calipers.verify.verifier import Resources
 
-# Searches the given rows of one instance until a deadline on the clock of time.monotonic.
-Search = Callable[[Graph, Problem, list[int], float], Found]
+# Searches the given rows of one instance within a budget.
+Search = Callable[[Graph, Problem, list[int], WorkBudget], Found]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """cheap: bounds all instances first. attack: then looks for witnesses. search: decides each that is left."""
+    """before: attacks all instances. cheap: bounds what they leave, `after` attacks that. search: decides the rest."""
 
     resources: Resources
+    before: tuple[Attack, ...]
     cheap: BoundMethod
-    attack: Attack
+    after: tuple[Attack, ...]
     search: Search
 
     def verify(self, method: str, graph: Graph, problem: Problem) -> VerificationResult:
         """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to try."""
-        start = time.perf_counter()
-        end = time.monotonic() + self.resources.total
-        with torch.no_grad():
-            bounds = self.cheap.margins(graph, problem.input_set, problem.specification, self.resources.memory)
-        answers = [_Answer.proven(bounds, i) for i in range(len(problem))]
-        left = [i for i, answer in enumerate(answers) if answer.verdict is Verdict.UNKNOWN]
-        # Without an attack for the norm, the points that the search meets are the only candidates.
-        if left and norm_of(problem) in self.attack.norms:
-            attacked = run_attack(self.attack, GraphModule(graph), problem[left], seed=0)
-            broken = attacked.success.tolist()
+        start, begun = time.perf_counter(), time.monotonic()
+        end = begun + self.resources.total
+        answers = [_Answer.nothing(problem, i) for i in range(len(problem))]
+        self._attacked(self.before, graph, problem, answers)
+        slack = torch.zeros_like(problem.specification.d)
+        left = _unknown(answers)
+        if left:
+            patience = min(end, begun + self.resources.timeout * len(problem))
+            bounds = self._bounded(graph, problem[left], patience)
             for k, i in enumerate(left):
-                if broken[k]:
-                    answers[i] = answers[i].refuted(attacked.adversarial[k : k + 1])
+                answers[i], slack[i] = answers[i].bounded(bounds, k), bounds.slack[k]
+        self._attacked(self.after, graph, problem, answers)
         shared = (time.perf_counter() - start) / len(problem)
         for i, answer in enumerate(answers):
-            begun = time.perf_counter()
+            taken = time.perf_counter()
             if answer.verdict is Verdict.UNKNOWN:
                 deadline = min(time.monotonic() + self.resources.timeout, end)
                 answer = self._decide(graph, problem[i : i + 1], answer, deadline)
-            answers[i] = answer.after(shared + time.perf_counter() - begun)
+            answers[i] = answer.after(shared + time.perf_counter() - taken)
         return VerificationResult(
             method=method,
             verdicts=tuple(answer.verdict for answer in answers),
             lower=torch.stack([answer.lower for answer in answers]),
-            slack=bounds.slack.amax(1),
+            slack=slack.amax(1),
             witness=tuple(answer.witness for answer in answers),
             seconds=tuple(answer.seconds for answer in answers),
             terminations=tuple(answer.termination for answer in answers),
         )
 
+    def _attacked(self, attacks: tuple[Attack, ...], graph: Graph, problem: Problem, answers: list["_Answer"]) -> None:
+        """Put witnesses among the answers that are not known."""
+        # Without an attack for the norm, the points that the search meets are the only candidates.
+        for attack in (attack for attack in attacks if norm_of(problem) in attack.norms):
+            left = _unknown(answers)
+            if not left:
+                return
+            attacked = run_attack(attack, GraphModule(graph), problem[left], seed=0)
+            broken = attacked.success.tolist()
+            for k, i in enumerate(left):
+                if broken[k]:
+                    answers[i] = answers[i].refuted(attacked.adversarial[k : k + 1])
+
+    def _bounded(self, graph: Graph, problem: Problem, deadline: float) -> MarginBounds:
+        budget = self.resources.budget.until(deadline)
+        try:
+            with torch.no_grad():
+                return self.cheap.margins(graph, problem.input_set, problem.specification, budget)
+        except OutOfTimeError:
+            nothing = torch.full_like(problem.specification.d, -torch.inf)
+            return MarginBounds(nothing, torch.zeros_like(nothing))
+
     def _decide(self, graph: Graph, problem: Problem, answer: "_Answer", deadline: float) -> "_Answer":
         try:
             with torch.no_grad():
-                found = self.search(graph, problem, answer.open, deadline)
+                found = self.search(graph, problem, answer.open, self.resources.budget.until(deadline))
+        except OutOfTimeError:
+            return answer.stopped(Termination.TIMEOUT)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             return answer.stopped(Termination.OUT_OF_MEMORY)
         return answer.with_found(found)
+
+
+def _unknown(answers: list["_Answer"]) -> list[int]:
+    return [i for i, answer in enumerate(answers) if answer.verdict is Verdict.UNKNOWN]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +113,18 @@ class _Answer:
     termination: Termination = Termination.COMPLETED
 
     @classmethod
-    def proven(cls, bounds: MarginBounds, i: int) -> "_Answer":
-        """What the cheap bounds say."""
-        open_ = (~(bounds.lower[i] > bounds.slack[i])).nonzero()[:, 0].tolist()
+    def nothing(cls, problem: Problem, i: int) -> "_Answer":
+        """At first."""
+        rows = problem.specification.d[i]
+        return cls(Verdict.UNKNOWN, torch.full_like(rows, -torch.inf), list(range(len(rows))))
+
+    def bounded(self, bounds: MarginBounds, k: int) -> "_Answer":
+        """What the cheap bounds say, in their place k."""
+        open_ = (~(bounds.lower[k] > bounds.slack[k])).nonzero()[:, 0].tolist()
         verdict = Verdict.UNKNOWN if open_ else Verdict.VERIFIED
-        return cls(verdict, torch.nan_to_num(bounds.lower[i], nan=-torch.inf), open_)
+        return replace(
+            self, verdict=verdict, lower=bounds.lower[k].nan_to_num(-torch.inf, torch.inf, -torch.inf), open=open_
+        )
 
     def refuted(self, witness: Tensor) -> "_Answer":
         return replace(self, verdict=Verdict.FALSIFIED, witness=witness)

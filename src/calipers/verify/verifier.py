@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from calipers.bounds.budget import MemoryBudget
+from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Problem
 from calipers.core.registry import Registry
 from calipers.core.results import VerificationResult
@@ -39,7 +39,7 @@ class Selective(Protocol):
 class Resources:
     """What a verifier may spend. timeout: seconds per instance, total: per problem, for those that search."""
 
-    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    budget: WorkBudget = field(default_factory=WorkBudget)
     timeout: float = 60.0
     total: float = math.inf
 

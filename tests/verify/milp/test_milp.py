@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from calipers.bounds import FUSED, MemoryBudget
+from calipers.bounds import FUSED, WorkBudget
 from calipers.bounds.interval import interval_bounds
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
@@ -147,7 +147,7 @@ def test_neurons_that_bounds_decide_need_no_variable() -> None:
         assert not encode(graph, interval_bounds(graph, box), box).program.integer.any()
     graph, problem = instance("overlap", 1, 0.05)
     box = problem.input_set.box()
-    tight = FUSED.propagate(graph, box, MemoryBudget())
+    tight = FUSED.propagate(graph, box, WorkBudget())
     fewer, more = encode(tight.graph, tight.bounds, box), encode(tight.graph, interval_bounds(tight.graph, box), box)
     assert 0 < fewer.program.integer.sum() < more.program.integer.sum()
 

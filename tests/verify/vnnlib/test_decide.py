@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from calipers.bounds import MemoryBudget
+from calipers.bounds import WorkBudget
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify import Resources
 from calipers.verify.vnnlib import Answer, Property, SatOutcome, decide
@@ -17,7 +17,7 @@ BOX = [(-1.0, 1.0), (-0.5, 0.5)]
 
 
 def answer(path: Path, text: str, timeout: float = 30.0) -> Answer:
-    return decide(load_onnx_network(path), Property.of(parse(text)), Resources(MemoryBudget(), timeout))
+    return decide(load_onnx_network(path), Property.of(parse(text)), Resources(WorkBudget(), timeout))
 
 
 def outputs(path: Path, x: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from calipers.bounds import MemoryBudget
+from calipers.bounds import WorkBudget
 from calipers.core.errors import InputError
 from calipers.verify import Resources
 from calipers.verify.vnnlib import SatOutcome, Score, load_instances, run_instances
@@ -30,7 +30,7 @@ def family(tmp_path: Path) -> Path:
 
 
 def run(file: Path) -> list[Score]:
-    return list(run_instances(load_instances(file), Resources(MemoryBudget(), 20.0), lambda doing, done: None))
+    return list(run_instances(load_instances(file), Resources(WorkBudget(), 20.0), lambda doing, done: None))
 
 
 def test_every_instance_has_a_score(family: Path) -> None:

@@ -47,6 +47,8 @@ class Settings:
     """Everything that decides a primal-dual attack.
 
     memory: of the moving average of the weights. refinements: forward passes that bring the best to the boundary.
+    ceiling: rows are divided so that no sample starts with a larger margin, for the softplus of large margins is a
+    hinge, whose corner the players jump across.
     Raises InputError without runs, if the first starts from the best of the runs before it, and if a run is to be
     played again before any has started from a draw.
     """
@@ -57,6 +59,7 @@ class Settings:
     runs: tuple[Run | Again, ...]
     memory: float
     refinements: int = 0
+    ceiling: float | None = None
 
     def __post_init__(self) -> None:
         first = self.runs[0] if self.runs else None
@@ -87,7 +90,10 @@ class State:
 
 @dataclass(frozen=True)
 class Game:
-    """One run on the active instances, as a solver. dual: the weights at the start, unless the run's start has them."""
+    """One run on the active instances, as a solver.
+
+    dual: the weights at the start, unless the run's start has them. scale: what the rows of each are divided by.
+    """
 
     query: NearestQuery
     active: Int[Tensor, " active"]
@@ -96,6 +102,7 @@ class Game:
     run: Run
     r: Float[Tensor, "active *shape"]
     dual: Dual | None
+    scale: Float[Tensor, "active 1"]
 
     def init(self) -> State:
         return State(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
@@ -103,9 +110,9 @@ class Game:
     def step(self, state: State, k: int) -> State:
         problem, run = self.problem, self.run
         before = self.query.best_distance[self.active]
-        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self.settings.surrogate)
+        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self._loss)
         gradient = problem.scale * gradient
-        dual = state.dual or Dual.start(self._ratio(rows.amin(1), gradient))
+        dual = state.dual or Dual.start(self._ratio((rows / self.scale).amin(1), gradient))
         best = dual.where(self.query.best_distance[self.active] < before, state.best or dual)
         rate = run.primal.at(k, run.steps)
         r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
@@ -119,6 +126,9 @@ class Game:
         assert state.dual is not None
         assert state.best is not None
         return replace(state, best=state.dual.where(self.query.best_distance[self.active] < before, state.best))
+
+    def _loss(self, rows: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
+        return self.settings.surrogate(rows / self.scale)
 
     def _ratio(self, margin: Tensor, gradient: Tensor) -> Tensor:
         assert not isinstance(self.run.start, FromBest)
@@ -182,7 +192,10 @@ class Session:
         elif isinstance(run.start, FromRandom):
             r = problem.clip(run.start.reach * problem.width * noise(problem, self.seed, number))
         before = query.best_distance[active]
-        state = solve(Game(query, active, problem, self.settings, run, r, dual), run.steps)
+        ceiling = self.settings.ceiling
+        clean = query.clean_margin[active, None]
+        scale = torch.ones_like(clean) if ceiling is None else (clean / ceiling).clamp_min(1.0)
+        state = solve(Game(query, active, problem, self.settings, run, r, dual, scale), run.steps)
         assert state.dual is not None
         assert state.best is not None
         improved = query.best_distance[active] < before

@@ -105,11 +105,12 @@ def sparse(factor: float, close: float) -> tuple[Kind, ...]:
     )
 
 
-def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...]) -> Settings:
+def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...], ceiling: float) -> Settings:
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
     The first run is of the first kind, which is all that a short budget has, the second of the second and so on; then
     every sample goes on with the kind that brought it nearest, for masked gradients want other starts than others.
+    ceiling: with l2, l1 and l0 a low one helps wherever logits are large, in linf only where softmax saturates.
     Runs longer than `steps` and fine-tuning the best gained less than more starts; a few passes to the boundary help
     where it is close.
     """
@@ -118,7 +119,7 @@ def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...
         kinds[number].run(length) if number < len(kinds) else Again(length)
         for number, length in enumerate(lengths(propagations - refinements, steps))
     ]
-    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), memory=0.5, refinements=refinements)
+    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling)
 
 
 def _origins(weights: Fixed, starts: int, reach: float) -> list[FromCentre | FromRandom]:

@@ -1,6 +1,5 @@
 """Exact verification of tiny networks: one mixed-integer linear program per row of the specification."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from calipers.attacks import PGD, Attack
-from calipers.bounds import FUSED, LinearBounds
+from calipers.bounds import FUSED, LinearBounds, WorkBudget
 from calipers.bounds.linear import specification_bounds
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, VerificationResult
@@ -41,7 +40,7 @@ class Milp:
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "memory_bytes": self.resources.memory.bytes,
+            "memory_bytes": self.resources.budget.bytes,
             "timeout": self.resources.timeout,
             "base": self.base.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
@@ -56,17 +55,18 @@ class Milp:
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
         """Raises InputError where `require` does."""
         require(graph, problem.input_set)
-        return Stages(self.resources, self.base, self.attack, self._search).verify(self.name, graph, problem)
+        stages = Stages(self.resources, (), self.base, (self.attack,), self._search)
+        return stages.verify(self.name, graph, problem)
 
-    def _search(self, graph: Graph, problem: Problem, rows: list[int], deadline: float) -> Found:
-        memory, sets, asked = self.resources.memory, _double(problem.input_set), problem.specification
+    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
+        sets, asked = _double(problem.input_set), problem.specification
         asked = Specification(asked.C[:, rows].double(), asked.d[:, rows].double())
-        propagation = self.base.propagate(graph.to(torch.float64), sets, memory)
+        propagation = self.base.propagate(graph.to(torch.float64), sets, budget)
         reached = asked.margins(propagation.graph.evaluate(sets.center))
         lower = dict.fromkeys(rows, -np.inf)
-        if time.monotonic() >= deadline:
+        if budget.left <= 0:
             return Found(lower, None, 0, False)
-        bounds = specification_bounds(propagation, sets, asked, memory)
+        bounds = specification_bounds(propagation, sets, asked, budget)
         scales = Scales.of(propagation.graph, sets)
         encoding = encode(propagation.graph, scales.outwards(propagation.bounds), sets)
         # The network itself may compute in single precision: its rounding is allowed for, not only this one's.
@@ -84,7 +84,7 @@ class Milp:
         for k in bounds.lower[0].argsort().tolist():
             row = encoding.outputs.row(asked.C[0, k].numpy(), float(asked.d[0, k]))
             enough = float(needed[0, k])
-            found = minimise(encoding.program, row, enough, breaks, deadline - time.monotonic())
+            found = minimise(encoding.program, row, enough, breaks, budget.left)
             nodes += found.nodes
             if found.point is not None:
                 return Found({}, point(found.point), nodes, False)

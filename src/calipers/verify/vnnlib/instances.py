@@ -83,7 +83,7 @@ def run_instances(
     """
     for done, instance in enumerate(instances):
         advance(instance.name, done)
-        limited = Resources(resources.memory, min(resources.timeout, instance.timeout))
+        limited = Resources(resources.budget, min(resources.timeout, instance.timeout))
         try:
             answer = decide(load_onnx_network(instance.onnx), Property.load(instance.vnnlib), limited)
         except CalipersError as error:
