@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from calipers.bounds import FORWARD, FUSED, IBP, WorkBudget
 from calipers.bounds.affine import AffineMap, Enclosure, push
 from calipers.bounds.cost import enclosure_bytes, last_uses
+from calipers.bounds.forward import quick_intervals
 from calipers.bounds.free import free_inputs
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.window import Windows, pixels
@@ -175,3 +176,21 @@ def test_windows_of_the_padding_have_no_part() -> None:
     planes = FUSED.relax(op, bounds)
     outside = torch.isinf(Windows.of(op, bounds).lower)
     assert not bool(planes.lower_slope[outside].any() or planes.upper_slope[outside].any())
+
+
+def test_one_pass_forward_settles_neurons_where_few_inputs_are_free() -> None:
+    graph = random_graph("conv", 3)
+    box = few_inputs(graph, 3)
+    found = quick_intervals(FUSED, graph, box, BUDGET)
+    assert found.keys() == {i for node in graph.nodes if isinstance(node.op, ops.Nonlinear) for i in node.inputs} - {0}
+    generator = torch.Generator().manual_seed(0)
+    for values in (graph.values(box.sample(generator)) for _ in range(50)):
+        for i, interval in found.items():
+            assert bool((interval.lower - 1e-9 <= values[i]).all())
+            assert bool((values[i] <= interval.upper + 1e-9).all())
+    assert quick_intervals(FUSED, graph, box, WorkBudget(bytes=1)) == {}
+
+
+def test_one_pass_forward_is_left_out_where_many_inputs_are_free() -> None:
+    graph = random_graph("conv", 3)
+    assert quick_intervals(FUSED, graph, few_inputs(graph, 3, free=33), BUDGET) == {}

@@ -1,7 +1,8 @@
 """Linear bounds that go forward, for sets of few free inputs: one pass instead of a walk back from every node."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +14,8 @@ from calipers.bounds.concretize import concretize
 from calipers.bounds.cost import enclosure_bytes, last_uses
 from calipers.bounds.free import free_inputs, restrict
 from calipers.bounds.interval import transfer
-from calipers.bounds.linear import FUSED, LinearBounds
 from calipers.bounds.method import MarginBounds
+from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows
 from calipers.bounds.tail import tail, tail_margins
 from calipers.core.errors import InputError
@@ -26,6 +27,18 @@ from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
 
 _ULPS = 64
+# With more free inputs a walk back from the neurons that intervals leave is cheaper (benchmarks/forward.py).
+_FEW = 32
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What chooses the planes of a nonlinearity, and whether a ReLU and the maxpool after it are one."""
+
+    @property
+    def fused(self) -> bool: ...
+
+    def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +58,7 @@ class ForwardBounds:
     """
 
     name: str
-    base: LinearBounds
+    base: Chooser
 
     def require(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> None:
         """Raise InputError if a single set exceeds the budget."""
@@ -76,7 +89,7 @@ class ForwardBounds:
             values[position] = push(op, [values[i] for i in node.inputs], planes)
             intervals[position] = transfer(op, *(intervals[i] for i in node.inputs))
             if position in judged:
-                intervals[position] = _ordered(intervals[position].intersect(_interval(sets, values[position])))
+                intervals[position] = intervals[position].intersect(_interval(sets, values[position])).ordered()
             for source in set(node.inputs):
                 if last[source] == position:
                     del values[source]
@@ -116,6 +129,26 @@ class ForwardBounds:
         return needed
 
 
+def quick_intervals(
+    base: Chooser, graph: Graph, input_set: InputSet, budget: WorkBudget
+) -> Mapping[int, IntervalBounds]:
+    """Intervals of the nodes before nonlinearities by one pass forward; none where free inputs are many."""
+    inputs = len(free_inputs(input_set))
+    needed = enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
+    if inputs > _FEW or needed > budget.bytes:
+        return {}
+    method = ForwardBounds("", base)
+    parts = [
+        method.propagate(graph, input_set[part], {graph.output}).intervals
+        for part in budget.chunks(len(input_set), needed)
+    ]
+    judged = {i for node in graph.nodes if isinstance(node.op, ops.Nonlinear) for i in node.inputs} - {0}
+    return {
+        i: IntervalBounds(torch.cat([part[i].lower for part in parts]), torch.cat([part[i].upper for part in parts]))
+        for i in judged & parts[0].keys()
+    }
+
+
 def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosure:
     """The input itself: free entries are variables, the others constants."""
     constant = box.lower.flatten(1).index_fill(1, free, 0.0)
@@ -136,14 +169,6 @@ def _interval(sets: InputSet, value: Enclosure) -> IntervalBounds:
     return IntervalBounds(low[0].reshape(shape), high[1].reshape(shape))
 
 
-def _ordered(bounds: IntervalBounds) -> IntervalBounds:
-    """Two ways to one number differ by their rounding, and may cross."""
-    return IntervalBounds(torch.minimum(bounds.lower, bounds.upper), torch.maximum(bounds.lower, bounds.upper))
-
-
 def _rows(coefficient: Float[Tensor, "batch rows inputs"], constant: Float[Tensor, "sides batch rows"]) -> Rows:
     image = torch.arange(len(coefficient), device=coefficient.device)
     return Rows(coefficient, constant, image, None, coefficient.shape[2:])
-
-
-FORWARD = ForwardBounds("forward", FUSED)

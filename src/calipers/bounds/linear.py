@@ -11,6 +11,7 @@ from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize, magnitude, output_magnitude
 from calipers.bounds.cost import row_bytes
+from calipers.bounds.forward import quick_intervals
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.refine import refine, unsettled
@@ -46,7 +47,8 @@ class LinearBounds:
 
     relu, maxpool, smooth: choose the planes. fused: relax a ReLU and the maxpool after it as one window.
     paired: planes above maxpools that use bounds of pairwise differences.
-    intersect: keep the tighter of the walk's bounds and the intervals' (published methods replace them).
+    intersect: keep the tighter of the walk's bounds and the intervals' (published methods replace them), and where few
+    inputs are free, settle first what one pass forward settles.
     """
 
     name: str
@@ -77,6 +79,7 @@ class LinearBounds:
         bounds = [IntervalBounds(box.lower, box.upper)]
         relaxations: dict[int, Relaxation] = {}
         differences: dict[int, Tensor] = {}
+        quick = quick_intervals(self, graph, input_set, budget) if self.intersect else {}
         settled = exact_nodes(graph) if is_box(input_set) else {0}
         for position, node in enumerate(graph.nodes[1:], start=1):
             if self.paired and isinstance(node.op, ops.MaxPool2d):
@@ -86,6 +89,8 @@ class LinearBounds:
             elif isinstance(node.op, ops.Nonlinear):
                 relaxations[position] = self.relax(node.op, bounds[node.inputs[0]])
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
+            if position in quick:
+                bounds[position] = bounds[position].intersect(quick[position]).ordered()
             if position not in settled:
                 cheap = bounds[position]
                 wanted = unsettled(graph, position, cheap)

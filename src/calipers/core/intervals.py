@@ -17,3 +17,7 @@ class IntervalBounds:
     def intersect(self, other: "IntervalBounds") -> "IntervalBounds":
         """The tighter of both on each side."""
         return IntervalBounds(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+
+    def ordered(self) -> "IntervalBounds":
+        """With ends that have crossed swapped: two ways to one number differ by their rounding."""
+        return IntervalBounds(torch.minimum(self.lower, self.upper), torch.maximum(self.lower, self.upper))

@@ -135,7 +135,7 @@ def _verified(
     unit: Unit, i: int, k: int, labels: Tensor, result: VerificationResult, problem: Problem, spec: RunSpec
 ) -> SampleRecord:
     witness, termination = result.witness[i], result.terminations[i]
-    lowest = float(torch.nan_to_num(result.lower[i], nan=-torch.inf).min())
+    lowest = float(result.lower[i].nan_to_num(-torch.inf, torch.inf, -torch.inf).min())
     return SampleRecord(
         sample_id=unit.first + k,
         label=int(labels[k]),
