@@ -90,8 +90,7 @@ def measure(
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
         if certify:
-            folder = Path(out) / "certificates" / run.run_id
-            certify_run(store, run.run_id, measurement, Certifier(resources), folder)
+            certify_run(store, run.run_id, measurement, Certifier(resources))
         return load_report(store, run.run_id)
 
 

@@ -169,6 +169,8 @@ def test_what_is_measured_can_be_checked(tmp_path: Path) -> None:
     checked = run("check", *files, "--model", "digits.json", cwd=tmp_path).stdout
     assert checked.count("accepted") == len(files)
     assert "in the linf ball of radius 0.01 in [0, 1], margins >= " in checked
+    page = next(tmp_path.glob("calipers-runs/*.html")).read_text()
+    assert f"{len(files)} of {len(files)} proofs are written down" in page
     damaged = tmp_path / files[0]
     damaged.write_bytes(damaged.read_bytes()[:-30])
     assert "rejected" in run("check", files[0], "--model", "digits.json", cwd=tmp_path, expect=1).stdout

@@ -1,5 +1,6 @@
 """Certificates for what a run has verified: one file per sample and radius, beside the run's page."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,12 +13,33 @@ from calipers.store.store import Store
 from calipers.verify import Certifier
 
 
-def certify_run(store: Store, run_id: str, measurement: Measurement, certifier: Certifier, folder: Path) -> None:
+@dataclass(frozen=True)
+class Certificates:
+    """How many of the samples and radii that a run has verified have a certificate in a folder."""
+
+    folder: Path
+    written: int
+    verified: int
+
+
+def certificates(store: Store, run_id: str) -> Certificates | None:
+    """Those of a run; None where none were asked for."""
+    folder = _folder(store, run_id)
+    if not folder.is_dir():
+        return None
+    return Certificates(folder, len(list(folder.glob("*.npz"))), len(verified(store, run_id)))
+
+
+def _folder(store: Store, run_id: str) -> Path:
+    return store.root / "certificates" / run_id
+
+
+def certify_run(store: Store, run_id: str, measurement: Measurement, certifier: Certifier) -> None:
     """Write certificates for all that a run has verified; what has none becomes a warning of its report."""
     pairs = verified(store, run_id)
     if pairs:
         with track(len(pairs)) as tracker:
-            warnings = certify(pairs, measurement, certifier, folder, tracker)
+            warnings = certify(pairs, measurement, certifier, _folder(store, run_id), tracker)
         add_warnings(store, run_id, warnings)
 
 

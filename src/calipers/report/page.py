@@ -9,6 +9,7 @@ from typing import Any
 
 from calipers.core.errors import StoreError
 from calipers.core.records import Rate, RobustnessReport
+from calipers.evaluate.certify import Certificates
 from calipers.report.gallery import GalleryItem
 from calipers.report.numbers import all_numbers
 from calipers.report.render import render
@@ -17,7 +18,7 @@ from calipers.report.wording import verdict
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A run's numbers, its gallery of nearest adversarial examples, and the store they came from.
+    """A run's numbers, its gallery of nearest adversarial examples, the store they came from, and its certificates.
 
     In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words.
     """
@@ -25,6 +26,7 @@ class Report:
     numbers: RobustnessReport
     gallery: tuple[GalleryItem, ...] = ()
     store_path: Path | None = None
+    certificates: Certificates | None = None
 
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
@@ -32,7 +34,7 @@ class Report:
 
     def html(self) -> str:
         """The page; the same report always gives the same text."""
-        return render(self.numbers, self.gallery, self.store_path)
+        return render(self.numbers, self.gallery, self.store_path, self.certificates)
 
     def save(self, path: Path | str) -> Path:
         """Write the page to `path`, whole or not at all, and return the path. Missing folders are made.

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from calipers.core.records import Bracket, Rate, RobustnessReport
+from calipers.evaluate.certify import Certificates
 from calipers.report import wording
 from calipers.report.figures import bracket_chart, has_distances, perturbation_chart
 from calipers.report.gallery import AMPLIFICATION, GalleryItem, Pictures, pictures
@@ -54,7 +55,12 @@ class Exhibit:
     pictures: Pictures
 
 
-def render(report: RobustnessReport, gallery: tuple[GalleryItem, ...], store_path: Path | None) -> str:
+def render(
+    report: RobustnessReport,
+    gallery: tuple[GalleryItem, ...],
+    store_path: Path | None,
+    certificates: Certificates | None,
+) -> str:
     """The whole page."""
     rows = jaws(report)
     listed = [row for row in report.brackets if row.undecided or row.timed_out]
@@ -81,6 +87,7 @@ def render(report: RobustnessReport, gallery: tuple[GalleryItem, ...], store_pat
         "undecided_count": sum(bool(row.undecided) for row in listed),
         "timed_out_count": sum(bool(row.timed_out) for row in listed),
         "store_path": store_path,
+        "certificates": certificates,
         "headlines": _HEADLINES,
         "palette": Markup(style_sheet()),
         "css": Markup(_text("style.css")),
