@@ -4,6 +4,7 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 from calipers.bounds import FUSED, WorkBudget
 from calipers.bounds.subdomains import Root
@@ -11,6 +12,7 @@ from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
+from calipers.graph.from_torch import from_module
 from calipers.verify import Complete, Resources
 from calipers.verify.search import Search
 from tests.milp import exact_minimum
@@ -66,6 +68,24 @@ def test_the_search_ends_on_the_right_side_of_the_exact_minimum(family: str) -> 
         assert found.exhausted is provable
         assert (found.witness is None) is provable
         assert found.lower == ({0: torch.inf} if provable else {})
+
+
+def test_a_network_without_maxima_has_nothing_to_split() -> None:
+    """Its planes of smooth functions stay loose: between what they prove and what an attack breaks is unknown."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(25, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    x = torch.rand(1, 25)
+    graph, label = from_module(net.eval(), x.expand(2, -1)), net(x).argmax(1)
+    found = [
+        Complete(Resources(timeout=5.0)).verify(
+            graph, Problem("net", (0,), Box(x - radius, x + radius), Specification.classified_as(label, 3))
+        )
+        for radius in torch.linspace(0, 1, 11).tolist()
+    ]
+    verdicts = [result.verdicts[0] for result in found]
+    assert verdicts == sorted(verdicts, key=[Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.FALSIFIED].index)
+    assert set(verdicts) == set(Verdict)
+    assert {result.terminations[0] for result in found} == {Termination.COMPLETED}
 
 
 def test_time_is_up() -> None:

@@ -13,7 +13,7 @@ from calipers.bounds.subdomains import Subdomains, Variables, Walk
 
 @dataclass(frozen=True, eq=False)
 class Branching:
-    """For each subdomain its row's true value at the walk's lowest point, and the split to make; None: all is exact."""
+    """For each subdomain its row's value at the walk's lowest point, and the split to make; None: no maximum is loose."""
 
     value: Float[Tensor, " batch"]
     split: list[Split | None]
@@ -37,10 +37,12 @@ def branch(subdomains: Subdomains, variables: Variables, walk: Walk) -> Branchin
         above = (ceiling.slope * laid[:, : view.pixels]).sum(1) + ceiling.bias
         gap = share * (output - torch.where(share > 0, below, above))
         gaps.append(gap.masked_fill(ceiling.alive.sum(1) < 2, -torch.inf))
+    value = (C * values[-1].flatten(1)).sum(1) + d
+    if not gaps:
+        return Branching(value, [None] * len(value))
     best, place = torch.cat(gaps, 1).max(1)
     return Branching(
-        (C * values[-1].flatten(1)).sum(1) + d,
-        [_split(subdomains, i, int(k)) if best[i] > -torch.inf else None for i, k in enumerate(place)],
+        value, [_split(subdomains, i, int(k)) if best[i] > -torch.inf else None for i, k in enumerate(place)]
     )
 
 
