@@ -80,11 +80,9 @@ def test_a_network_without_maxima_has_nothing_to_split() -> None:
         Complete(Resources(timeout=5.0)).verify(
             graph, Problem("net", (0,), Box(x - radius, x + radius), Specification.classified_as(label, 3))
         )
-        for radius in torch.linspace(0, 1, 11).tolist()
+        for radius in (0.3, 0.66, 0.9)
     ]
-    verdicts = [result.verdicts[0] for result in found]
-    assert verdicts == sorted(verdicts, key=[Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.FALSIFIED].index)
-    assert set(verdicts) == set(Verdict)
+    assert [result.verdicts[0] for result in found] == [Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.FALSIFIED]
     assert {result.terminations[0] for result in found} == {Termination.COMPLETED}
 
 

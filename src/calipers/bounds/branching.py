@@ -13,7 +13,7 @@ from calipers.bounds.subdomains import Subdomains, Variables, Walk
 
 @dataclass(frozen=True, eq=False)
 class Branching:
-    """For each subdomain its row's value at the walk's lowest point, and the split to make; None: no maximum is loose."""
+    """For each subdomain its row's true value at the walk's lowest point, and the split to make, if one is left."""
 
     value: Float[Tensor, " batch"]
     split: list[Split | None]
