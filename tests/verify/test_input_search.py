@@ -11,6 +11,7 @@ from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
+from calipers.verify import input_search
 from calipers.verify.found import Found
 from calipers.verify.input_search import InputSearch
 from tests.milp import exact_minimum
@@ -62,6 +63,21 @@ def test_no_sample_contradicts_it(family: str) -> None:
     found = search(graph, box, row, -sampled - 1e-3)
     assert found.witness is not None
     assert bool(box.contains(found.witness))
+
+
+@pytest.mark.parametrize("family", ["mlp", "overlap", "residual"])
+def test_bounds_by_one_pass_forward_lead_to_the_same_end(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are cheaper by enough, which on networks as small as these they are not."""
+    monkeypatch.setattr(input_search, "_seconds", lambda bound, box, rows, count: 1.0 / count**4)
+    monkeypatch.setattr(input_search, "_FEW", FREE)
+    monkeypatch.setattr(input_search, "bound_boxes", None)
+    graph = random_graph(family, 4)
+    box, row = few_inputs(graph, 4, 0.1), torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
+    exact = exact_minimum(graph, box.lower[0], box.upper[0], row)
+    assert search(graph, box, row, -exact + 0.02).lower == {0: torch.inf}
+    broken = search(graph, box, row, -exact - 0.02)
+    assert broken.witness is not None
+    assert bool(box.contains(broken.witness))
 
 
 def test_a_stopped_search_keeps_a_sound_bound() -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "OPTIMISED",
     "PAIRED",
     "BoundMethod",
+    "ForwardBounds",
     "Cascade",
     "Limited",
     "LinearBounds",

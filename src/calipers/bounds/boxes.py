@@ -10,6 +10,7 @@ from torch import Tensor
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.concretize import concretize, magnitude
+from calipers.bounds.forward import ForwardBounds
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows
@@ -63,6 +64,22 @@ def bound_boxes(
         torch.where(at_input.coefficient > 0, boxes.lower.unsqueeze(1), boxes.upper.unsqueeze(1)),
         _looseness(propagation, boxes, share),
         propagation.relaxations,
+    )
+
+
+def bound_boxes_forward(
+    method: ForwardBounds, graph: Graph, boxes: Box, specification: Specification, budget: WorkBudget
+) -> BoxBounds:
+    """As `bound_boxes`, by one pass forward: all planes share the blame, so inputs have that of their width."""
+    found = method.margins(graph, boxes, specification, budget)
+    rows = specification.d.shape[1]
+    width = (boxes.upper - boxes.lower).flatten(1)
+    return BoxBounds(
+        found.lower,
+        found.slack,
+        boxes.center.unsqueeze(1).expand(-1, rows, *boxes.lower.shape[1:]),
+        width.unsqueeze(1).expand(-1, rows, -1),
+        {},
     )
 
 

@@ -3,6 +3,7 @@
 import bisect
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.bounds.boxes import BoxBounds, bound_boxes
+from calipers.bounds import FORWARD, ForwardBounds
+from calipers.bounds.boxes import BoxBounds, bound_boxes, bound_boxes_forward
 from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.linear import FUSED, LinearBounds
 from calipers.check import Halving
@@ -20,20 +22,28 @@ from calipers.graph.graph import Graph
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
 
+Bound = Callable[[Box, Specification], BoxBounds]
+
+# Free inputs with which a pass forward can be enough times faster.
+_FEW = 3
 # Seconds for a batch of boxes from which on batches do not grow.
 _TURN = 0.5
 
 
 @dataclass(frozen=True)
 class InputSearch:
-    """base: bounds every box anew. most: inputs that are not fixed; with more of them halving boxes leads nowhere."""
+    """base: bounds every box anew. most: inputs that are not fixed; with more of them halving boxes leads nowhere.
+
+    quick: takes its place where it is so much cheaper that looser bounds pay, and no evidence is asked for.
+    """
 
     base: LinearBounds = FUSED
+    quick: ForwardBounds = FORWARD
     most: int = 20
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"base": self.base.name, "most": self.most}
+        return {"base": self.base.name, "quick": self.quick.name, "most": self.most}
 
     def suits(self, input_set: InputSet) -> bool:
         """Whether a set is a box with few enough inputs to halve."""
@@ -59,6 +69,7 @@ class InputSearch:
         most = max(16, budget.fit(widest * widest * asked.d.element_size()))
         batch = 1
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
+        bound = self._bound(graph, box, asked, budget, journal is None)
         halvings = _Halvings()
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
         stuck = open_[:0]
@@ -68,9 +79,8 @@ class InputSearch:
             begun = time.monotonic()
             taken, open_ = open_.take(batch, worst=len(open_) < room)
             boxes = Box(taken.lower, taken.upper)
-            asked_each = Specification(asked.C.expand(len(boxes), -1, -1), asked.d.expand(len(boxes), -1))
             try:
-                bounds = bound_boxes(self.base, graph, boxes, asked_each, budget)
+                bounds = bound(boxes, _each(asked, len(boxes)))
             except OutOfTimeError:
                 open_ = open_.joined(taken)
                 break
@@ -92,6 +102,21 @@ class InputSearch:
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
+
+    def _bound(self, graph: Graph, box: Box, asked: Specification, budget: WorkBudget, free: bool) -> Bound:
+        """What bounds boxes: one pass forward if it is as many times faster as it has boxes more to bound."""
+
+        def walk(boxes: Box, rows: Specification) -> BoxBounds:
+            return bound_boxes(self.base, graph, boxes, rows, budget)
+
+        def quick(boxes: Box, rows: Specification) -> BoxBounds:
+            return bound_boxes_forward(self.quick, graph, boxes, rows, budget)
+
+        inputs = int((box.lower < box.upper).sum())
+        # Looser bounds want boxes of about a quarter of the side.
+        if not free or inputs > _FEW or _seconds(walk, box, asked, 1) < 4**inputs * _seconds(quick, box, asked, 32):
+            return walk
+        return quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +186,18 @@ class _Halvings:
             steps.append(Halving(int(self._axis[batch][k]), float(self._cut[batch][k]), high))
             place = int(self._parent[batch][k])
         return tuple(reversed(steps))
+
+
+def _each(rows: Specification, boxes: int) -> Specification:
+    return Specification(rows.C.expand(boxes, -1, -1), rows.d.expand(boxes, -1))
+
+
+def _seconds(bound: Bound, box: Box, rows: Specification, count: int) -> float:
+    """Per box, where there are so many."""
+    boxes = box[[0] * count]
+    start = time.perf_counter()
+    bound(boxes, _each(rows, count))
+    return (time.perf_counter() - start) / count
 
 
 def _witness(graph: Graph, asked: Specification, bounds: BoxBounds) -> Tensor | None:
