@@ -1,5 +1,7 @@
 """The parts of the primal-dual attacks, each against what it should be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -26,6 +28,7 @@ from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
+from tests.attacks.linear import exact, linear
 from tests.contracts.test_minimum_norm_attacks import problem as random_problem
 from tests.nets import nearest_query
 
@@ -185,7 +188,7 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     played: list[tuple[int, float, list[int]]] = []
 
     class Listening(Session):
-        def _play(self, number, kind, run, active) -> None:
+        def _play(self, number, kind, run, active, rival) -> None:
             played.append((run.steps, getattr(run.start, "reach", 0.0), active.tolist()))
 
     session = Listening(NearestQuery(torch.nn.Flatten(), task, torch.ones(3)), settings, 0)
@@ -193,6 +196,39 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     session.play(3)
     session.play(4)
     assert played == [(7, 0.1, [0]), (7, 0.9, [1, 2]), (7, 0.1, [0, 2]), (7, 0.9, [1])]
+
+
+@pytest.mark.parametrize("distance", [Distance.LINF, Distance.L2, Distance.L1])
+def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distance) -> None:
+    """Runs aim at the row they are told to; what orders the rows is taken off the first of them."""
+    net, task = linear(5, (2, 3, 3), distance, None)
+    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    runs = (Run(FromRandom(Balanced(1.0), 0.1), 2, rate, rate), Again(12, 1), Again(12, 3), Again(12, 5), Again(12))
+    played: list[tuple[int, list[int] | None]] = []
+
+    class Listening(Session):
+        def _play(self, number, kind, run, active, rival) -> None:
+            played.append((run.steps, None if rival is None else rival.tolist()))
+
+    session = Listening(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    for number in range(1, len(runs)):
+        session.play(number)
+    C, d = task.specification.C, task.specification.d
+    alone = [replace(task, specification=Specification(C[:, [j]], d[:, [j]])) for j in range(4)]
+    order = torch.stack([exact(net, one) for one in alone], 1).argsort(1)
+    assert played == [(9, order[:, 1].tolist()), (12, order[:, 3].tolist()), (12, order[:, 1].tolist()), (12, None)]
+    assert (session.query.forwards + session.query.backwards).tolist() == [5] * len(task)
+
+
+def test_rivals_are_not_met_where_that_takes_most_of_a_run() -> None:
+    net, task = linear(5, (2, 3, 3), Distance.L2, None)
+    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    runs = (Run(FromRandom(Balanced(1.0), 0.1), 2, rate, rate), Again(5, 1))
+    session = Session(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    session.play(0)
+    session.play(1)
+    assert session.rivals is None
+    assert (session.query.forwards + session.query.backwards).tolist() == [2 * 7 + 2] * len(task)
 
 
 @pytest.mark.parametrize("ceiling", [None, 2.0])

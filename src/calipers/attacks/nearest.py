@@ -8,6 +8,8 @@ within a budget of passes: PDGD in l2, PDPGD elsewhere. What it adds to the thes
 - The proximal operator in Adam's metric in closed form, in place of up to five inner steps.
 - Many short runs, in place of one long run and its fine-tuning. The first ones differ in how far from the centre they
   start, in first rates and in start weights; then every sample goes on with the kind that brought it nearest.
+- Rivals. Every other repetition aims at one of the three classes whose boundaries are nearest if the network is linear
+  around the centre: the smallest margin on the way is often not the nearest boundary.
 - Margins on one scale. A network of large logits is attacked as one of small ones, so temperature hides nothing.
 - Boundary refinement: the last passes cut the nearest example back towards its centre, forwards only.
 

@@ -93,6 +93,7 @@ class Game:
     """One run on the active instances, as a solver.
 
     dual: the weights at the start, unless the run's start has them. scale: what the rows of each are divided by.
+    rival: the one row of each that is played against; None: the smallest.
     """
 
     query: NearestQuery
@@ -103,6 +104,7 @@ class Game:
     r: Float[Tensor, "active *shape"]
     dual: Dual | None
     scale: Float[Tensor, "active 1"]
+    rival: Int[Tensor, " active"] | None
 
     def init(self) -> State:
         return State(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
@@ -112,12 +114,12 @@ class Game:
         before = self.query.best_distance[self.active]
         rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self._loss)
         gradient = problem.scale * gradient
-        dual = state.dual or Dual.start(self._ratio((rows / self.scale).amin(1), gradient))
+        dual = state.dual or Dual.start(self._ratio((self._asked(rows) / self.scale).amin(1), gradient))
         best = dual.where(self.query.best_distance[self.active] < before, state.best or dual)
         rate = run.primal.at(k, run.steps)
         r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
         # The margin is that before the move.
-        dual = dual.step(rows.amin(1), run.dual.at(k, run.steps), self.settings.memory)
+        dual = dual.step(self._asked(rows).amin(1), run.dual.at(k, run.steps), self.settings.memory)
         return State(r, dual, moments, best)
 
     def finish(self, state: State) -> State:
@@ -128,7 +130,10 @@ class Game:
         return replace(state, best=state.dual.where(self.query.best_distance[self.active] < before, state.best))
 
     def _loss(self, rows: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
-        return self.settings.surrogate(rows / self.scale)
+        return self.settings.surrogate(self._asked(rows) / self.scale)
+
+    def _asked(self, rows: Float[Tensor, "active rows"]) -> Float[Tensor, "active asked"]:
+        return rows if self.rival is None else rows.gather(1, self.rival[:, None])
 
     def _ratio(self, margin: Tensor, gradient: Tensor) -> Tensor:
         assert not isinstance(self.run.start, FromBest)
@@ -151,7 +156,8 @@ class Session:
     """The runs of one attack so far.
 
     last: where they ended. best: the weights at the nearest query, or else those at the end. leader: the number of the
-    run, or of the one it repeated, that found the nearest; -1 where none found any.
+    run, or of the one it repeated, that found the nearest; -1 where none found any. rivals: the rows of each, nearest
+    boundary first, if rows are linear around the centre; None until it is asked for.
     """
 
     query: NearestQuery
@@ -162,19 +168,38 @@ class Session:
         self.last = torch.zeros_like(self.query.problem.center)
         self.best = Dual.start(torch.ones_like(self.query.best_distance))
         self.leader = torch.full_like(self.query.everyone, -1)
+        self.rivals: Int[Tensor, "batch rows"] | None = None
 
     def play(self, number: int) -> None:
         """The run of this number, on all instances."""
         run = self.settings.runs[number]
         if isinstance(run, Run):
-            self._play(number, number, run, self.query.everyone)
+            self._play(number, number, run, self.query.everyone, None)
             return
+        steps = run.steps if run.rival is None else self._meet_rivals(run.steps)
         kinds = self.settings.drawn(number)
         choice = self._choice(number, sorted(kinds))
         for kind, repeated in kinds.items():
             active = (choice == kind).nonzero()[:, 0]
             if len(active):
-                self._play(number, kind, replace(repeated, steps=run.steps), active)
+                rival = None if run.rival is None or self.rivals is None else self.rivals[active, run.rival % self.rows]
+                self._play(number, kind, replace(repeated, steps=steps), active, rival)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the specification has."""
+        return self.query.problem.specification.d.shape[1]
+
+    def _meet_rivals(self, steps: int) -> int:
+        """Order the rows, unless that is done or takes most of a run; returns the steps that are left of it."""
+        cost = (self.rows + 2) // 2
+        if self.rivals is not None or cost > steps // 2:
+            return steps
+        problem = self.query.problem
+        rows, slopes = self.query.jacobian(problem.center, self.query.everyone)
+        pulls = torch.stack([pull(problem, problem.scale * slopes[:, j]) for j in range(self.rows)], 1)
+        self.rivals = (rows / pulls.clamp_min(torch.finfo(rows.dtype).tiny)).argsort(1)
+        return steps - cost
 
     def _choice(self, number: int, kinds: list[int]) -> Int[Tensor, " batch"]:
         """The kind of every instance: its leader; where that is none of them, they take turns."""
@@ -182,7 +207,9 @@ class Session:
         known = torch.isin(self.leader, torch.tensor(kinds, device=turn.device))
         return torch.where(known, self.leader, turn)
 
-    def _play(self, number: int, kind: int, run: Run, active: Int[Tensor, " active"]) -> None:
+    def _play(
+        self, number: int, kind: int, run: Run, active: Int[Tensor, " active"], rival: Int[Tensor, " active"] | None
+    ) -> None:
         query, problem = self.query, self.query.problem[active]
         r, dual = torch.zeros_like(problem.center), None
         if isinstance(run.start, FromBest):
@@ -195,7 +222,7 @@ class Session:
         ceiling = self.settings.ceiling
         clean = query.clean_margin[active, None]
         scale = torch.ones_like(clean) if ceiling is None else (clean / ceiling).clamp_min(1.0)
-        state = solve(Game(query, active, problem, self.settings, run, r, dual, scale), run.steps)
+        state = solve(Game(query, active, problem, self.settings, run, r, dual, scale, rival), run.steps)
         assert state.dual is not None
         assert state.best is not None
         improved = query.best_distance[active] < before

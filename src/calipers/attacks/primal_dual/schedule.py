@@ -86,9 +86,12 @@ class Again:
     """One more random start, for every sample with the reach, weights and rates of the run that brought it nearest.
 
     The choice is among the runs before it that start from a draw; where none of them leads, they take turns.
+    rival: aim at one row alone, that whose boundary is so near (0: nearest) if rows are linear around the centre; None:
+    at whichever row is smallest.
     """
 
     steps: int
+    rival: int | None = None
 
 
 def lengths(propagations: int, steps: int) -> tuple[int, ...]:
