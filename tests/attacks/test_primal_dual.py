@@ -10,7 +10,7 @@ from torch import Tensor
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Session, Settings, Surrogate, noise, play, pull
+from calipers.attacks.primal_dual.game import Settings, Surrogate, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import (
     Again,
@@ -23,6 +23,7 @@ from calipers.attacks.primal_dual.schedule import (
     Run,
     lengths,
 )
+from calipers.attacks.primal_dual.session import Session, noise, play
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
