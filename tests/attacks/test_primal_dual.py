@@ -23,7 +23,7 @@ from calipers.attacks.primal_dual.schedule import (
     Run,
     lengths,
 )
-from calipers.attacks.primal_dual.session import Session, noise, play
+from calipers.attacks.primal_dual.session import Session, Standing, noise, play
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
@@ -189,13 +189,13 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     played: list[tuple[int, float, list[int]]] = []
 
     class Listening(Session):
-        def _play(self, number, kind, run, active, rival) -> None:
+        def _played(self, number, kind, run, active, rival, standing) -> Standing:
             played.append((run.steps, getattr(run.start, "reach", 0.0), active.tolist()))
+            return standing
 
     session = Listening(NearestQuery(torch.nn.Flatten(), task, torch.ones(3)), settings, 0)
-    session.leader = torch.tensor([1, 2, -1])
-    session.play(3)
-    session.play(4)
+    standing = replace(Standing.start(session.query), leader=torch.tensor([1, 2, -1]))
+    session.after(4, session.after(3, standing))
     assert played == [(7, 0.1, [0]), (7, 0.9, [1, 2]), (7, 0.1, [0, 2]), (7, 0.9, [1])]
 
 
@@ -208,12 +208,14 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
     played: list[tuple[int, list[int] | None]] = []
 
     class Listening(Session):
-        def _play(self, number, kind, run, active, rival) -> None:
+        def _played(self, number, kind, run, active, rival, standing) -> Standing:
             played.append((run.steps, None if rival is None else rival.tolist()))
+            return standing
 
     session = Listening(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    standing = Standing.start(session.query)
     for number in range(1, len(runs)):
-        session.play(number)
+        standing = session.after(number, standing)
     C, d = task.specification.C, task.specification.d
     alone = [replace(task, specification=Specification(C[:, [j]], d[:, [j]])) for j in range(4)]
     order = torch.stack([exact(net, one) for one in alone], 1).argsort(1)
@@ -226,9 +228,8 @@ def test_rivals_are_not_met_where_that_takes_most_of_a_run() -> None:
     rate = Rate(0.1, 0.01, Decay.LINEAR)
     runs = (Run(FromRandom(Balanced(1.0), 0.1), 2, rate, rate), Again(5, 1))
     session = Session(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
-    session.play(0)
-    session.play(1)
-    assert session.rivals is None
+    standing = session.after(1, session.after(0, Standing.start(session.query)))
+    assert standing.rivals is None
     assert (session.query.forwards + session.query.backwards).tolist() == [2 * 7 + 2] * len(task)
 
 

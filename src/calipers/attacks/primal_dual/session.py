@@ -17,71 +17,84 @@ from calipers.core.problem import MinimumNormProblem
 from calipers.core.seeds import derive_seed, generator
 
 
-@dataclass
-class Session:
-    """The runs of one attack so far.
+@dataclass(frozen=True)
+class Standing:
+    """What the runs so far have come to.
 
     last: where they ended. best: the weights at the nearest query, or else those at the end. leader: the number of the
     run, or of the one it repeated, that found the nearest; -1 where none found any. rivals: the rows of each, nearest
     boundary first, if rows are linear around the centre; None until it is asked for.
     """
 
+    last: Float[Tensor, "batch *shape"]
+    best: Dual
+    leader: Int[Tensor, " batch"]
+    rivals: Int[Tensor, "batch rows"] | None = None
+
+    @classmethod
+    def start(cls, query: NearestQuery) -> "Standing":
+        everyone = query.everyone
+        weights = Dual.start(torch.ones_like(query.best_distance))
+        return cls(torch.zeros_like(query.problem.center), weights, torch.full_like(everyone, -1))
+
+
+@dataclass(frozen=True)
+class Session:
+    """One attack on one batch of instances."""
+
     query: NearestQuery
     settings: Settings
     seed: int
 
-    def __post_init__(self) -> None:
-        self.last = torch.zeros_like(self.query.problem.center)
-        self.best = Dual.start(torch.ones_like(self.query.best_distance))
-        self.leader = torch.full_like(self.query.everyone, -1)
-        self.rivals: Int[Tensor, "batch rows"] | None = None
-
-    def play(self, number: int) -> None:
-        """The run of this number, on all instances."""
+    def after(self, number: int, standing: Standing) -> Standing:
+        """Play the run of this number, on all instances."""
         run = self.settings.runs[number]
         if isinstance(run, Run):
-            self._play(number, number, run, self.query.everyone, None)
-            return
-        steps = run.steps if run.rival is None else self._meet_rivals(run.steps)
+            return self._played(number, number, run, self.query.everyone, None, standing)
+        steps = run.steps
+        if run.rival is not None and standing.rivals is None and self._cost <= steps // 2:
+            standing, steps = replace(standing, rivals=self._rivals()), steps - self._cost
         kinds = self.settings.drawn(number)
-        choice = self._choice(number, sorted(kinds))
+        choice = self._choice(number, sorted(kinds), standing.leader)
         for kind, repeated in kinds.items():
             active = (choice == kind).nonzero()[:, 0]
             if len(active):
-                rival = None if run.rival is None or self.rivals is None else self.rivals[active, run.rival % self.rows]
-                self._play(number, kind, replace(repeated, steps=steps), active, rival)
+                order = standing.rivals
+                rival = None if run.rival is None or order is None else order[active, run.rival % order.shape[1]]
+                standing = self._played(number, kind, replace(repeated, steps=steps), active, rival, standing)
+        return standing
 
     @property
-    def rows(self) -> int:
-        """How many rows the specification has."""
-        return self.query.problem.specification.d.shape[1]
+    def _cost(self) -> int:
+        """How many steps the order of the rows takes off a run: a forward pass, and a backward pass per row."""
+        return (self.query.problem.specification.d.shape[1] + 2) // 2
 
-    def _meet_rivals(self, steps: int) -> int:
-        """Order the rows, unless that is done or takes most of a run; returns the steps that are left of it."""
-        cost = (self.rows + 2) // 2
-        if self.rivals is not None or cost > steps // 2:
-            return steps
+    def _rivals(self) -> Int[Tensor, "batch rows"]:
         problem = self.query.problem
         rows, slopes = self.query.jacobian(problem.center, self.query.everyone)
-        pulls = torch.stack([pull(problem, problem.scale * slopes[:, j]) for j in range(self.rows)], 1)
-        self.rivals = (rows / pulls.clamp_min(torch.finfo(rows.dtype).tiny)).argsort(1)
-        return steps - cost
+        pulls = torch.stack([pull(problem, problem.scale * slope) for slope in slopes.unbind(1)], 1)
+        return (rows / pulls.clamp_min(torch.finfo(rows.dtype).tiny)).argsort(1)
 
-    def _choice(self, number: int, kinds: list[int]) -> Int[Tensor, " batch"]:
+    def _choice(self, number: int, kinds: list[int], leader: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """The kind of every instance: its leader; where that is none of them, they take turns."""
-        turn = torch.full_like(self.leader, kinds[number % len(kinds)])
-        known = torch.isin(self.leader, torch.tensor(kinds, device=turn.device))
-        return torch.where(known, self.leader, turn)
+        turn = torch.full_like(leader, kinds[number % len(kinds)])
+        return torch.where(torch.isin(leader, torch.tensor(kinds, device=leader.device)), leader, turn)
 
-    def _play(
-        self, number: int, kind: int, run: Run, active: Int[Tensor, " active"], rival: Int[Tensor, " active"] | None
-    ) -> None:
+    def _played(
+        self,
+        number: int,
+        kind: int,
+        run: Run,
+        active: Int[Tensor, " active"],
+        rival: Int[Tensor, " active"] | None,
+        standing: Standing,
+    ) -> Standing:
         query, problem = self.query, self.query.problem[active]
         r, dual = torch.zeros_like(problem.center), None
         if isinstance(run.start, FromBest):
-            nearest, last = (query.best[active] - problem.center) / problem.scale, self.last[active]
+            nearest, last = (query.best[active] - problem.center) / problem.scale, standing.last[active]
             r = torch.where(per_sample(query.best_distance[active].isfinite(), last), nearest, last)
-            dual = self.best[active]
+            dual = standing.best[active]
         elif isinstance(run.start, FromRandom):
             r = problem.clip(run.start.reach * problem.width * noise(problem, self.seed, number))
         before = query.best_distance[active]
@@ -92,17 +105,20 @@ class Session:
         assert state.dual is not None
         assert state.best is not None
         improved = query.best_distance[active] < before
-        best = state.best.where(improved, self.best[active])
-        self.best = self.best.put(active, best.where(query.best_distance[active].isfinite(), state.dual))
-        self.last[active] = state.r
-        self.leader[active[improved]] = kind
+        best = state.best.where(improved, standing.best[active])
+        return replace(
+            standing,
+            last=standing.last.index_copy(0, active, state.r),
+            best=standing.best.put(active, best.where(query.best_distance[active].isfinite(), state.dual)),
+            leader=standing.leader.index_fill(0, active[improved], kind),
+        )
 
 
 def play(query: NearestQuery, settings: Settings, seed: int) -> None:
     """All runs of an attack, one after the other."""
-    session = Session(query, settings, seed)
+    session, standing = Session(query, settings, seed), Standing.start(query)
     for number in range(len(settings.runs)):
-        session.play(number)
+        standing = session.after(number, standing)
     refine(query, settings.refinements)
 
 
