@@ -29,7 +29,7 @@ import torch
 from benchmarks.findings import Book, Finding
 from benchmarks.jaws import invariant
 from benchmarks.output import Row, write
-from benchmarks.peers import LIBRARIES
+from benchmarks.peers import LIBRARIES, Peer
 from benchmarks.scores import DISTANCES, Scores, ranking, rows_of
 from benchmarks.targets import TARGETS, Sources, Target, load
 from benchmarks.verification import both_passes, median_seconds
@@ -88,8 +88,10 @@ def attack_all(
                 if key not in kept:
                     try:
                         result = run_minimum_norm(entry.attack, target.module, target.problem(distance), 0)
-                    except RuntimeError as error:
-                        notes.add(f"{target.name} {distance} {propagations}: {entry.name} broke off: {error}")
+                    except Exception as error:
+                        if not isinstance(entry.attack, Peer):
+                            raise
+                        notes.add(f"{target.name} {distance} {propagations}: {entry.name} broke off: {error!r}")
                         continue
                     kept[key] = Finding.of(*key, result)
                     book.write(kept[key])
