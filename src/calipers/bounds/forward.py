@@ -119,8 +119,7 @@ class ForwardBounds:
         return fuse_windows(graph) if self.base.fused else graph
 
     def _set_bytes(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> int:
-        inputs = len(free_inputs(input_set))
-        needed = enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
+        inputs, needed = _cost(graph, input_set)
         if needed > budget.bytes:
             raise InputError(
                 f"{self.name}: {inputs} free inputs need {needed / 2**20:.3g} MiB for a single sample, the budget is "
@@ -133,8 +132,7 @@ def quick_intervals(
     base: Chooser, graph: Graph, input_set: InputSet, budget: WorkBudget
 ) -> Mapping[int, IntervalBounds]:
     """Intervals of the nodes before nonlinearities by one pass forward; none where free inputs are many."""
-    inputs = len(free_inputs(input_set))
-    needed = enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
+    inputs, needed = _cost(graph, input_set)
     if inputs > _FEW or needed > budget.bytes:
         return {}
     method = ForwardBounds("", base)
@@ -147,6 +145,12 @@ def quick_intervals(
         i: IntervalBounds(torch.cat([part[i].lower for part in parts]), torch.cat([part[i].upper for part in parts]))
         for i in judged & parts[0].keys()
     }
+
+
+def _cost(graph: Graph, input_set: InputSet) -> tuple[int, int]:
+    """How many inputs are free, and the bytes that a single set takes."""
+    inputs = len(free_inputs(input_set))
+    return inputs, enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
 
 
 def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosure:

@@ -61,7 +61,7 @@ class InputSearch:
         """Prove that `rows` of the one instance are positive on its box, or find an input where one is not.
 
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
-        proven box.
+        proven box. Raises OutOfTimeError where the time is up before the first.
         """
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
@@ -69,7 +69,7 @@ class InputSearch:
         most = max(16, budget.fit(widest * widest * asked.d.element_size()))
         batch = 1
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
-        bound = self._bound(graph, box, asked, budget, journal is None)
+        bound = self._bound(graph, box, asked, budget, evidence=journal is not None)
         halvings = _Halvings()
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
         stuck = open_[:0]
@@ -103,7 +103,7 @@ class InputSearch:
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
 
-    def _bound(self, graph: Graph, box: Box, asked: Specification, budget: WorkBudget, free: bool) -> Bound:
+    def _bound(self, graph: Graph, box: Box, asked: Specification, budget: WorkBudget, evidence: bool) -> Bound:
         """What bounds boxes: one pass forward if it is as many times faster as it has boxes more to bound."""
 
         def walk(boxes: Box, rows: Specification) -> BoxBounds:
@@ -114,7 +114,7 @@ class InputSearch:
 
         inputs = int((box.lower < box.upper).sum())
         # Looser bounds want boxes of about a quarter of the side.
-        if not free or inputs > _FEW or _seconds(walk, box, asked, 1) < 4**inputs * _seconds(quick, box, asked, 32):
+        if evidence or inputs > _FEW or _seconds(walk, box, asked, 1) < 4**inputs * _seconds(quick, box, asked, 32):
             return walk
         return quick
 
