@@ -17,8 +17,8 @@ Which player is best in which distance, how long a run should be and which kinds
 images of five networks, from 100 to 2,000 passes: convMed for MNIST, trained normally and with PGD; convMed for
 CIFAR-10; convSmall for MNIST, twice, after fast adversarial training, whose gradients near the images lead back to
 them. Those two want starts and first steps further from the centre in l2, l1 and l0, the other three near ones; hence
-the choice per sample. In linf both do. The benchmark
-`benchmarks/attacks.py` measures it again, beside the thesis's settings and the attacks of other libraries.
+the choice per sample. In linf both do. `benchmarks/attacks.py` measures it again, beside the thesis's settings and the
+attacks of other libraries, with logits times 1000 as another network.
 """
 
 from dataclasses import dataclass

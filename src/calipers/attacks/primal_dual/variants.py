@@ -106,7 +106,7 @@ def sparse(factor: float, close: float) -> tuple[Kind, ...]:
 
 
 # Every other repetition aims at one of the nearest three classes: the smallest margin is not always the nearest.
-RIVALS = {1: 0, 3: 1, 5: 2}
+RIVALS = (None, 0, None, 1, None, 2)
 
 
 def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...], ceiling: float) -> Settings:
@@ -120,7 +120,7 @@ def within(propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...
     """
     refinements = min(8, propagations // 12)
     runs = [
-        kinds[number].run(length) if number < len(kinds) else Again(length, RIVALS.get((number - len(kinds)) % 6))
+        kinds[number].run(length) if number < len(kinds) else Again(length, RIVALS[(number - len(kinds)) % len(RIVALS)])
         for number, length in enumerate(lengths(propagations - refinements, steps))
     ]
     return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling)
