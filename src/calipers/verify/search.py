@@ -1,16 +1,23 @@
-"""Branch and bound over the splits of ReLUs and maxpool windows, for one input set (Wang et al. 2021, beta-CROWN)."""
+"""Branch and bound over the splits of ReLUs and maxpool windows, for one input set (Wang et al. 2021, beta-CROWN).
+
+Which split to make: the one whose two sides are expected to raise the bound most, as the product of both. Pseudo-costs
+tell where splits of the same output were seen often enough, trials of both sides elsewhere.
+"""
 
 import heapq
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from calipers.bounds.branching import branch
+from calipers.bounds.branching import Account, Choice
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.dual import Ascent, ascend
 from calipers.bounds.linear_program import optimal
+from calipers.bounds.pseudo_costs import PseudoCosts
 from calipers.bounds.splits import Split
 from calipers.bounds.subdomains import Root, Subdomains, Variables
 from calipers.verify.found import Found
@@ -18,6 +25,8 @@ from calipers.verify.journal import Journal
 
 # Arrays of the size of a subdomain that one step of an ascent holds at a time.
 _ARRAYS = 5
+# Sides that raise nothing still let the other count.
+_LEAST_GAIN = 1e-4
 
 
 @dataclass(frozen=True, order=True)
@@ -28,18 +37,23 @@ class _Open:
     number: int
     row: int = field(compare=False)
     splits: tuple[Split, ...] = field(compare=False)
-    split: Split = field(compare=False)
+    choices: tuple[Choice, ...] = field(compare=False)
     below: dict[int, Tensor] | None = field(compare=False)
     multiplier: Tensor = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to search. root_steps, steps: walks per ascent at the root and after each split; rate: of the ascent."""
+    """How to search. root_steps, steps: walks per ascent at the root and after each split; rate: of the ascent.
+
+    choices: how many splits of a subdomain are considered. trials: so often an output's splits are tried.
+    """
 
     root_steps: int = 30
     steps: int = 2
     rate: float = 0.2
+    choices: int = 8
+    trials: int = 4
 
     def run(self, root: Root, rows: list[int], budget: WorkBudget, journal: Journal | None = None) -> Found:
         """Prove that `rows` of the root's one specification are positive, or find an input where one is not.
@@ -47,31 +61,48 @@ class Search:
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
         proven subdomain.
         """
-        tree = _Tree(root, budget, journal)
+        tree = _Tree(root, budget, journal, self.choices)
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
         while tree.witness is None and tree.open and budget.left > 0:
-            parents = tree.take()
-            children = [(parent, split) for parent in parents for split in (parent.split, parent.split.other)]
-            subdomains = Subdomains.of(
-                root,
-                torch.zeros(len(children)).long(),
-                torch.tensor([parent.row for parent, _ in children]),
-                [(*parent.splits, split) for parent, split in children],
-            )
-            start = _inherited(subdomains, [parent for parent, _ in children])
+            children = _both_sides(tree.chosen(tree.take(), self.trials))
+            subdomains, start = _split(root, children)
             ascent = ascend(subdomains, start, self.steps, self.rate)
-            tree.grow(subdomains, ascent, torch.tensor([parent.lower for parent, _ in children]))
+            tree.learn(children, ascent.walk.lower)
+            tree.grow(subdomains, ascent, torch.tensor([child.parent.lower for child in children]))
         return tree.found(rows)
 
 
-class _Tree:
-    """The open subdomains of one search."""
+class _Child(NamedTuple):
+    """One side of a split of an open subdomain."""
 
-    def __init__(self, root: Root, budget: WorkBudget, journal: Journal | None) -> None:
+    parent: _Open
+    choice: Choice
+    split: Split
+
+
+def _both_sides(chosen: Sequence[tuple[_Open, Choice]]) -> list[_Child]:
+    return [_Child(parent, choice, split) for parent, choice in chosen for split in (choice.split, choice.split.other)]
+
+
+def _split(root: Root, children: Sequence[_Child]) -> tuple[Subdomains, Variables]:
+    """The children as subdomains, and their parents' variables made admissible for them."""
+    rows = torch.tensor([child.parent.row for child in children])
+    splits = [(*child.parent.splits, child.split) for child in children]
+    subdomains = Subdomains.of(root, torch.zeros_like(rows), rows, splits)
+    return subdomains, _inherited(subdomains, [child.parent for child in children])
+
+
+class _Tree:
+    """The open subdomains of one search, and what its splits have taught."""
+
+    def __init__(self, root: Root, budget: WorkBudget, journal: Journal | None, choices: int) -> None:
         self._root = root
+        self._budget = budget
         self._journal = journal
+        self._choices = choices
+        self._costs = PseudoCosts(sum(view.outputs for view in root.views))
         self._number = itertools.count()
         size = root.candidates * root.specification.d.element_size()
         self._batch = max(2, budget.fit(size * _ARRAYS) // 2)
@@ -85,24 +116,49 @@ class _Tree:
         """The worst open subdomains, as many as make one batch."""
         return [heapq.heappop(self.open) for _ in range(min(self._batch, len(self.open)))]
 
+    def chosen(self, parents: list[_Open], trials: int) -> list[tuple[_Open, Choice]]:
+        """The split to make of each: choices whose outputs were split less often than `trials` are tried first."""
+        offers = [(parent, choice) for parent in parents for choice in parent.choices]
+        place = torch.tensor([choice.place for _, choice in offers])
+        rivals = torch.tensor([len(parent.choices) > 1 for parent, _ in offers])
+        tried = (rivals & (self._costs.observed(place) < trials)).nonzero()[:, 0]
+        raised = self._tried([offers[i] for i in tried.tolist()])
+        gains = self._costs.gains(place, torch.tensor([choice.gap for _, choice in offers]))
+        gains[:, tried[: raised.shape[1]]] = raised.to(gains)
+        # More than the proof needs is no use.
+        wanted = torch.tensor([-parent.lower for parent, _ in offers]).clamp_min(1e-12)
+        gains = torch.minimum(gains, wanted).maximum(_LEAST_GAIN * wanted)
+        scores = gains.prod(0).split([len(parent.choices) for parent in parents])
+        return [(parent, parent.choices[int(s.argmax())]) for parent, s in zip(parents, scores, strict=True)]
+
+    def learn(self, children: list[_Child], lower: Tensor) -> Tensor:
+        """Take down what splits have raised; returns it, a side at a time, (2, children / 2)."""
+        side = torch.tensor([int(child.split.kept > child.split.dropped) for child in children])
+        gain = lower - torch.tensor([child.parent.lower for child in children]).to(lower)
+        place = torch.tensor([child.choice.place for child in children])
+        self._costs.learn(side, place, torch.tensor([child.choice.gap for child in children]).to(lower), gain)
+        return gain.unflatten(0, (-1, 2)).T
+
     def grow(self, subdomains: Subdomains, ascent: Ascent, parents: Tensor) -> None:
-        """Keep what is unproven, with the split to make next; settle by linear program what has none."""
+        """Keep what is unproven, with the splits to choose from; settle by linear program what has none."""
         self._bounded += len(subdomains)
-        branching = branch(subdomains, ascent.variables, ascent.walk)
-        if bool((branching.value <= 0).any()):
-            worst = branching.value.argmin()
+        account = Account.of(subdomains, ascent.variables, ascent.walk)
+        if bool((account.value <= 0).any()):
+            worst = account.value.argmin()
             self.witness = ascent.walk.lowest[worst : worst + 1]
             return
         lower = torch.maximum(ascent.walk.lower, parents)
         proven = ascent.walk.lower > ascent.walk.slack
         if self._journal is not None:
             self._journal.subdomains(subdomains, ascent.variables, proven)
-        for i in (~proven).nonzero()[:, 0].tolist():
-            split = branching.split[i]
-            if split is None:
-                self._settle(subdomains, i, float(lower[i]))
+        left = (~proven).nonzero()[:, 0]
+        promise = self._costs.promise(account.gap[left])
+        places = promise.topk(min(self._choices, promise.shape[1])).indices
+        for i, choices in zip(left.tolist(), account.choices(subdomains, left, places), strict=True):
+            if choices:
+                self._keep(subdomains, ascent, i, float(lower[i]), choices)
             else:
-                self._keep(subdomains, ascent, i, float(lower[i]), split)
+                self._settle(subdomains, i, float(lower[i]))
 
     def found(self, rows: list[int]) -> Found:
         if self.witness is not None:
@@ -111,14 +167,26 @@ class _Tree:
         lowest = {row: min((lower for r, lower in left if r == row), default=torch.inf) for row in rows}
         return Found(lowest, self.witness, self._bounded, not self.open)
 
-    def _keep(self, subdomains: Subdomains, ascent: Ascent, i: int, lower: float, split: Split) -> None:
+    def _tried(self, offers: Sequence[tuple[_Open, Choice]]) -> Tensor:
+        """What both sides of splits raise by, with one walk each, (2, offers); fewer offers when time is up."""
+        raised = [torch.zeros(2, 0)]
+        for start in range(0, len(offers), self._batch):
+            if self._budget.left <= 0:
+                break
+            children = _both_sides(offers[start : start + self._batch])
+            subdomains, variables = _split(self._root, children)
+            raised.append(self.learn(children, subdomains.walk(variables).lower))
+            self._bounded += len(children)
+        return torch.cat([part.to(raised[-1]) for part in raised], 1)
+
+    def _keep(self, subdomains: Subdomains, ascent: Ascent, i: int, lower: float, choices: tuple[Choice, ...]) -> None:
         # Half precision is enough for a start; beyond the budget a subdomain starts from scratch.
         roomy = len(self.open) < self._room
         below = {p: w[i].half() for p, w in ascent.variables.below.items()} if roomy else None
         splits = tuple(subdomains.splits[i])
         multiplier = ascent.variables.multiplier[i, : len(splits)].clone()
         row = int(subdomains.row[i])
-        heapq.heappush(self.open, _Open(lower, next(self._number), row, splits, split, below, multiplier))
+        heapq.heappush(self.open, _Open(lower, next(self._number), row, splits, choices, below, multiplier))
 
     def _settle(self, subdomains: Subdomains, i: int, lower: float) -> None:
         one = Subdomains.of(self._root, subdomains.image[i : i + 1], subdomains.row[i : i + 1], [subdomains.splits[i]])
