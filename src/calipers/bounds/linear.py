@@ -85,9 +85,9 @@ class LinearBounds:
             if self.paired and isinstance(node.op, ops.MaxPool2d):
                 given = bounds[node.inputs[0]]
                 differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
-                relaxations[position] = paired.relax_maxpool(graph, position, given, differences[position])
-            elif isinstance(node.op, ops.Nonlinear):
-                relaxations[position] = self.relax(node.op, bounds[node.inputs[0]])
+            if isinstance(node.op, ops.Nonlinear):
+                given, difference = bounds[node.inputs[0]], differences.get(position)
+                relaxations[position] = self.planes(graph, position, given, difference)
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position in quick:
                 bounds[position] = bounds[position].intersect(quick[position]).ordered()
@@ -98,6 +98,14 @@ class LinearBounds:
                     linear = refine(graph, position, wanted, cheap, input_set, relaxations, budget)
                     bounds[position] = linear.intersect(cheap) if self.intersect else linear
         return Propagation(graph, bounds, relaxations, differences)
+
+    def planes(self, graph: Graph, position: int, given: IntervalBounds, difference: Tensor | None) -> Relaxation:
+        """The planes of a node over intervals of its input. difference: of a maxpool's candidates, where measured."""
+        if difference is not None:
+            return paired.relax_maxpool(graph, position, given, difference)
+        op = graph.nodes[position].op
+        assert isinstance(op, ops.Nonlinear)
+        return self.relax(op, given)
 
     def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
         """The planes of a nonlinearity over intervals of its input."""

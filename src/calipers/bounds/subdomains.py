@@ -93,6 +93,11 @@ class Root:
         """Candidates of all maxima together: the size of a subdomain."""
         return sum(view.candidates * view.outputs for view in self.views)
 
+    @property
+    def places(self) -> int:
+        """Outputs of all maxima together: where splits can be made."""
+        return sum(view.outputs for view in self.views)
+
 
 @dataclass(frozen=True, eq=False)
 class Variables:

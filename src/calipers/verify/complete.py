@@ -5,7 +5,9 @@ from typing import Any
 
 from calipers.attacks import PGD, Attack
 from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, LinearBounds, WorkBudget
+from calipers.bounds.pseudo_costs import PseudoCosts
 from calipers.bounds.subdomains import Root
+from calipers.bounds.tighten import Tightening
 from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
@@ -34,6 +36,7 @@ class Complete:
     attack: Attack = field(default_factory=PGD)
     inputs: InputSearch = field(default_factory=InputSearch)
     base: LinearBounds = PAIRED
+    tightening: Tightening = field(default_factory=Tightening)
     search: Search = field(default_factory=Search)
 
     @property
@@ -50,6 +53,7 @@ class Complete:
             "attack": {"name": self.attack.name, **self.attack.parameters},
             "inputs": self.inputs.parameters,
             "base": self.base.name,
+            "tightening": asdict(self.tightening),
             "search": asdict(self.search),
         }
 
@@ -62,7 +66,13 @@ class Complete:
             return self.inputs.run(graph, problem, rows, budget)
         propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)
-        return self.search.run(root, rows, budget)
+        # Searching first for as long as tightening takes is at worst twice too long, whichever would have done.
+        costs, walks = PseudoCosts(root.places), self.tightening.walks(root)
+        found = self.search.run(root, rows, budget, costs=costs, most=walks / self.search.steps)
+        if found.witness is not None or not found.open or not walks or budget.left <= 0:
+            return found
+        tighter = Root.of(self.tightening.run(self.base, root, budget), problem.input_set, problem.specification)
+        return found.then(self.search.run(tighter, found.open, budget, costs=costs))
 
 
 VERIFIERS.add("complete")(Complete)

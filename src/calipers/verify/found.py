@@ -1,6 +1,7 @@
 """What a search brings back."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,3 +22,13 @@ class Found:
     subdomains: int
     exhausted: bool
     failed: bool = False
+
+    @property
+    def open(self) -> list[int]:
+        """Rows that are neither proven nor broken."""
+        return [row for row, lower in self.lower.items() if lower < math.inf]
+
+    def then(self, later: "Found") -> "Found":
+        """What is known after a second search of the rows that the first has left open."""
+        lower = {row: max(bound, later.lower.get(row, bound)) for row, bound in self.lower.items()}
+        return replace(later, lower=lower, subdomains=self.subdomains + later.subdomains)

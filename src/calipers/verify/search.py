@@ -6,6 +6,7 @@ tell where splits of the same output were seen often enough, trials of both side
 
 import heapq
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -55,17 +56,26 @@ class Search:
     choices: int = 8
     trials: int = 4
 
-    def run(self, root: Root, rows: list[int], budget: WorkBudget, journal: Journal | None = None) -> Found:
+    def run(
+        self,
+        root: Root,
+        rows: list[int],
+        budget: WorkBudget,
+        journal: Journal | None = None,
+        costs: PseudoCosts | None = None,
+        most: float = math.inf,
+    ) -> Found:
         """Prove that `rows` of the root's one specification are positive, or find an input where one is not.
 
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
-        proven subdomain.
+        proven subdomain. costs: what earlier searches of the same maxima have learnt. most: subdomains to bound.
         """
-        tree = _Tree(root, budget, journal, self.choices)
+        costs = PseudoCosts(root.places) if costs is None else costs
+        tree = _Tree(root, budget, journal, self.choices, costs)
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
-        while tree.witness is None and tree.open and budget.left > 0:
+        while tree.witness is None and tree.open and budget.left > 0 and tree.bounded < most:
             children = _both_sides(tree.chosen(tree.take(), self.trials))
             subdomains, start = _split(root, children)
             ascent = ascend(subdomains, start, self.steps, self.rate)
@@ -97,18 +107,20 @@ def _split(root: Root, children: Sequence[_Child]) -> tuple[Subdomains, Variable
 class _Tree:
     """The open subdomains of one search, and what its splits have taught."""
 
-    def __init__(self, root: Root, budget: WorkBudget, journal: Journal | None, choices: int) -> None:
+    def __init__(
+        self, root: Root, budget: WorkBudget, journal: Journal | None, choices: int, costs: PseudoCosts
+    ) -> None:
         self._root = root
         self._budget = budget
         self._journal = journal
         self._choices = choices
-        self._costs = PseudoCosts(sum(view.outputs for view in root.views))
+        self._costs = costs
         self._number = itertools.count()
         size = root.candidates * root.specification.d.element_size()
         self._batch = max(2, budget.fit(size * _ARRAYS) // 2)
         self._room = budget.bytes // max(1, size // 2)
         self._stuck: list[tuple[int, float]] = []
-        self._bounded = 0
+        self.bounded = 0
         self.open: list[_Open] = []
         self.witness: Tensor | None = None
 
@@ -141,7 +153,7 @@ class _Tree:
 
     def grow(self, subdomains: Subdomains, ascent: Ascent, parents: Tensor) -> None:
         """Keep what is unproven, with the splits to choose from; settle by linear program what has none."""
-        self._bounded += len(subdomains)
+        self.bounded += len(subdomains)
         account = Account.of(subdomains, ascent.variables, ascent.walk)
         if bool((account.value <= 0).any()):
             worst = account.value.argmin()
@@ -162,10 +174,10 @@ class _Tree:
 
     def found(self, rows: list[int]) -> Found:
         if self.witness is not None:
-            return Found({}, self.witness, self._bounded, False)
+            return Found({}, self.witness, self.bounded, False)
         left = [(entry.row, entry.lower) for entry in self.open] + self._stuck
         lowest = {row: min((lower for r, lower in left if r == row), default=torch.inf) for row in rows}
-        return Found(lowest, self.witness, self._bounded, not self.open)
+        return Found(lowest, self.witness, self.bounded, not self.open)
 
     def _tried(self, offers: Sequence[tuple[_Open, Choice]]) -> Tensor:
         """What both sides of splits raise by, with one walk each, (2, offers); fewer offers when time is up."""
@@ -176,7 +188,7 @@ class _Tree:
             children = _both_sides(offers[start : start + self._batch])
             subdomains, variables = _split(self._root, children)
             raised.append(self.learn(children, subdomains.walk(variables).lower))
-            self._bounded += len(children)
+            self.bounded += len(children)
         return torch.cat([part.to(raised[-1]) for part in raised], 1)
 
     def _keep(self, subdomains: Subdomains, ascent: Ascent, i: int, lower: float, choices: tuple[Choice, ...]) -> None:
