@@ -4,6 +4,7 @@ Bounds of inner neurons stay those of the whole input set. A split removes a can
 bounds of its two inputs, and joins the walk with a multiplier >= 0, as in beta-CROWN (Wang et al. 2021).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -199,6 +200,8 @@ class Subdomains:
         d = self.root.specification.d[self.image, self.row].reshape(1, -1, 1)
         rows = Rows(C, d, torch.arange(len(self)), None, (C.shape[-1],))
         at_input = pull_back(graph, graph.output, rows, self.planes(variables), visit=visit)[0]
+        for position in {*self.ceilings, *self.fixed} - set(coefficients):
+            coefficients[position] = C.new_zeros(len(self), math.prod(graph.nodes[position].shape))  # beside the way
         sets = self.root.input_set[self.image]
         box = sets.box()
         last = self.root.propagation.bounds[-1]

@@ -4,16 +4,18 @@ Tighter bounds of inner neurons tighten every subdomain of a search, so they are
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from calipers.bounds import paired
 from calipers.bounds.budget import OutOfTimeError, WorkBudget
-from calipers.bounds.dual import ascend
+from calipers.bounds.dual import Ascent, ascend
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.linear import LinearBounds, Propagation
+from calipers.bounds.maxima import Maxima
 from calipers.bounds.refine import unsettled
 from calipers.bounds.subdomains import Root, Subdomains
 from calipers.core.intervals import IntervalBounds
@@ -21,6 +23,9 @@ from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, is_box
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
+
+# Told of rows over the last node bounded so far, entry plus minus entry minus, and of the ascent that bounds them.
+Note = Callable[[Propagation, Tensor, Tensor, Ascent], None]
 
 # Arrays of the size of a subdomain that one step of an ascent holds at a time.
 _ARRAYS = 5
@@ -38,68 +43,110 @@ class Tightening:
 
     def walks(self, root: Root) -> int:
         """What a run costs, in walks from the output to the input of one subdomain."""
-        graph, bounds = root.propagation.graph, root.propagation.bounds
+        start = root.propagation
         total = 0.0
         for position in _refinable(root):
-            wanted = unsettled(graph, position, bounds[position])
+            wanted = unsettled(start.graph, position, start.bounds[position])
+            rows = 0 if wanted is None else 2 * int(wanted.sum())
+            for view in (view for view in root.views if view.source == position):
+                if view.position in start.differences:
+                    rows += len(_pairs(view, start.bounds[position], start.differences[view.position])[0])
             before = sum(view.candidates * view.outputs for view in root.views if view.position < position)
-            if wanted is not None:
-                total += 2 * self.steps * int(wanted.sum()) * before / root.candidates
+            total += self.steps * rows * before / root.candidates
         return math.ceil(total)
 
-    def run(self, base: LinearBounds, root: Root, budget: WorkBudget) -> Propagation:
+    def run(self, base: LinearBounds, root: Root, budget: WorkBudget, note: Note | None = None) -> Propagation:
         """The propagation that `base` gave for one input set, with tighter bounds; all that time allows for.
 
-        Bounds never get looser. base: chooses the planes from them.
+        Bounds never get looser. base: chooses the planes from them. note: told what the bounds rest on.
         """
-        start, sets = root.propagation, root.input_set
-        assert len(sets) == 1
-        graph = start.graph
+        start, graph = root.propagation, root.propagation.graph
+        assert len(root.input_set) == 1
+        work = _Work(self, root.input_set, budget, note)
         refinable = set(_refinable(root))
-        bounds, relaxations = start.bounds[:1], dict(start.relaxations)
+        bounds, relaxations, differences = start.bounds[:1], dict(start.relaxations), dict(start.differences)
         for position, node in enumerate(graph.nodes[1:], start=1):
+            if position in differences and node.inputs[0] in refinable:
+                so_far = Propagation(graph, bounds[: node.inputs[0] + 1], relaxations, differences)
+                differences[position] = work.difference(so_far, position)
             if isinstance(node.op, ops.Nonlinear):
-                difference = start.differences.get(position)
-                relaxations[position] = base.planes(graph, position, bounds[node.inputs[0]], difference)
+                given = bounds[node.inputs[0]]
+                relaxations[position] = base.planes(graph, position, given, differences.get(position))
             here = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(start.bounds[position]).ordered()
             if position in refinable:
-                so_far = Propagation(graph, [*bounds, here], relaxations, start.differences)
-                here = self._refined(so_far, sets, budget)
+                here = work.refined(Propagation(graph, [*bounds, here], relaxations, differences))
             bounds.append(here)
-        return Propagation(graph, bounds, relaxations, start.differences)
+        return Propagation(graph, bounds, relaxations, differences)
 
-    def _refined(self, so_far: Propagation, sets: InputSet, budget: WorkBudget) -> IntervalBounds:
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A run of a tightening."""
+
+    settings: Tightening
+    sets: InputSet
+    budget: WorkBudget
+    note: Note | None
+
+    def refined(self, so_far: Propagation) -> IntervalBounds:
         """Bounds of the last node that is bounded so far."""
         position = len(so_far.bounds) - 1
         here = so_far.bounds[position]
         wanted = unsettled(so_far.graph, position, here)
         if wanted is None:
             return here
-        root = _cut(so_far, sets)
         neuron = wanted.flatten().nonzero()[:, 0]
-        sides = here.lower.flatten().clone(), -here.upper.flatten()
-        for sign, side in zip((1.0, -1.0), sides, strict=True):
-            try:
-                for chosen, found in self._ascents(root, neuron, sign, budget):
-                    side[chosen] = torch.maximum(side[chosen], found)
-            except OutOfTimeError:
-                break
-        shape = here.lower.shape
-        return IntervalBounds(sides[0].reshape(shape), -sides[1].reshape(shape)).ordered()
+        none = torch.full_like(neuron, -1)
+        lower, upper = here.lower.flatten().clone(), here.upper.flatten().clone()
+        found = self._ascend(so_far, torch.cat([neuron, none]), torch.cat([none, neuron]))
+        lower[neuron] = torch.maximum(lower[neuron], found[: len(neuron)])
+        upper[neuron] = torch.minimum(upper[neuron], -found[len(neuron) :])
+        return IntervalBounds(lower.reshape(here.lower.shape), upper.reshape(here.lower.shape)).ordered()
 
-    def _ascents(self, root: Root, neuron: Tensor, sign: float, budget: WorkBudget) -> Iterator[tuple[Tensor, Tensor]]:
-        """Lower bounds of sign times some neurons, a chunk at a time."""
-        outputs, like = root.propagation.graph.nodes[-1].shape[0], root.propagation.bounds[-1].lower
-        size = (root.candidates + outputs) * like.element_size() * _ARRAYS
-        for part in budget.chunks(len(neuron), size):
-            chosen = neuron[part]
-            count = torch.arange(len(chosen))
-            C = like.new_zeros(1, len(chosen), outputs)
-            C[0, count, chosen] = sign
-            rows = replace(root, specification=Specification(C, like.new_zeros(1, len(chosen))))
-            subdomains = Subdomains.of(rows, torch.zeros_like(count), count, [()] * len(count))
-            walk = ascend(subdomains, subdomains.start(), self.steps, self.rate).walk
-            yield chosen, walk.lower - walk.slack
+    def difference(self, so_far: Propagation, position: int) -> Tensor:
+        """Bounds of the differences between the pixels of a maxpool, whose input is the last node bounded so far."""
+        view = Maxima.of(so_far.graph, position)
+        assert view is not None
+        difference = so_far.differences[position].clone()
+        one, two, output = _pairs(view, so_far.bounds[-1], difference)
+        found = self._ascend(so_far, view.entry[two, output], view.entry[one, output])
+        difference[0, one, two, output] = torch.minimum(difference[0, one, two, output], -found)
+        return difference
+
+    def _ascend(self, so_far: Propagation, plus: Tensor, minus: Tensor) -> Tensor:
+        """Lower bounds of entries `plus` minus entries `minus` of the last node bounded so far; -inf beyond the time.
+
+        plus, minus: flat; -1 for none.
+        """
+        last = so_far.bounds[-1].lower
+        outputs = last[0].numel()
+        root = _cut(so_far, self.sets)
+        lower = last.new_full(plus.shape, -torch.inf)
+        size = (root.candidates + outputs) * last.element_size() * _ARRAYS
+        try:
+            for part in self.budget.chunks(len(plus), size):
+                count = torch.arange(len(plus[part]))
+                C = last.new_zeros(1, len(count), outputs)
+                for entry, sign in ((plus[part], 1.0), (minus[part], -1.0)):
+                    C[0, count[entry >= 0], entry[entry >= 0]] = sign
+                rows = replace(root, specification=Specification(C, last.new_zeros(1, len(count))))
+                subdomains = Subdomains.of(rows, torch.zeros_like(count), count, [()] * len(count))
+                ascent = ascend(subdomains, subdomains.start(), self.settings.steps, self.settings.rate)
+                lower[part] = ascent.walk.lower - ascent.walk.slack
+                if self.note is not None:
+                    self.note(so_far, plus[part], minus[part], ascent)
+        except OutOfTimeError:
+            return lower  # what is missing stays as it was
+        return lower
+
+
+def _pairs(view: Maxima, bounds: IntervalBounds, difference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels one and two, and output, of the differences that matter: both pixels can win."""
+    low, high = view.spread(bounds.lower.flatten(1)), view.spread(bounds.upper.flatten(1))
+    can = paired.winners(low, high, difference)[0, : view.pixels]
+    apart = ~torch.eye(view.pixels, dtype=torch.bool).unsqueeze(2)
+    one, two, output = (can.unsqueeze(1) & can.unsqueeze(0) & apart).nonzero().unbind(1)
+    return one, two, output
 
 
 def _refinable(root: Root) -> list[int]:

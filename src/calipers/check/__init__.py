@@ -5,6 +5,7 @@ from calipers.check.checker import RejectedError, check
 from calipers.check.enclosure import Split
 from calipers.check.network import Network
 from calipers.check.planes import Slopes
+from calipers.check.tightened import Tightened
 
 __all__ = [
     "Certificate",
@@ -17,5 +18,6 @@ __all__ = [
     "RejectedError",
     "Slopes",
     "Split",
+    "Tightened",
     "check",
 ]

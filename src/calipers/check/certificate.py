@@ -13,8 +13,9 @@ import numpy as np
 from calipers.check.enclosure import Split
 from calipers.check.layers import Array
 from calipers.check.planes import Slopes
+from calipers.check.tightened import Tightened
 
-FORMAT = "calipers-certificate-2"
+FORMAT = "calipers-certificate-3"
 ARITHMETIC = "claims about real arithmetic; checked in float64, every rounding error bounded and charged"
 
 
@@ -46,12 +47,14 @@ class Part:
     """The set, or a box cut out of it by halvings. slopes: for the bounds of inner values that all leaves share.
 
     paired: whether the evidence needs bounds of differences of maxima's candidates, which take time to check.
+    tightened: rows over inner nodes that need planes of their own.
     """
 
     halvings: tuple[Halving, ...]
     slopes: Mapping[int, Slopes]
     leaves: tuple[Leaf, ...]
     paired: bool = False
+    tightened: tuple[Tightened, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +139,7 @@ def _header(certificate: Certificate) -> dict[str, Any]:
             {
                 "halvings": [[h.axis, h.cut, h.high] for h in part.halvings],
                 "paired": part.paired,
+                "tightened": [[t.position, sorted(t.row)] for t in part.tightened],
                 "leaves": [
                     {
                         "rows": leaf.rows,
@@ -159,6 +163,14 @@ def _arrays(certificate: Certificate) -> dict[str, Array]:
     for position in held[0]:
         arrays[f"below.{position}"] = np.stack([slopes[position].below for slopes in held]).astype(np.float32)
         arrays[f"above.{position}"] = np.stack([slopes[position].above for slopes in held]).astype(np.float32)
+    for number, part in enumerate(certificate.parts):
+        for k, tightened in enumerate(part.tightened):
+            name = f"tightened.{number}.{k}"
+            arrays |= {f"{name}.plus": tightened.plus, f"{name}.minus": tightened.minus}
+            for position, weight in tightened.weight.items():
+                arrays[f"{name}.row.{position}"] = tightened.row[position].astype(np.int32)
+                arrays[f"{name}.place.{position}"] = tightened.place[position].astype(np.int32)
+                arrays[f"{name}.weight.{position}"] = weight.astype(np.float32)
     return arrays
 
 
@@ -190,5 +202,15 @@ def _from(header: dict[str, Any], arrays: dict[str, Array]) -> Certificate:
             leaves.append(Leaf(tuple(leaf["rows"]), splits, np.array(leaf["multipliers"], dtype=np.float64), slopes(k)))
             k += 1
         halvings = tuple(Halving(int(axis), float(cut), bool(high)) for axis, cut, high in part["halvings"])
-        parts.append(Part(halvings, slopes(number), tuple(leaves), bool(part["paired"])))
+        tightened = tuple(
+            _tightened(f"tightened.{number}.{k}", int(position), [int(p) for p in before], arrays)
+            for k, (position, before) in enumerate(part["tightened"])
+        )
+        parts.append(Part(halvings, slopes(number), tuple(leaves), bool(part["paired"]), tightened))
     return Certificate(claim, tuple(parts))
+
+
+def _tightened(name: str, position: int, before: list[int], arrays: dict[str, Array]) -> Tightened:
+    row, place = ({p: arrays[f"{name}.{field}.{p}"].astype(np.int64) for p in before} for field in ("row", "place"))
+    weight = {p: arrays[f"{name}.weight.{p}"].astype(np.float64) for p in before}
+    return Tightened(position, arrays[f"{name}.plus"], arrays[f"{name}.minus"], row, place, weight)

@@ -53,7 +53,7 @@ def _part(network: Network, region: Region, part: Part, claim: Claim) -> float:
         if not _covers([leaf.splits for leaf in part.leaves if row in leaf.rows], _same_split):
             raise RejectedError(f"its splits do not cover all cases of row {row}")
     try:
-        enclosure = Enclosure.of(network, region, part.slopes, paired=part.paired)
+        enclosure = Enclosure.of(network, region, part.slopes, paired=part.paired, tightened=part.tightened)
         return min(_leaf(enclosure, leaf, claim) for leaf in part.leaves)
     except (KeyError, IndexError, ValueError) as error:
         if isinstance(error, RejectedError):

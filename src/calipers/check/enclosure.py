@@ -5,15 +5,16 @@ and bad ones merely loose bounds. Every bound is widened by what float64 can hav
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calipers.check.layers import Array
 from calipers.check.network import Maximum, Network, Node, Smooth, apply, candidates
-from calipers.check.planes import Interval, Planes, Slopes, planes_of
+from calipers.check.planes import Interval, Planes, Slopes, plane_below, planes_of
 from calipers.check.region import Region
 from calipers.check.rounding import gamma
+from calipers.check.tightened import Tightened
 
 # Rows that walk together; their coefficients are arrays of the widest value's size.
 _ROWS = 256
@@ -43,11 +44,20 @@ class Enclosure:
     differences: Mapping[int, Array]
 
     @classmethod
-    def of(cls, network: Network, region: Region, slopes: Mapping[int, Slopes], *, paired: bool = False) -> "Enclosure":
+    def of(
+        cls,
+        network: Network,
+        region: Region,
+        slopes: Mapping[int, Slopes],
+        *,
+        paired: bool = False,
+        tightened: Sequence[Tightened] = (),
+    ) -> "Enclosure":
         """Layer by layer; what decides a nonlinearity gets the better of intervals and a walk. KeyError: no slopes.
 
-        paired: bound the differences of maxima's candidates too.
+        paired: bound the differences of maxima's candidates too. tightened: rows with planes of their own.
         """
+        evidence = {rows.position: (rows, np.zeros(0)) for rows in tightened}
         intervals: list[Interval] = []
         planes: dict[int, Planes] = {}
         differences: dict[int, Array] = {}
@@ -55,6 +65,9 @@ class Enclosure:
             if paired and isinstance(node.layer, Maximum) and len(node.layer.entry) > 1:
                 so_far = cls(network, region, tuple(intervals), planes, differences)
                 differences[position] = so_far._differences(node.inputs[0], node.layer)
+                if node.inputs[0] in evidence:
+                    own, lower = evidence[node.inputs[0]]
+                    differences[position] = own.apart(node.layer, differences[position], lower)
             if isinstance(node.layer, Maximum | Smooth):
                 given, known = intervals[node.inputs[0]], differences.get(position)
                 planes[position] = planes_of(node.layer, slopes[position], given, (), known)
@@ -63,6 +76,11 @@ class Enclosure:
             if len(wanted):
                 so_far = cls(network, region, tuple(intervals), planes, differences)
                 intervals[-1] = so_far._refined(position, wanted)
+            if position in evidence:
+                so_far = cls(network, region, tuple(intervals), planes, differences)
+                own = evidence[position][0]
+                evidence[position] = own, so_far._bounded(own, slopes)
+                intervals[-1] = own.narrowed(intervals[-1], evidence[position][1])
         return cls(network, region, tuple(intervals), planes, differences)
 
     def split(self, splits: Sequence[Split], slopes: Mapping[int, Slopes]) -> "Enclosure | None":
@@ -114,6 +132,24 @@ class Enclosure:
             for source, part in zip(node.inputs, walk.through(position, node, here), strict=True):
                 pending[source] = walk.join(pending[source], part, source) if source in pending else part
         return walk.constant - walk.error
+
+    def _bounded(self, rows: Tightened, slopes: Mapping[int, Slopes]) -> Array:
+        """Lower bounds of rows over their node."""
+        lower = np.zeros(len(rows.plus))
+        for start in range(0, len(lower), _ROWS):
+            part = slice(start, start + _ROWS)
+            planes = dict(self.planes)
+            for position in rows.row:
+                maximum, source = _maximum(self.network, position)
+                weights = rows.below(position, slopes[position], part)
+                below, offset = plane_below(maximum, weights, self.intervals[source])
+                planes[position] = replace(planes[position], below=below, below_offset=offset)
+            own = replace(self, planes=planes)
+            shaped = rows.rows(part, self.network.nodes[rows.position].shape)
+            lower[part] = own.walk(rows.position, shaped, np.zeros(len(shaped)))
+        if not np.isfinite(lower).all():
+            raise ValueError(f"rows over node {rows.position} have no finite bounds")
+        return lower
 
     def _differences(self, source: int, maximum: Maximum) -> Array:
         """Upper bounds of entry k minus entry j by walks from the maximum's input, where both can win."""
@@ -202,19 +238,19 @@ class _Walk:
         steepest = np.maximum(np.abs(planes.below), np.abs(planes.above))
         offset = np.maximum(np.abs(planes.below_offset), np.abs(planes.above_offset))
         # Each entry of the input adds up the shares of at most as many windows as there are candidates.
-        self._round(2 * len(entry), flat, (steepest * laid).sum(0) + offset)
+        self._round(2 * len(entry), flat, (steepest * laid).sum(-2) + offset)
         positive, negative = np.maximum(flat, 0), np.minimum(flat, 0)
-        self.constant = self.constant + positive @ planes.below_offset + negative @ planes.above_offset
+        self.constant = self.constant + _dot(positive, planes.below_offset) + _dot(negative, planes.above_offset)
         pulled = np.zeros((size.size, len(rows)))
         for k, places in enumerate(entry):
             real = places >= 0
-            part = positive[:, real] * planes.below[k, real] + negative[:, real] * planes.above[k, real]
+            part = positive[:, real] * planes.below[..., k, real] + negative[:, real] * planes.above[k, real]
             pulled[places[real]] += part.T  # one candidate of a maximum is never two outputs' same entry
         return pulled.T.reshape(len(rows), *shape)
 
     def _round(self, terms: int, rows: Array, magnitude: Array) -> None:
-        size = np.abs(rows).reshape(len(rows), -1) @ magnitude.reshape(-1) + np.abs(self.constant)
-        self.error = self.error + gamma(terms + magnitude.size) * size
+        flat = np.abs(rows).reshape(len(rows), -1)
+        self.error = self.error + gamma(terms + flat.shape[1]) * (_dot(flat, magnitude) + np.abs(self.constant))
 
 
 def _forward(node: Node, given: Sequence[Interval], region: Region) -> Interval:
@@ -294,4 +330,7 @@ def _by_source(
 
 
 def _dot(rows: Array, values: Array) -> Array:
-    return rows.reshape(len(rows), -1) @ np.ascontiguousarray(values).reshape(-1)
+    """Products of rows with the values, or each with its own."""
+    flat = rows.reshape(len(rows), -1)
+    each = np.ascontiguousarray(values).reshape(-1, flat.shape[1])
+    return flat @ each[0] if len(each) == 1 else (flat * each).sum(1)

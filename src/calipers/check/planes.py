@@ -20,7 +20,10 @@ class Slopes:
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """below x + below_offset <= output <= above x + above_offset; slopes (candidates, outputs), offsets (outputs)."""
+    """below x + below_offset <= output <= above x + above_offset; slopes (candidates, outputs), offsets (outputs).
+
+    Below may differ between the rows of a walk: then slopes are (rows, candidates, outputs), offsets (rows, outputs).
+    """
 
     below: Array
     below_offset: Array
@@ -65,14 +68,8 @@ def planes_of(
     if slopes.below.shape != real.shape or slopes.above.shape != real.shape:
         raise ValueError(f"slopes of shape {slopes.below.shape}, the maximum takes {real.shape}")
     size = np.where(np.isfinite(low), np.maximum(np.abs(low), np.abs(high)), 0.0)
-    below, above = np.where(real, np.maximum(slopes.below, 0), 0.0), np.where(real, slopes.above, 0.0)
-    # Below: a mean of the candidates. What is missing from 1 goes to the floor, or else to the worst case.
-    missing = 1 - below.sum(0)
-    if layer.floor is not None:
-        base = np.where(missing >= 0, missing * layer.floor, missing * high.max(0))
-    else:
-        base = np.where(missing >= 0, missing * low.max(0), missing * high.max(0))
-    below_offset = base - gamma(count + 2) * (np.abs(base) + size.max(0))
+    below, below_offset = plane_below(layer, slopes.below, interval)
+    above = np.where(real, slopes.above, 0.0)
     # Above: the largest of candidate minus plane over the box, one candidate at a time, which is exact.
     low_r, high_r = (np.where(real, side[:count], 0.0) for side in (low, high))
     fall = np.maximum(-above * low_r, -above * high_r)
@@ -90,6 +87,20 @@ def planes_of(
     spread = (np.abs(above) * size[:count]).sum(0) + size.max(0)
     above_offset = excess.max(0) + gamma(2 * count + 4) * spread
     return Planes(below, below_offset, above, above_offset)
+
+
+def plane_below(layer: Maximum, weights: Array, interval: Interval) -> tuple[Array, Array]:
+    """Slopes and offsets of planes below a maximum, from weights (..., candidates, outputs).
+
+    A mean of the candidates. What is missing from 1 goes to the floor, or else to the worst case.
+    """
+    low, high = (candidates(layer, side[None])[0] for side in (interval.lower, interval.upper))
+    count = len(layer.entry)
+    size = np.where(np.isfinite(low), np.maximum(np.abs(low), np.abs(high)), 0.0)
+    below = np.where(layer.entry >= 0, np.maximum(weights, 0), 0.0)
+    missing = 1 - below.sum(-2)
+    base = np.where(missing >= 0, missing * (low.max(0) if layer.floor is None else layer.floor), missing * high.max(0))
+    return below, base - gamma(count + 2) * (np.abs(base) + size.max(0))
 
 
 def _beaten(low: Array, high: Array, standing: Array) -> Array:

@@ -1,6 +1,5 @@
 """Certificates: evidence for a proof in a form that the checker can follow, and checked before it is given."""
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calipers.bounds import FUSED, PAIRED, LinearBounds, OutOfTimeError, WorkBudget
+from calipers.bounds import FUSED, LinearBounds, OutOfTimeError, WorkBudget
 from calipers.bounds.linear import specification_bounds
-from calipers.bounds.subdomains import Root
 from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
 from calipers.core.problem import Problem
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
 from calipers.verify.input_search import InputSearch
 from calipers.verify.journal import Journal, slopes_of
-from calipers.verify.search import Search
+from calipers.verify.split_search import SplitSearch
 from calipers.verify.verifier import Resources
 
 
@@ -27,14 +25,13 @@ from calipers.verify.verifier import Resources
 class Certifier:
     """Tries linear bounds first, then the searches; whatever the checker accepts is a certificate.
 
-    cheap: evidence that is quick to check. base: what the search over maxima starts from.
+    cheap: evidence that is quick to check.
     """
 
     resources: Resources = field(default_factory=Resources)
     cheap: LinearBounds = FUSED
-    base: LinearBounds = PAIRED
     inputs: InputSearch = field(default_factory=InputSearch)
-    search: Search = field(default_factory=Search)
+    splits: SplitSearch = field(default_factory=SplitSearch)
 
     def certify(self, graph: Graph, problem: Problem, about: Mapping[str, Any]) -> Certificate | None:
         """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about."""
@@ -70,15 +67,10 @@ class Certifier:
         rows = list(_all(problem))
         if self.inputs.suits(problem.input_set):
             found = self.inputs.run(graph, problem, rows, budget, journal)
-            proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
             leaves = [(part, replace(part.leaves[0], rows=_all(problem))) for part in journal.parts]
-            return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if proven else ()
-        propagation = self.base.propagate(graph, problem.input_set, budget)
-        root = Root.of(propagation, problem.input_set, problem.specification)
-        found = self.search.run(root, rows, budget, journal)
-        proven = all(bound == math.inf for bound in found.lower.values()) and found.witness is None
-        slopes = slopes_of(propagation.relaxations, 0)
-        return (Part((), slopes, tuple(journal.leaves), self.base.paired),) if proven else ()
+            return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if found.proven else ()
+        found = self.splits.run(graph, problem, rows, budget, journal)
+        return tuple(journal.parts) if found.proven else ()
 
 
 def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Claim:

@@ -1,19 +1,16 @@
 """Verification that goes on until it knows: cheap bounds, an attack, then branch and bound, under one clock."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from calipers.attacks import PGD, Attack
-from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, LinearBounds, WorkBudget
-from calipers.bounds.pseudo_costs import PseudoCosts
-from calipers.bounds.subdomains import Root
-from calipers.bounds.tighten import Tightening
+from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, WorkBudget
 from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
 from calipers.verify.found import Found
 from calipers.verify.input_search import InputSearch
-from calipers.verify.search import Search
+from calipers.verify.split_search import SplitSearch
 from calipers.verify.stages import Stages
 from calipers.verify.verifier import VERIFIERS, Resources
 
@@ -27,7 +24,7 @@ class Complete:
     """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to split.
 
     glance: a few steps of an attack on all instances. cheap: then bounds them. attack: looks for witnesses where that
-    does not do. inputs: searches sets of few inputs; search: all others, from the bounds of inner neurons by `base`.
+    does not do. inputs: searches sets of few inputs; splits: all others.
     """
 
     resources: Resources = field(default_factory=Resources)
@@ -35,9 +32,7 @@ class Complete:
     cheap: BoundMethod = _CHEAP
     attack: Attack = field(default_factory=PGD)
     inputs: InputSearch = field(default_factory=InputSearch)
-    base: LinearBounds = PAIRED
-    tightening: Tightening = field(default_factory=Tightening)
-    search: Search = field(default_factory=Search)
+    splits: SplitSearch = field(default_factory=SplitSearch)
 
     @property
     def name(self) -> str:
@@ -52,9 +47,7 @@ class Complete:
             "cheap": self.cheap.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
             "inputs": self.inputs.parameters,
-            "base": self.base.name,
-            "tightening": asdict(self.tightening),
-            "search": asdict(self.search),
+            "splits": self.splits.parameters,
         }
 
     def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
@@ -64,15 +57,7 @@ class Complete:
     def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
         if self.inputs.suits(problem.input_set):
             return self.inputs.run(graph, problem, rows, budget)
-        propagation = self.base.propagate(graph, problem.input_set, budget)
-        root = Root.of(propagation, problem.input_set, problem.specification)
-        # Searching first for as long as tightening takes is at worst twice too long, whichever would have done.
-        costs, walks = PseudoCosts(root.places), self.tightening.walks(root)
-        found = self.search.run(root, rows, budget, costs=costs, most=walks / self.search.steps)
-        if found.witness is not None or not found.open or not walks or budget.left <= 0:
-            return found
-        tighter = Root.of(self.tightening.run(self.base, root, budget), problem.input_set, problem.specification)
-        return found.then(self.search.run(tighter, found.open, budget, costs=costs))
+        return self.splits.run(graph, problem, rows, budget)
 
 
 VERIFIERS.add("complete")(Complete)

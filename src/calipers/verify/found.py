@@ -28,6 +28,11 @@ class Found:
         """Rows that are neither proven nor broken."""
         return [row for row, lower in self.lower.items() if lower < math.inf]
 
+    @property
+    def proven(self) -> bool:
+        """Whether every row that was searched is positive."""
+        return self.witness is None and not self.open
+
     def then(self, later: "Found") -> "Found":
         """What is known after a second search of the rows that the first has left open."""
         lower = {row: max(bound, later.lower.get(row, bound)) for row, bound in self.lower.items()}

@@ -147,5 +147,4 @@ class _Answer:
             return answer.stopped(Termination.ERROR)
         if not found.exhausted:
             return answer.stopped(Termination.TIMEOUT)
-        proven = all(bound == torch.inf for bound in found.lower.values())
-        return replace(answer, verdict=Verdict.VERIFIED) if proven else answer
+        return replace(answer, verdict=Verdict.VERIFIED) if found.proven else answer
