@@ -168,17 +168,20 @@ def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxati
 def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
-    height, width = grow(op, rows.window)
-    pulled = rows.coefficient.new_zeros(*rows.coefficient.shape[:3], height, width)
+    size = (*rows.coefficient.shape[:3], *grow(op, rows.window))
+    # Windows side by side write every place once; others meet, or leave gaps.
+    tiled = op.kernel == op.stride and op.dilation == (1, 1)
+    pulled = rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)
     signs = rows.signs()
     # Two products are worked out side by side and put in place once: places with gaps are slow to compute in.
     for pixel, (dy, dx) in enumerate(op.pixels):
         place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
         if r.parallel:
-            place.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
+            share = rows.coefficient * rows.spread(r.lower_slope[:, pixel])
         else:
             share = signs[0].coefficient * rows.spread(r.lower_slope[:, pixel])
-            place.add_(share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel])))
+            share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
+        place.copy_(share) if tiled else place.add_(share)
     shape = sources[0].shape
     constant = _relaxed_constant(rows, signs, r)
     if rows.corner is None:

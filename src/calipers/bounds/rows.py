@@ -125,12 +125,15 @@ def windows(
     size: tuple[int, int],
 ) -> Float[Tensor, "groups c kh kw"]:
     """The windows of `size` at `corner` of each group's image, zero outside the value."""
+    # Only the images that are asked for are worth a copy with padding.
+    start = int(image.amin())
+    values, image = values[start : int(image.amax()) + 1], image - start
     height, width = values.shape[-2:]
     first = corner.amin(0).clamp_max(0).neg()
     last = corner.amax(0)
     top, left = int(first[0]), int(first[1])
     bottom = max(0, int(last[0]) + size[0] - height)
     right = max(0, int(last[1]) + size[1] - width)
-    padded = F.pad(values, (left, right, top, bottom))
+    padded = F.pad(values, (left, right, top, bottom)) if max(left, right, top, bottom) > 0 else values
     views = padded.unfold(2, size[0], 1).unfold(3, size[1], 1).permute(0, 2, 3, 1, 4, 5)
     return views[image, corner[:, 0] + top, corner[:, 1] + left]
