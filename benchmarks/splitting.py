@@ -4,7 +4,9 @@
 
 DIR of --weights holds the networks that the authors of CAPM publish, as safetensors. The network is convSmall normal,
 at 0.03 in pixel units. `gap` splits where a bound is loosest; `pseudo-costs` where splits have raised bounds;
-`tightened` is what `complete` does. Subdomains include trials. The last rows compare a subdomain with a bare pass.
+`proportional` takes the raise to grow with the gap and not with its root; `tightened` is what `complete` does.
+Subdomains include trials. Then the lowest bound of a row before any split, without tightening (0 steps) and with, by
+steps and rate of the ascent. The last rows compare a subdomain with a bare pass.
 """
 
 import argparse
@@ -19,8 +21,10 @@ from torch import Tensor, nn
 from benchmarks.output import Row, write
 from benchmarks.verification import median_seconds
 from calipers.bounds import PAIRED, WorkBudget
+from calipers.bounds.dual import ascend
 from calipers.bounds.pseudo_costs import PseudoCosts
-from calipers.bounds.subdomains import Root
+from calipers.bounds.subdomains import Root, Subdomains
+from calipers.bounds.tighten import Tightening
 from calipers.core.problem import Problem, Specification
 from calipers.core.threat import ThreatModel
 from calipers.data.loading import load_dataset
@@ -39,6 +43,19 @@ class Unlearning(PseudoCosts):
         """Forget it."""
 
 
+class Proportional(PseudoCosts):
+    """The raise of a split is proportional to its gap."""
+
+    def learn(self, side: Tensor, place: Tensor, gap: Tensor, gain: Tensor) -> None:
+        super().learn(side, place, gap.square(), gain)
+
+    def gains(self, place: Tensor, gap: Tensor) -> Tensor:
+        return super().gains(place, gap.square())
+
+    def promise(self, gap: Tensor) -> Tensor:
+        return super().promise(torch.where(gap > 0, gap.square(), gap))
+
+
 def plain(
     search: Search, costs: type[PseudoCosts], graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget
 ) -> Found:
@@ -50,8 +67,10 @@ def plain(
 VARIANTS: dict[str, Callable[[Graph, Problem, list[int], WorkBudget], Found]] = {
     "gap": partial(plain, Search(choices=1), Unlearning),
     "pseudo-costs": partial(plain, Search(), PseudoCosts),
+    "proportional": partial(plain, Search(), Proportional),
     "tightened": SplitSearch().run,
 }
+ASCENTS = ((0, 0.0), (5, 0.2), (20, 0.2), (5, 1.0))
 
 
 def searched(name: str, graph: Graph, problem: Problem, timeout: float) -> tuple[Row, Row]:
@@ -62,6 +81,21 @@ def searched(name: str, graph: Graph, problem: Problem, timeout: float) -> tuple
     seconds = time.perf_counter() - start
     title = f"image {problem.sample_id[0]} {name} {'proven' if found.proven else 'open'}"
     return Row(title, found.subdomains, 1, "subdomains"), Row(title, seconds, 1, "s")
+
+
+def lowest_bound(graph: Graph, problem: Problem, steps: int, rate: float) -> tuple[Row, Row]:
+    budget, start = WorkBudget(), time.perf_counter()
+    with torch.no_grad():
+        propagation = PAIRED.propagate(graph, problem.input_set, budget)
+        root = Root.of(propagation, problem.input_set, problem.specification)
+        if steps:
+            propagation = Tightening(steps, rate).run(PAIRED, root, budget)
+            root = Root.of(propagation, problem.input_set, problem.specification)
+        rows = torch.arange(problem.specification.d.shape[1])
+        everything = Subdomains.of(root, torch.zeros_like(rows), rows, [()] * len(rows))
+        lower = ascend(everything, everything.start(), Search().root_steps, Search().rate).walk.lower
+    title = f"image {problem.sample_id[0]} root, {steps} steps at {rate:g}"
+    return Row(title, float(lower.min()), 1, "logits"), Row(title, time.perf_counter() - start, 1, "s")
 
 
 def bare_pass(model: nn.Module, x: Tensor) -> float:
@@ -93,6 +127,9 @@ def main() -> None:
         for name in VARIANTS:
             rows += searched(name, graph, problem[i : i + 1], arguments.timeout)
     counts, times = rows[-2], rows[-1]
+    for i in range(len(problem)):
+        for steps, rate in ASCENTS:
+            rows += lowest_bound(graph, problem[i : i + 1], steps, rate)
     each, bare = times.measured / counts.measured, bare_pass(model.module.eval(), x)
     rows.append(Row("a subdomain", 1e3 * each, int(counts.measured), "ms"))
     rows.append(Row("forward and backward pass", 1e3 * bare, 256, "ms"))

@@ -13,7 +13,8 @@ from calipers.bounds.free import free_inputs
 from calipers.bounds.interval import exact_nodes, interval_bounds
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import identity_rows, select
-from calipers.core.sets import Box
+from calipers.core.norms import Norm
+from calipers.core.sets import Box, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 
@@ -131,9 +132,12 @@ def test_intervals_are_the_tightest(name: str) -> None:
 
 
 def test_exact_nodes_stop_where_values_meet_again() -> None:
+    box = Box(torch.zeros(1, *SHAPE), torch.ones(1, *SHAPE))
     graph = chain(AFFINE["repeat"], ops.Sigmoid(), ops.Conv2d(random(1, 1, 2, 2), random(1)))
-    assert exact_nodes(graph) == {0, 1, 2}
+    assert exact_nodes(graph, box) == {0, 1, 2}
     graph = chain(AFFINE["transpose"], ops.Sigmoid(), AFFINE["reshape"], ops.Conv2d(random(1, 4, 2, 2), random(1)))
-    assert exact_nodes(graph) == {0, 1, 2, 3, 4}
+    assert exact_nodes(graph, box) == {0, 1, 2, 3, 4}
     shared = (*chain(AFFINE["scale"]).nodes, Node("sum", ops.Add(), (0, 1), SHAPE))
-    assert exact_nodes(Graph(shared)) == {0, 1}
+    assert exact_nodes(Graph(shared), box) == {0, 1}
+    ball = LpBall(box.lower, torch.ones(1), Norm.L2, torch.ones(()), None)
+    assert exact_nodes(graph, ball) == {0}

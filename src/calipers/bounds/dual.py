@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calipers.bounds.subdomains import Subdomains, Variables, Walk
+from calipers.bounds.subdomains import Root, Subdomains, Variables, Walk
 from calipers.core.norms import per_sample
+
+# Arrays of the size of a subdomain that one step of an ascent holds at a time.
+_ARRAYS = 5
 
 # Multipliers have a scale of their own; weights live on a simplex.
 _DECAY = 0.1
@@ -40,6 +43,11 @@ def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float
         walk = subdomains.walk(variables)
         best = _better(best, Ascent(variables, walk))
     return best
+
+
+def ascent_bytes(root: Root) -> int:
+    """Bytes that a step of an ascent takes per subdomain."""
+    return root.candidates * root.propagation.bounds[-1].lower.element_size() * _ARRAYS
 
 
 def _better(one: Ascent, two: Ascent) -> Ascent:

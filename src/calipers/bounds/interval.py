@@ -6,7 +6,7 @@ from functools import singledispatch
 import torch
 
 from calipers.core.intervals import IntervalBounds
-from calipers.core.sets import InputSet
+from calipers.core.sets import InputSet, is_box
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
@@ -42,8 +42,10 @@ def interval_bounds(graph: Graph, input_set: InputSet) -> list[IntervalBounds]:
     return bounds
 
 
-def exact_nodes(graph: Graph) -> set[int]:
-    """Nodes whose interval over a box is exact, because at most one mixing operation precedes them."""
+def exact_nodes(graph: Graph, input_set: InputSet) -> set[int]:
+    """Nodes whose interval is exact: over a box, those that at most one mixing operation precedes."""
+    if not is_box(input_set):
+        return {0}
     independent = {0}
     exact = {0}
     for position, node in enumerate(graph.nodes[1:], start=1):

@@ -19,7 +19,7 @@ from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.start import cut, specification_rows
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
-from calipers.core.sets import InputSet, is_box
+from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
@@ -80,7 +80,7 @@ class LinearBounds:
         relaxations: dict[int, Relaxation] = {}
         differences: dict[int, Tensor] = {}
         quick = quick_intervals(self, graph, input_set, budget) if self.intersect else {}
-        settled = exact_nodes(graph) if is_box(input_set) else {0}
+        settled = exact_nodes(graph, input_set)
         for position, node in enumerate(graph.nodes[1:], start=1):
             if self.paired and isinstance(node.op, ops.MaxPool2d):
                 given = bounds[node.inputs[0]]

@@ -2,8 +2,7 @@
 
 How much a split raises the bound differs between neurons by orders of magnitude and little between subdomains, so a
 few trials tell more than any formula (reliability branching, Achterberg et al. 2005). The raise is taken to grow with
-the square root of the split's gap: of the exponents 0, .3, .5, .7 and 1, those from .3 to .5 need the fewest
-subdomains.
+the square root of the split's gap; benchmarks/splitting.py compares it with raises proportional to the gap.
 """
 
 import torch

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from calipers.bounds import paired
 from calipers.bounds.budget import OutOfTimeError, WorkBudget
-from calipers.bounds.dual import Ascent, ascend
+from calipers.bounds.cost import row_bytes
+from calipers.bounds.dual import Ascent, ascend, ascent_bytes
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.maxima import Maxima
@@ -20,22 +21,19 @@ from calipers.bounds.refine import unsettled
 from calipers.bounds.subdomains import Root, Subdomains
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
-from calipers.core.sets import InputSet, is_box
+from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 
 # Told of rows over the last node bounded so far, entry plus minus entry minus, and of the ascent that bounds them.
 Note = Callable[[Propagation, Tensor, Tensor, Ascent], None]
 
-# Arrays of the size of a subdomain that one step of an ascent holds at a time.
-_ARRAYS = 5
-
 
 @dataclass(frozen=True)
 class Tightening:
     """steps, rate: of the ascent for each side of each neuron.
 
-    Few steps at a high rate come as far as many at a low one: five at 1 measured as good as twenty at .2.
+    Five steps at a high rate bring most of what twenty at a low one do (benchmarks/splitting.py).
     """
 
     steps: int = 5
@@ -122,7 +120,7 @@ class _Work:
         outputs = last[0].numel()
         root = _cut(so_far, self.sets)
         lower = last.new_full(plus.shape, -torch.inf)
-        size = (root.candidates + outputs) * last.element_size() * _ARRAYS
+        size = ascent_bytes(root) + row_bytes(root.propagation.graph, len(so_far.bounds) - 1, windowed=False)
         try:
             for part in self.budget.chunks(len(plus), size):
                 count = torch.arange(len(plus[part]))
@@ -152,7 +150,7 @@ def _pairs(view: Maxima, bounds: IntervalBounds, difference: Tensor) -> tuple[Te
 def _refinable(root: Root) -> list[int]:
     """Nodes that an ascent can bound tighter than a walk: those with maxima before them."""
     graph = root.propagation.graph
-    settled = exact_nodes(graph) if is_box(root.input_set) else {0}
+    settled = exact_nodes(graph, root.input_set)
     first = min((view.position for view in root.views), default=len(graph.nodes))
     return [position for position in range(first + 1, len(graph.nodes) - 1) if position not in settled]
 

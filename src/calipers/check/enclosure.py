@@ -57,7 +57,8 @@ class Enclosure:
 
         paired: bound the differences of maxima's candidates too. tightened: rows with planes of their own.
         """
-        evidence = {rows.position: (rows, np.zeros(0)) for rows in tightened}
+        evidence = {rows.position: rows for rows in tightened}
+        bounded: dict[int, Array] = {}
         intervals: list[Interval] = []
         planes: dict[int, Planes] = {}
         differences: dict[int, Array] = {}
@@ -66,7 +67,7 @@ class Enclosure:
                 so_far = cls(network, region, tuple(intervals), planes, differences)
                 differences[position] = so_far._differences(node.inputs[0], node.layer)
                 if node.inputs[0] in evidence:
-                    own, lower = evidence[node.inputs[0]]
+                    own, lower = evidence[node.inputs[0]], bounded[node.inputs[0]]
                     differences[position] = own.apart(node.layer, differences[position], lower)
             if isinstance(node.layer, Maximum | Smooth):
                 given, known = intervals[node.inputs[0]], differences.get(position)
@@ -78,9 +79,8 @@ class Enclosure:
                 intervals[-1] = so_far._refined(position, wanted)
             if position in evidence:
                 so_far = cls(network, region, tuple(intervals), planes, differences)
-                own = evidence[position][0]
-                evidence[position] = own, so_far._bounded(own, slopes)
-                intervals[-1] = own.narrowed(intervals[-1], evidence[position][1])
+                bounded[position] = so_far._bounded(evidence[position], slopes)
+                intervals[-1] = evidence[position].narrowed(intervals[-1], bounded[position])
         return cls(network, region, tuple(intervals), planes, differences)
 
     def split(self, splits: Sequence[Split], slopes: Mapping[int, Slopes]) -> "Enclosure | None":

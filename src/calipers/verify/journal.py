@@ -78,8 +78,8 @@ def _slopes(planes: Relaxation, i: int) -> Slopes:
 def _joined(several: Sequence[Tightened]) -> Tightened:
     """Rows over one node as one."""
     first = several[0]
-    starts = np.cumsum([0, *(len(rows.plus) for rows in several)])
-    row = {p: np.concatenate([rows.row[p] + s for rows, s in zip(several, starts, strict=False)]) for p in first.row}
+    starts = np.cumsum([0, *(len(rows.plus) for rows in several[:-1])])
+    row = {p: np.concatenate([rows.row[p] + s for rows, s in zip(several, starts, strict=True)]) for p in first.row}
     place = {p: np.concatenate([rows.place[p] for rows in several]) for p in first.row}
     weight = {p: np.concatenate([rows.weight[p] for rows in several]) for p in first.row}
     plus, minus = (np.concatenate(side) for side in zip(*((rows.plus, rows.minus) for rows in several), strict=True))

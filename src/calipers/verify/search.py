@@ -16,7 +16,7 @@ from torch import Tensor
 
 from calipers.bounds.branching import Account, Choice
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.dual import Ascent, ascend
+from calipers.bounds.dual import Ascent, ascend, ascent_bytes
 from calipers.bounds.linear_program import optimal
 from calipers.bounds.pseudo_costs import PseudoCosts
 from calipers.bounds.splits import Split
@@ -24,8 +24,6 @@ from calipers.bounds.subdomains import Root, Subdomains, Variables
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
 
-# Arrays of the size of a subdomain that one step of an ascent holds at a time.
-_ARRAYS = 5
 # Sides that raise nothing still let the other count.
 _LEAST_GAIN = 1e-4
 
@@ -104,6 +102,11 @@ def _split(root: Root, children: Sequence[_Child]) -> tuple[Subdomains, Variable
     return subdomains, _inherited(subdomains, [child.parent for child in children])
 
 
+def _raised(children: Sequence[_Child], lower: Tensor) -> Tensor:
+    """By how much lower bounds exceed those of the parents."""
+    return lower - torch.tensor([child.parent.lower for child in children]).to(lower)
+
+
 class _Tree:
     """The open subdomains of one search, and what its splits have taught."""
 
@@ -117,7 +120,7 @@ class _Tree:
         self._costs = costs
         self._number = itertools.count()
         size = root.candidates * root.specification.d.element_size()
-        self._batch = max(2, budget.fit(size * _ARRAYS) // 2)
+        self._batch = max(2, budget.fit(ascent_bytes(root)) // 2)
         self._room = budget.bytes // max(1, size // 2)
         self._stuck: list[tuple[int, float]] = []
         self.bounded = 0
@@ -143,13 +146,12 @@ class _Tree:
         scores = gains.prod(0).split([len(parent.choices) for parent in parents])
         return [(parent, parent.choices[int(s.argmax())]) for parent, s in zip(parents, scores, strict=True)]
 
-    def learn(self, children: list[_Child], lower: Tensor) -> Tensor:
-        """Take down what splits have raised; returns it, a side at a time, (2, children / 2)."""
+    def learn(self, children: Sequence[_Child], lower: Tensor) -> None:
+        """Take down what splits have raised."""
         side = torch.tensor([int(child.split.kept > child.split.dropped) for child in children])
-        gain = lower - torch.tensor([child.parent.lower for child in children]).to(lower)
         place = torch.tensor([child.choice.place for child in children])
-        self._costs.learn(side, place, torch.tensor([child.choice.gap for child in children]).to(lower), gain)
-        return gain.unflatten(0, (-1, 2)).T
+        gap = torch.tensor([child.choice.gap for child in children]).to(lower)
+        self._costs.learn(side, place, gap, _raised(children, lower))
 
     def grow(self, subdomains: Subdomains, ascent: Ascent, parents: Tensor) -> None:
         """Keep what is unproven, with the splits to choose from; settle by linear program what has none."""
@@ -187,7 +189,9 @@ class _Tree:
                 break
             children = _both_sides(offers[start : start + self._batch])
             subdomains, variables = _split(self._root, children)
-            raised.append(self.learn(children, subdomains.walk(variables).lower))
+            lower = subdomains.walk(variables).lower
+            self.learn(children, lower)
+            raised.append(_raised(children, lower).unflatten(0, (-1, 2)).T)
             self.bounded += len(children)
         return torch.cat([part.to(raised[-1]) for part in raised], 1)
 

@@ -34,7 +34,7 @@ class SplitSearch:
         propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)
         costs, walks = PseudoCosts(root.places), self.tightening.walks(root)
-        # To search for as long as tightening takes costs at most twice what the better of the two would have.
+        # To search for as long as tightening takes costs at most about twice what the better of the two would have.
         most = walks / self.search.steps if walks else math.inf
         found = self.search.run(root, rows, budget, journal, costs, most)
         if found.witness is None and found.open and walks and budget.left > 0:
