@@ -1,8 +1,9 @@
-"""Transposed convolutions into one channel: the library, one dense matrix, and patches that are added up.
+"""Transposed convolutions of many small maps: the library, one dense matrix, bands of columns, and subpixels.
 
     python -m benchmarks.transposed [--json FILE]
 
-Microseconds per window, medians; `_SMALL_WINDOW` of bounds/backward.py is where the dense matrix stops being fastest.
+Billions of multiplications per second that the convolution needs, medians, channels last in memory. The limits in
+bounds/transpose.py are where one way overtakes the next; `chosen` is what it takes.
 """
 
 import argparse
@@ -11,49 +12,45 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.output import Row, write
+from calipers.bounds import transpose
+from calipers.graph import ops
+
+# A dense matrix of so many entries is not worth its memory.
+_LARGEST = 2 * 10**6
 
 
-def dense(weight: Tensor, windows: Tensor, stride: int) -> Tensor:
-    shape = windows.shape[1:]
-    matrix = F.conv_transpose2d(torch.eye(shape.numel()).unflatten(1, shape), weight, stride=stride)
-    return (windows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
-
-
-def patches(weight: Tensor, windows: Tensor, stride: int) -> Tensor:
-    kernel = weight.shape[2:]
-    size = [(windows.shape[2 + i] - 1) * stride + kernel[i] for i in (0, 1)]
-    return F.fold(weight.flatten(1).T @ windows.flatten(2), size, kernel, stride=stride)
-
-
-def library(weight: Tensor, windows: Tensor, stride: int) -> Tensor:
-    return F.conv_transpose2d(windows, weight, stride=stride)
-
-
-def microseconds(work: Callable[[Tensor, Tensor, int], Tensor], weight: Tensor, windows: Tensor, stride: int) -> float:
+def rate(way: Callable[[ops.Conv2d, Tensor], Tensor], op: ops.Conv2d, maps: Tensor) -> float:
     times = []
-    for _ in range(5):
+    for _ in range(7):
         start = time.perf_counter()
-        work(weight, windows, stride)
+        way(op, maps)
         times.append(time.perf_counter() - start)
-    return statistics.median(times) / len(windows) * 1e6
+    places = maps.numel() // maps.shape[1]
+    return places * op.weight.numel() / statistics.median(times) / 1e9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json")
+    arguments = parser.parse_args()
     rows = []
-    for channels, kernel, stride in ((32, 3, 1), (16, 4, 2), (16, 2, 1)):
-        for size in (3, 4, 5, 8, 12, 16, 22):
-            windows = torch.randn(max(8, int(2e7 / (channels * size * size * 4))), channels, size, size)
-            weight = torch.randn(channels, 1, kernel, kernel)
-            for work in (library, dense, patches):
-                what = f"{channels} channels, kernel {kernel}, stride {stride}, window {size}: {work.__name__}"
-                rows.append(Row(what, microseconds(work, weight, windows, stride), len(windows), "us/window"))
-    write("python -m benchmarks.transposed", rows, parser.parse_args().json)
+    for outputs in (1, 3, 16):
+        for kernel, stride in ((4, 2), (3, 1), (2, 1)):
+            for size in (1, 2, 3, 4, 5, 8, 14, 24):
+                maps = torch.randn(max(20, int(2e6 / (16 * size * size))), 16, size, size)
+                maps = maps.contiguous(memory_format=torch.channels_last)
+                op = ops.Conv2d(torch.randn(16, outputs, kernel, kernel), torch.zeros(16), (stride, stride))
+                ways = [transpose.library, transpose.bands, transpose.subpixels, transpose.transpose]
+                if maps[0].numel() * outputs * (size * stride + kernel) ** 2 < _LARGEST:
+                    ways.insert(1, transpose.dense)
+                for way in ways:
+                    name = "chosen" if way is transpose.transpose else way.__name__
+                    what = f"into {outputs} channels, kernel {kernel}, stride {stride}, map {size}: {name}"
+                    rows.append(Row(what, rate(way, op, maps), len(maps), "1e9 multiplications/s"))
+    write("python -m benchmarks.transposed", rows, arguments.json)
 
 
 if __name__ == "__main__":

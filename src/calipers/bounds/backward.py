@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
-from functools import partial, singledispatch
+from functools import singledispatch
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,9 @@ from torch import Tensor
 
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rows import Rows, clip_to_value
+from calipers.bounds.transpose import transpose
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
-
-# Below, a transposed convolution into one channel is fastest as one dense matrix (benchmarks/transposed.py).
-_SMALL_WINDOW = 16
 
 
 def _unchanged(position: int, rows: Rows) -> Rows:
@@ -67,18 +65,13 @@ def _(op: ops.Linear, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     groups, count = rows.coefficient.shape[:2]
     constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
-    flat = rows.coefficient.flatten(0, 1)
     shape = sources[0].shape
+    pulled = transpose(op, rows.coefficient.flatten(0, 1)).unflatten(0, (groups, count))
     if rows.corner is None:
-        extra = [
-            shape[1 + i] - ((rows.window[i] - 1) * op.stride[i] - 2 * op.padding[i] + reach(op)[i]) for i in (0, 1)
-        ]
-        pulled = F.conv_transpose2d(flat, op.weight, None, op.stride, op.padding, extra, op.groups, op.dilation)
-        coefficient, corner = pulled.unflatten(0, (groups, count)), None
+        coefficient, corner = _crop(pulled, op.padding, shape), None
     else:
-        pulled = _transpose(op, flat)
         corner = _corner(op, rows.corner)
-        coefficient = clip_to_value(pulled.unflatten(0, (groups, count)), corner, shape)
+        coefficient = clip_to_value(pulled, corner, shape)
     return [_settle(replace(rows, coefficient=coefficient, constant=constant, corner=corner, shape=shape))]
 
 
@@ -93,7 +86,10 @@ def _(op: ops.Scale, rows: Rows, sources: list[Node], relaxation: Relaxation | N
 def _(op: ops.Reshape, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     rows = rows.dense()
     shape = sources[0].shape
-    return [replace(rows, coefficient=rows.coefficient.reshape(*rows.coefficient.shape[:2], *shape), shape=shape)]
+    coefficient = rows.coefficient.reshape(*rows.coefficient.shape[:2], *shape)
+    if coefficient.dim() == 5:
+        coefficient = coefficient.movedim(2, -1).contiguous().movedim(-1, 2)
+    return [replace(rows, coefficient=coefficient, shape=shape)]
 
 
 @_through.register
@@ -168,20 +164,8 @@ def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxati
 def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
-    size = (*rows.coefficient.shape[:3], *grow(op, rows.window))
-    # Windows side by side write every place once; others meet, or leave gaps.
-    tiled = op.kernel == op.stride and op.dilation == (1, 1)
-    pulled = rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)
     signs = rows.signs()
-    # Two products are worked out side by side and put in place once: places with gaps are slow to compute in.
-    for pixel, (dy, dx) in enumerate(op.pixels):
-        place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
-        if r.parallel:
-            share = rows.coefficient * rows.spread(r.lower_slope[:, pixel])
-        else:
-            share = signs[0].coefficient * rows.spread(r.lower_slope[:, pixel])
-            share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
-        place.copy_(share) if tiled else place.add_(share)
+    pulled = _through_windows(op, rows, signs, r)
     shape = sources[0].shape
     constant = _relaxed_constant(rows, signs, r)
     if rows.corner is None:
@@ -191,21 +175,24 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     return [_settle(replace(rows, coefficient=pulled, constant=constant, corner=corner, shape=shape))]
 
 
-def _transpose(op: ops.Conv2d, windows: Tensor) -> Tensor:
-    """Transposed convolution without padding of (rows, channels, h, w)."""
-    transposed = partial(F.conv_transpose2d, weight=op.weight, stride=op.stride, groups=op.groups, dilation=op.dilation)
-    if op.weight.shape[1] * op.groups > 1:
-        return transposed(windows)
-    # Into one channel (grey images) the library is far from its speed; matrix products are not. For a small window
-    # the whole map is one matrix; for others each entry makes a patch, and patches are added up.
-    shape = windows.shape[1:]
-    if shape[1] * shape[2] <= _SMALL_WINDOW:
-        unit = torch.eye(shape.numel(), dtype=windows.dtype, device=windows.device)
-        matrix = transposed(unit.unflatten(1, shape))
-        return (windows.flatten(1) @ matrix.flatten(1)).unflatten(1, matrix.shape[1:])
-    patches = op.weight.flatten(1).T @ windows.flatten(2)
-    size = grow(op, (shape[1], shape[2]))
-    return F.fold(patches, size, op.weight.shape[2:], op.dilation, 0, op.stride)
+def _through_windows(op: ops.MaxPool2d, rows: Rows, signs: tuple[Rows, Rows], r: Relaxation) -> Tensor:
+    """Coefficients of a pool's outputs as those of its inputs, which are added up where windows overlap."""
+    groups, count, channels = rows.coefficient.shape[:3]
+    size = (groups, count, *grow(op, rows.window), channels)
+    # Windows side by side write every place once, by a copy: to compute in places with gaps is many times slower.
+    tiled = op.kernel == op.stride and op.dilation == (1, 1)
+    pulled = (rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)).movedim(-1, 2)
+    for pixel, (dy, dx) in enumerate(op.pixels):
+        place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
+        share = torch.zeros_like(rows.coefficient) if tiled else place
+        if r.parallel:
+            share.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
+        else:
+            share.addcmul_(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]))
+            share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
+        if tiled:
+            place.copy_(share)
+    return pulled
 
 
 def reach(op: ops.Conv2d | ops.MaxPool2d) -> tuple[int, int]:
@@ -230,7 +217,10 @@ def _steps(start: int, stride: int, count: int) -> slice:
 
 def _crop(pulled: Tensor, padding: tuple[int, int], shape: tuple[int, ...]) -> Tensor:
     bottom, right = (padding[i] + shape[1 + i] - pulled.shape[3 + i] for i in (0, 1))
-    return F.pad(pulled, (-padding[1], right, -padding[0], bottom))
+    if bottom <= 0 and right <= 0:
+        return pulled[..., padding[0] : padding[0] + shape[1], padding[1] : padding[1] + shape[2]]
+    moved = F.pad(pulled.movedim(2, -1), (0, 0, -padding[1], right, -padding[0], bottom))
+    return moved.movedim(-1, 2)
 
 
 def _settle(rows: Rows) -> Rows:

@@ -22,7 +22,7 @@ def concretize(input_set: InputSet, rows: Rows) -> Float[Tensor, "sides groups r
 def _(input_set: Box, rows: Rows) -> Tensor:
     middle = rows.spread((input_set.lower + input_set.upper) / 2)
     radius = rows.spread((input_set.upper - input_set.lower) / 2)
-    return _around(rows, rows.dot(middle), (rows.coefficient.abs() * radius).flatten(2).sum(-1))
+    return _around(rows, rows.dot(middle), rows.absolute().dot(radius))
 
 
 @concretize.register
@@ -50,7 +50,7 @@ def enclose(input_set: InputSet, rows: Rows) -> tuple[Float[Tensor, "groups rows
 def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
     """Sum of the absolute values that a row adds up over a box: what its rounding errors scale with."""
     largest = torch.maximum(box.lower.abs(), box.upper.abs())
-    return (rows.coefficient.abs() * rows.spread(largest)).flatten(2).sum(-1) + rows.constant.abs().amax(0)
+    return rows.absolute().dot(rows.spread(largest)) + rows.constant.abs().amax(0)
 
 
 def output_magnitude(

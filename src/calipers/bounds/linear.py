@@ -14,7 +14,7 @@ from calipers.bounds.cost import row_bytes
 from calipers.bounds.forward import quick_intervals
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.refine import refine, unsettled
+from calipers.bounds.refine import refine, settle, unsettled
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.start import cut, specification_rows
 from calipers.core.intervals import IntervalBounds
@@ -87,7 +87,7 @@ class LinearBounds:
                 differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
             if isinstance(node.op, ops.Nonlinear):
                 given, difference = bounds[node.inputs[0]], differences.get(position)
-                relaxations[position] = self.planes(graph, position, given, difference)
+                relaxations[position] = self.planes(graph, position, given, difference).channels_last()
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position in quick:
                 bounds[position] = bounds[position].intersect(quick[position]).ordered()
@@ -95,8 +95,8 @@ class LinearBounds:
                 cheap = bounds[position]
                 wanted = unsettled(graph, position, cheap)
                 if wanted is not None:
-                    linear = refine(graph, position, wanted, cheap, input_set, relaxations, budget)
-                    bounds[position] = linear.intersect(cheap) if self.intersect else linear
+                    find = settle if self.intersect else refine
+                    bounds[position] = find(graph, position, wanted, cheap, input_set, relaxations, budget)
         return Propagation(graph, bounds, relaxations, differences)
 
     def planes(self, graph: Graph, position: int, given: IntervalBounds, difference: Tensor | None) -> Relaxation:

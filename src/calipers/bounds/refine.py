@@ -1,7 +1,7 @@
 """Linear bounds of the neurons before a nonlinearity, for those neurons whose bounds matter."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import singledispatch
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.concretize import enclose
+from calipers.bounds.concretize import concretize, enclose
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rows import Rows
 from calipers.bounds.start import identity_rows, select
 from calipers.bounds.window import pixels
 from calipers.core.intervals import IntervalBounds
@@ -57,21 +58,103 @@ def refine(
     budget: WorkBudget,
 ) -> IntervalBounds:
     """Linear bounds for the wanted neurons, the cheap ones for all others."""
+    lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
+    for image, neuron, at_input in _walks(graph, position, wanted, None, lower, relaxations, budget):
+        lower[image, neuron], upper[image, neuron] = enclose(input_set, at_input)
+    return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
+
+
+def settle(
+    graph: Graph,
+    position: int,
+    wanted: Bool[Tensor, "batch *shape"],
+    cheap: IntervalBounds,
+    input_set: InputSet,
+    relaxations: Mapping[int, Relaxation],
+    budget: WorkBudget,
+) -> IntervalBounds:
+    """Bounds as tight as `refine`'s and the cheap ones together, wherever it matters, for fewer rows.
+
+    A neuron that its upper bound proves inactive needs no lower one. One that its lower bound proves active needs no
+    upper one where no nonlinearity follows; before others that bound feeds their cheap ones.
+    """
+    below = cheap.lower + cheap.upper < 0
+    if not _before_relus_alone(graph, position):
+        alone = torch.zeros_like(wanted)
+    elif _last(graph, position):
+        alone = wanted
+    else:
+        alone = wanted & below
+    together = wanted & ~alone
+    found = cheap
+    if bool(together.any()):
+        found = refine(graph, position, together, cheap, input_set, relaxations, budget).intersect(cheap)
+    for upwards in (below, ~below):
+        if bool(alone.any()):
+            found = _one_side(graph, position, alone, upwards, found, input_set, relaxations, budget)
+            left = unsettled(graph, position, found)
+            alone = torch.zeros_like(alone) if left is None else alone & left
+    return found
+
+
+def _one_side(
+    graph: Graph,
+    position: int,
+    wanted: Bool[Tensor, "batch *shape"],
+    upwards: Bool[Tensor, "batch *shape"],
+    known: IntervalBounds,
+    input_set: InputSet,
+    relaxations: Mapping[int, Relaxation],
+    budget: WorkBudget,
+) -> IntervalBounds:
+    """The known bounds with better upper ones for wanted neurons that are `upwards`, lower ones for the others."""
+    lower, upper = known.lower.flatten(1).clone(), known.upper.flatten(1).clone()
+    for image, neuron, at_input in _walks(graph, position, wanted, upwards.flatten(1), lower, relaxations, budget):
+        value, up = concretize(input_set, at_input)[0], upwards.flatten(1)[image, neuron]
+        low, high = lower[image, neuron], upper[image, neuron]
+        lower[image, neuron] = torch.where(up, low, torch.maximum(low, value))
+        upper[image, neuron] = torch.where(up, torch.minimum(high, -value), high)
+    return IntervalBounds(lower.reshape(known.lower.shape), upper.reshape(known.upper.shape))
+
+
+def _walks(
+    graph: Graph,
+    position: int,
+    wanted: Bool[Tensor, "batch *shape"],
+    negated: Bool[Tensor, "batch neurons"] | None,
+    like: Tensor,
+    relaxations: Mapping[int, Relaxation],
+    budget: WorkBudget,
+) -> Iterator[tuple[Tensor, Tensor, Rows]]:
+    """Image, neuron and the rows at the input, chunk by chunk; one-sided rows, some of them negated, or two-sided."""
     node = graph.nodes[position]
     feature_map = len(node.shape) == 3
     # Rows of other shapes start over the flat value.
-    flat = node if feature_map else replace(node, shape=(math.prod(node.shape),))
+    start = node if feature_map else replace(node, shape=(math.prod(node.shape),))
     selection = select(wanted if feature_map else wanted.flatten(1))
-    lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
     for chosen in selection.chunks(budget, row_bytes(graph, position, windowed=feature_map)):
-        rows = identity_rows(flat, chosen, 2, lower.dtype)
-        if not feature_map:
-            rows = replace(rows, coefficient=rows.coefficient.unflatten(2, node.shape), shape=node.shape)
-        low, high = enclose(input_set, pull_back(graph, position, rows, relaxations)[0])
         image = chosen.image[:, None]
-        lower[image, chosen.neuron] = low
-        upper[image, chosen.neuron] = high
-    return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
+        rows = identity_rows(start, chosen, 2 if negated is None else 1, like.dtype)
+        coefficient = rows.coefficient
+        if negated is not None:
+            sign = 1 - 2 * negated[image, chosen.neuron].to(like.dtype)
+            coefficient = coefficient * sign.reshape(*sign.shape, *[1] * (coefficient.dim() - 2))
+        if not feature_map:
+            coefficient = coefficient.unflatten(2, node.shape)
+        rows = replace(rows, coefficient=coefficient, shape=node.shape)
+        yield image, chosen.neuron, pull_back(graph, position, rows, relaxations)[0]
+
+
+def _before_relus_alone(graph: Graph, position: int) -> bool:
+    """Whether a node goes into ReLUs and nowhere else, and these into no pool, which compares active neurons."""
+    users = {i for i, node in enumerate(graph.nodes) if position in node.inputs}
+    pooled = any(isinstance(node.op, ops.MaxPool2d) and not users.isdisjoint(node.inputs) for node in graph.nodes)
+    return not pooled and position != graph.output and all(isinstance(graph.nodes[i].op, ops.Relu) for i in users)
+
+
+def _last(graph: Graph, position: int) -> bool:
+    """Whether no nonlinearity follows but those that a node goes into."""
+    return all(position in n.inputs for n in graph.nodes[position + 1 :] if isinstance(n.op, ops.Nonlinear))
 
 
 @_matters.register

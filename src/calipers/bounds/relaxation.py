@@ -25,6 +25,16 @@ class Relaxation:
         upper_slope = lower_slope if self.parallel else self.upper_slope[image]
         return Relaxation(lower_slope, self.lower_bias[image], upper_slope, self.upper_bias[image])
 
+    def channels_last(self) -> "Relaxation":
+        """The same planes in the order of memory that walks are fast in; of feature maps only."""
+        lower_slope = _channels_last(self.lower_slope)
+        upper_slope = lower_slope if self.parallel else _channels_last(self.upper_slope)
+        return Relaxation(lower_slope, _channels_last(self.lower_bias), upper_slope, _channels_last(self.upper_bias))
+
     @property
     def parallel(self) -> bool:
         return self.lower_slope is self.upper_slope
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    return values.movedim(-3, -1).contiguous().movedim(-1, -3) if values.dim() >= 4 else values

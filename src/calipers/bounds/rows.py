@@ -37,9 +37,11 @@ class Rows:
 
     def spread(self, values: Tensor) -> Tensor:
         """Per-image values (batch, *shape) laid under the coefficients: (groups, 1, *dims), zero outside the value."""
-        if self.corner is None:
-            return values[self.image].unsqueeze(1)
-        return windows(values, self.image, self.corner, self.window).unsqueeze(1)
+        if self.corner is not None:
+            return windows(values, self.image, self.corner, self.window).unsqueeze(1)
+        if channels_lie_last(self.coefficient):
+            return values.movedim(1, -1)[self.image].movedim(-1, 1).unsqueeze(1)
+        return values[self.image].unsqueeze(1)
 
     def signs(self) -> "tuple[Rows, Rows]":
         """The rows with their positive coefficients only, and with their negative ones.
@@ -62,14 +64,23 @@ class Rows:
         """<coefficient, values> for values that broadcast against the coefficients."""
         if values.dim() == self.coefficient.dim() and values.shape[1] == 1:
             # A product of matrices reads the coefficients once and writes nothing of their size.
-            return (self.coefficient.flatten(2) @ values.expand_as(self.coefficient[:, :1]).flatten(2).mT).squeeze(-1)
-        return (self.coefficient * values).flatten(2).sum(-1)
+            coefficient, values = self.coefficient, values.expand_as(self.coefficient[:, :1])
+            if channels_lie_last(coefficient):
+                coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
+            return (coefficient.flatten(2) @ values.flatten(2).mT).squeeze(-1)
+        return (self.coefficient * values).sum(tuple(range(2, self.coefficient.dim())))
+
+    def absolute(self) -> "Rows":
+        """The rows with the absolute values of their coefficients."""
+        return replace(self, coefficient=self.coefficient.abs())
 
     def split(self) -> "Rows":
         """Two-sided rows as one-sided ones, each followed by its negative: from here on the sides go different ways."""
         if len(self.constant) == 1:
             return self
-        coefficient = torch.cat([self.coefficient, -self.coefficient], dim=1)
+        axis = 2 if channels_lie_last(self.coefficient) else -1
+        moved = self.coefficient.movedim(axis, -1)
+        coefficient = torch.cat([moved, -moved], dim=1).movedim(-1, axis)
         constant = torch.cat([self.constant[:1], -self.constant[1:]], dim=2)
         return replace(self, coefficient=coefficient, constant=constant, mirrored=True)
 
@@ -77,17 +88,17 @@ class Rows:
         """The same rows over the whole value."""
         if self.corner is None:
             return self
-        coefficient = self.coefficient
-        for axis, size in ((-2, self.shape[-2]), (-1, self.shape[-1])):
-            source = torch.arange(size, device=coefficient.device) - self.corner[:, axis + 2, None]
-            inside = (source >= 0) & (source < coefficient.shape[axis])
+        coefficient = self.coefficient.movedim(2, -1)
+        for axis, size in enumerate(self.shape[1:]):
+            source = torch.arange(size, device=coefficient.device) - self.corner[:, axis, None]
+            inside = (source >= 0) & (source < coefficient.shape[2 + axis])
             shape = [len(source), 1, 1, 1, 1]
-            shape[axis] = size
-            index = source.clamp(0, coefficient.shape[axis] - 1).reshape(shape)
+            shape[2 + axis] = size
+            index = source.clamp(0, coefficient.shape[2 + axis] - 1).reshape(shape)
             target = list(coefficient.shape)
-            target[axis] = size
-            coefficient = coefficient.gather(axis + 5, index.expand(target)) * inside.reshape(shape)
-        return replace(self, coefficient=coefficient, corner=None)
+            target[2 + axis] = size
+            coefficient = coefficient.gather(2 + axis, index.expand(target)) * inside.reshape(shape)
+        return replace(self, coefficient=coefficient.movedim(-1, 2), corner=None)
 
     def __add__(self, other: "Rows") -> "Rows":
         """Sum of two sets of rows that reached one node by different paths."""
@@ -135,5 +146,10 @@ def windows(
     bottom = max(0, int(last[0]) + size[0] - height)
     right = max(0, int(last[1]) + size[1] - width)
     padded = F.pad(values, (left, right, top, bottom)) if max(left, right, top, bottom) > 0 else values
-    views = padded.unfold(2, size[0], 1).unfold(3, size[1], 1).permute(0, 2, 3, 1, 4, 5)
-    return views[image, corner[:, 0] + top, corner[:, 1] + left]
+    views = padded.unfold(2, size[0], 1).unfold(3, size[1], 1).permute(0, 2, 3, 4, 5, 1)
+    return views[image, corner[:, 0] + top, corner[:, 1] + left].movedim(-1, 1)
+
+
+def channels_lie_last(coefficient: Tensor) -> bool:
+    """Whether neighbours in memory belong to one place. Windows are small, and only so their loops are long."""
+    return coefficient.dim() == 5 and coefficient.stride(2) == 1 and coefficient.shape[2] > 1

@@ -1,0 +1,59 @@
+"""Bounds that are found one side at a time against those of both sides."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calipers.bounds import linear, refine
+from calipers.bounds.budget import WorkBudget
+from calipers.bounds.linear import FUSED, Propagation
+from calipers.core.intervals import IntervalBounds
+from calipers.core.sets import Box, InputSet
+from calipers.graph.graph import Graph
+from tests.nets import FAMILIES, random_graph, random_set
+
+SEEDS = st.integers(0, 2**16)
+
+
+def both_sides(graph: Graph, position: int, wanted, cheap: IntervalBounds, *rest) -> IntervalBounds:
+    return refine.refine(graph, position, wanted, cheap, *rest).intersect(cheap)
+
+
+def propagate(family: str, sets: InputSet, seed: int, find) -> Propagation:
+    with patch.object(linear, "settle", find):
+        return FUSED.propagate(random_graph(family, seed), sets, WorkBudget())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=5, deadline=None)
+@given(seed=SEEDS)
+def test_planes_are_those_of_both_sides(family: str, seed: int) -> None:
+    sets = random_set(random_graph(family, seed).input_shape, seed)
+    one, two = propagate(family, sets, seed, refine.settle), propagate(family, sets, seed, both_sides)
+    assert one.relaxations.keys() == two.relaxations.keys()
+    for position, planes in one.relaxations.items():
+        for mine, theirs in zip(vars(planes).values(), vars(two.relaxations[position]).values(), strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("family", ["conv", "residual"])
+def test_fewer_rows_are_walked(family: str) -> None:
+    walked = []
+    walk = refine.pull_back
+
+    def count(graph, position, rows, relaxations):
+        walked.append(rows.constant.numel())
+        return walk(graph, position, rows, relaxations)
+
+    def rows(find) -> int:
+        walked.clear()
+        with patch.object(refine, "pull_back", count):
+            for seed in range(5):
+                center = random_set(random_graph(family, seed).input_shape, seed).box().lower
+                propagate(family, Box(center, center + 0.1), seed, find)
+        return sum(walked)
+
+    assert 0 < rows(refine.settle) < rows(both_sides)
