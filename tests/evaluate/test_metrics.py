@@ -63,6 +63,15 @@ def test_rates_over_all_and_over_the_correct() -> None:
     assert found.rate("attack:pgd", SMALL).seconds == 0.5
 
 
+def test_times_are_the_median_and_the_slowest_of_the_correct() -> None:
+    records = [r for sample in range(3) for r in full(sample, (S, V), (S, U))]
+    timed = [dataclasses.replace(r, seconds=(1.0, 2.0, 60.0)[r.sample_id]) for r in records]
+    found = report(timed)
+    row = found.rate("verify:capm", SMALL)
+    assert (row.seconds, row.slowest) == (2.0, 60.0)
+    assert found.rate("certified", SMALL).seconds is None
+
+
 def test_a_break_holds_at_larger_radii_and_a_proof_at_smaller_ones() -> None:
     found = report([*full(0, (B, U), (S, U)), *full(1, (S, U), (S, V))])
     assert found.rate("empirical", LARGE).measured == 0.5

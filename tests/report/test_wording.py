@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from calipers.core.records import RobustnessReport
+from calipers.core.records import Rate, RobustnessReport
 from calipers.report.jaws import jaws
-from calipers.report.wording import percent, plain_percent, radius, seconds, verdict
+from calipers.report.wording import percent, plain_percent, radius, seconds, spent, verdict
 
 from .examples import make_report, wilson
 
@@ -102,3 +102,17 @@ def test_radius(epsilon: float, unit: str, text: str) -> None:
 )
 def test_seconds(value: float | None, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("median", "slowest", "text"),
+    [
+        (None, None, ""),
+        (0.033, None, "33 ms"),
+        (0.033, 0.9, "33 ms"),
+        (0.033, 60.2, "33 ms, up to 1 min 0 s"),
+        (12.0, 60.2, "12.0 s"),
+    ],
+)
+def test_a_long_tail_of_times_is_told(median: float | None, slowest: float | None, text: str) -> None:
+    assert spent(Rate("verify:complete", 0.03, 0.5, 10, 0.2, 0.8, median, slowest)) == text

@@ -123,7 +123,7 @@ class Rate:
     """A measured share of the samples with its 95 % interval; one row of every machine-readable output.
 
     name: clean, empirical, certified, undecided, attack:NAME or verify:NAME; "|correct" is appended where n counts
-    the correctly classified samples only. seconds: median per sample, where a method was timed.
+    the correctly classified samples only. seconds, slowest: median and largest per sample, where a method was timed.
     """
 
     name: str
@@ -133,6 +133,7 @@ class Rate:
     low: float
     high: float
     seconds: float | None = None
+    slowest: float | None = None
 
     def __str__(self) -> str:
         at = "" if self.epsilon is None else f" at {self.epsilon:g}"

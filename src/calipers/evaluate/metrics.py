@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 
 from scipy.stats import binomtest
@@ -113,15 +114,12 @@ class _Table:
     def _method(self, kind: Kind, name: str, epsilon: float, samples: list[int]) -> list[Rate]:
         answered = self._answered([(kind, name)], epsilon, samples)
         cells = {s: self._cell(kind, name, epsilon, s) for s in answered}
-        seconds = [cell.seconds for s, cell in cells.items() if cell is not None and self._correct(s)]
-        return self._rows(
-            f"{kind}:{name}",
-            epsilon,
-            answered,
-            {s for s, cell in cells.items() if cell is not None and _holds(cell, epsilon)},
-            guarantee=kind is Kind.VERIFY,
-            seconds=median(seconds) if seconds else None,
-        )
+        spent = [cell.seconds for s, cell in cells.items() if cell is not None and self._correct(s)]
+        hits = {s for s, cell in cells.items() if cell is not None and _holds(cell, epsilon)}
+        rows = self._rows(f"{kind}:{name}", epsilon, answered, hits, guarantee=kind is Kind.VERIFY)
+        if not spent:
+            return rows
+        return [replace(row, seconds=median(spent), slowest=max(spent)) for row in rows]
 
     def _rows(
         self,
@@ -131,15 +129,12 @@ class _Table:
         hits: set[int],
         *,
         guarantee: bool = False,
-        seconds: float | None = None,
     ) -> list[Rate]:
         """The rate over all samples and, but for clean accuracy, over the correctly classified ones."""
         correct = [sample for sample in samples if self._correct(sample)]
         groups = [("", samples)] if name == "clean" else [("", samples), ("|correct", correct)]
         return [
-            rate(
-                name + suffix, epsilon, len(hits.intersection(group)), len(group), guarantee=guarantee, seconds=seconds
-            )
+            rate(name + suffix, epsilon, len(hits.intersection(group)), len(group), guarantee=guarantee)
             for suffix, group in groups
             if group
         ]

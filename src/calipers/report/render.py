@@ -111,6 +111,7 @@ def _environment() -> jinja2.Environment:
         interval=wording.interval,
         number=wording.number,
         seconds=lambda value: _thin(wording.seconds(value)),
+        spent=lambda row: _thin(wording.spent(row)),
         width=lambda share: f"{100 * min(max(share, 0.0), 1.0):.3f}%",
         compact=lambda value: json.dumps(value, ensure_ascii=False, default=str),
     )

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.records import Rate, RobustnessReport
-from calipers.report.wording import clipping, interval, percent, radius, seconds, verdict
+from calipers.report.wording import clipping, interval, percent, radius, spent, verdict
 
 __all__ = ["rates_table", "verdict"]
 
@@ -38,8 +38,7 @@ def _rank(row: Rate) -> int:
 def _cells(row: Rate) -> tuple[Text, ...]:
     headline = row.name in _HEADLINE
     name = row.name if headline else f"  {row.name}"
-    timing = "" if row.seconds is None else seconds(row.seconds)
-    texts = (percent(row.measured), interval(row), str(row.n), timing)
+    texts = (percent(row.measured), interval(row), str(row.n), spent(row))
     return (
         Text(name, style=_STYLES.get(row.name, "dim")),
         *(Text(text, style="" if headline else "dim") for text in texts),

@@ -59,6 +59,14 @@ def seconds(value: float | None) -> str:
     return f"{value * 1e6:.3g} µs"
 
 
+def spent(row: Rate) -> str:
+    """A method's time per sample: the median, and the largest where that is another matter (searches that time out)."""
+    if row.seconds is None:
+        return ""
+    unequal = row.slowest is not None and row.slowest >= max(1.0, 10 * row.seconds)
+    return seconds(row.seconds) + (f", up to {seconds(row.slowest)}" if unequal else "")
+
+
 def clipping(spec: RunSpec) -> str:
     """Whether perturbed inputs stay inside a domain."""
     return "unclipped" if spec.domain is None else f"clipped to [{spec.domain[0]:g}, {spec.domain[1]:g}]"

@@ -98,7 +98,7 @@ class MetricPlayer:
     def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
         moments = turn.moments.add(turn.gradient)
         psi = moments.metric / turn.problem.width
-        r = turn.r - turn.rate * moments.direction / psi
+        r = turn.r.addcdiv(moments.direction, psi, value=-turn.rate)
         return turn.problem.clip(self.operator.in_metric(r, turn.rate * turn.dual.ratio, psi)), moments
 
 
