@@ -6,24 +6,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from calipers.bounds import linear, refine
+from calipers.bounds import refine
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.linear import FUSED, Propagation
+from calipers.bounds.refine import Walks
 from calipers.core.intervals import IntervalBounds
 from calipers.core.sets import Box, InputSet
-from calipers.graph.graph import Graph
 from tests.nets import FAMILIES, random_graph, random_set
 
 SEEDS = st.integers(0, 2**16)
 
 
-def both_sides(graph: Graph, position: int, wanted, cheap: IntervalBounds, *rest) -> IntervalBounds:
-    return refine.refine(graph, position, wanted, cheap, *rest).intersect(cheap)
+def both_sides(walks: Walks, wanted: Tensor, cheap: IntervalBounds) -> IntervalBounds:
+    return walks.both_sides(wanted, cheap).intersect(cheap)
 
 
 def propagate(family: str, sets: InputSet, seed: int, find) -> Propagation:
-    with patch.object(linear, "settle", find):
+    with patch.object(Walks, "settle", find):
         return FUSED.propagate(random_graph(family, seed), sets, WorkBudget())
 
 
@@ -32,7 +33,7 @@ def propagate(family: str, sets: InputSet, seed: int, find) -> Propagation:
 @given(seed=SEEDS)
 def test_planes_are_those_of_both_sides(family: str, seed: int) -> None:
     sets = random_set(random_graph(family, seed).input_shape, seed)
-    one, two = propagate(family, sets, seed, refine.settle), propagate(family, sets, seed, both_sides)
+    one, two = propagate(family, sets, seed, Walks.settle), propagate(family, sets, seed, both_sides)
     assert one.relaxations.keys() == two.relaxations.keys()
     for position, planes in one.relaxations.items():
         for mine, theirs in zip(vars(planes).values(), vars(two.relaxations[position]).values(), strict=True):
@@ -56,4 +57,4 @@ def test_fewer_rows_are_walked(family: str) -> None:
                 propagate(family, Box(center, center + 0.1), seed, find)
         return sum(walked)
 
-    assert 0 < rows(refine.settle) < rows(both_sides)
+    assert 0 < rows(Walks.settle) < rows(both_sides)

@@ -14,7 +14,7 @@ from calipers.bounds.cost import row_bytes
 from calipers.bounds.forward import quick_intervals
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.refine import refine, settle, unsettled
+from calipers.bounds.refine import Walks, unsettled
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.start import cut, specification_rows
 from calipers.core.intervals import IntervalBounds
@@ -95,8 +95,8 @@ class LinearBounds:
                 cheap = bounds[position]
                 wanted = unsettled(graph, position, cheap)
                 if wanted is not None:
-                    find = settle if self.intersect else refine
-                    bounds[position] = find(graph, position, wanted, cheap, input_set, relaxations, budget)
+                    walks = Walks(graph, position, relaxations, input_set, budget)
+                    bounds[position] = (walks.settle if self.intersect else walks.both_sides)(wanted, cheap)
         return Propagation(graph, bounds, relaxations, differences)
 
     def planes(self, graph: Graph, position: int, given: IntervalBounds, difference: Tensor | None) -> Relaxation:

@@ -15,7 +15,7 @@ from calipers.bounds.interval import transfer
 from calipers.bounds.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.planes import Planes, families
-from calipers.bounds.refine import refine, unsettled
+from calipers.bounds.refine import Walks, unsettled
 from calipers.bounds.relaxation import Relaxation
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
@@ -135,7 +135,8 @@ class _Search:
             cheap = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(self.start.bounds[position])
             if position in self.wanted:
                 planes = self._relaxed(self.inner[position], bounds, {**self.start.relaxations}, 1)
-                linear = refine(graph, position, self.wanted[position], cheap, self.sets, planes, budget)
+                walks = Walks(graph, position, planes, self.sets, budget)
+                linear = walks.both_sides(self.wanted[position], cheap)
                 cheap = linear.intersect(cheap)
             bounds.append(cheap)
         image = torch.arange(len(self.specification)).repeat_interleave(rows)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 import torch
@@ -48,115 +48,6 @@ def _(op: ops.Relu, cheap: IntervalBounds, pooled: bool) -> Tensor:
     return (cheap.upper > 0) if pooled else (cheap.upper > 0) & (cheap.lower < 0)
 
 
-def refine(
-    graph: Graph,
-    position: int,
-    wanted: Bool[Tensor, "batch *shape"],
-    cheap: IntervalBounds,
-    input_set: InputSet,
-    relaxations: Mapping[int, Relaxation],
-    budget: WorkBudget,
-) -> IntervalBounds:
-    """Linear bounds for the wanted neurons, the cheap ones for all others."""
-    lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
-    for image, neuron, at_input in _walks(graph, position, wanted, None, lower, relaxations, budget):
-        lower[image, neuron], upper[image, neuron] = enclose(input_set, at_input)
-    return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
-
-
-def settle(
-    graph: Graph,
-    position: int,
-    wanted: Bool[Tensor, "batch *shape"],
-    cheap: IntervalBounds,
-    input_set: InputSet,
-    relaxations: Mapping[int, Relaxation],
-    budget: WorkBudget,
-) -> IntervalBounds:
-    """Bounds as tight as `refine`'s and the cheap ones together, wherever it matters, for fewer rows.
-
-    A neuron that its upper bound proves inactive needs no lower one. One that its lower bound proves active needs no
-    upper one where no nonlinearity follows; before others that bound feeds their cheap ones.
-    """
-    below = cheap.lower + cheap.upper < 0
-    if not _before_relus_alone(graph, position):
-        alone = torch.zeros_like(wanted)
-    elif _last(graph, position):
-        alone = wanted
-    else:
-        alone = wanted & below
-    together = wanted & ~alone
-    found = cheap
-    if bool(together.any()):
-        found = refine(graph, position, together, cheap, input_set, relaxations, budget).intersect(cheap)
-    for upwards in (below, ~below):
-        if bool(alone.any()):
-            found = _one_side(graph, position, alone, upwards, found, input_set, relaxations, budget)
-            left = unsettled(graph, position, found)
-            alone = torch.zeros_like(alone) if left is None else alone & left
-    return found
-
-
-def _one_side(
-    graph: Graph,
-    position: int,
-    wanted: Bool[Tensor, "batch *shape"],
-    upwards: Bool[Tensor, "batch *shape"],
-    known: IntervalBounds,
-    input_set: InputSet,
-    relaxations: Mapping[int, Relaxation],
-    budget: WorkBudget,
-) -> IntervalBounds:
-    """The known bounds with better upper ones for wanted neurons that are `upwards`, lower ones for the others."""
-    lower, upper = known.lower.flatten(1).clone(), known.upper.flatten(1).clone()
-    for image, neuron, at_input in _walks(graph, position, wanted, upwards.flatten(1), lower, relaxations, budget):
-        value, up = concretize(input_set, at_input)[0], upwards.flatten(1)[image, neuron]
-        low, high = lower[image, neuron], upper[image, neuron]
-        lower[image, neuron] = torch.where(up, low, torch.maximum(low, value))
-        upper[image, neuron] = torch.where(up, torch.minimum(high, -value), high)
-    return IntervalBounds(lower.reshape(known.lower.shape), upper.reshape(known.upper.shape))
-
-
-def _walks(
-    graph: Graph,
-    position: int,
-    wanted: Bool[Tensor, "batch *shape"],
-    negated: Bool[Tensor, "batch neurons"] | None,
-    like: Tensor,
-    relaxations: Mapping[int, Relaxation],
-    budget: WorkBudget,
-) -> Iterator[tuple[Tensor, Tensor, Rows]]:
-    """Image, neuron and the rows at the input, chunk by chunk; one-sided rows, some of them negated, or two-sided."""
-    node = graph.nodes[position]
-    feature_map = len(node.shape) == 3
-    # Rows of other shapes start over the flat value.
-    start = node if feature_map else replace(node, shape=(math.prod(node.shape),))
-    selection = select(wanted if feature_map else wanted.flatten(1))
-    for chosen in selection.chunks(budget, row_bytes(graph, position, windowed=feature_map)):
-        image = chosen.image[:, None]
-        rows = identity_rows(start, chosen, 2 if negated is None else 1, like.dtype)
-        coefficient = rows.coefficient
-        if negated is not None:
-            sign = 1 - 2 * negated[image, chosen.neuron].to(like.dtype)
-            coefficient = coefficient * sign.reshape(*sign.shape, *[1] * (coefficient.dim() - 2))
-        if not feature_map:
-            coefficient = coefficient.unflatten(2, node.shape)
-        rows = replace(rows, coefficient=coefficient, shape=node.shape)
-        yield image, chosen.neuron, pull_back(graph, position, rows, relaxations)[0]
-
-
-def _before_relus_alone(graph: Graph, position: int) -> bool:
-    """Whether a node goes into ReLUs and nowhere else, and these into no pool, which compares active neurons."""
-    users = {i for i, node in enumerate(graph.nodes) if position in node.inputs}
-    pooled = any(isinstance(node.op, ops.MaxPool2d) and not users.isdisjoint(node.inputs) for node in graph.nodes)
-    return not pooled and position != graph.output and all(isinstance(graph.nodes[i].op, ops.Relu) for i in users)
-
-
-def _last(graph: Graph, position: int) -> bool:
-    """Whether no nonlinearity follows but those that a node goes into."""
-    return all(position in n.inputs for n in graph.nodes[position + 1 :] if isinstance(n.op, ops.Nonlinear))
-
-
 @_matters.register
 def _(op: ops.MaxPool2d, cheap: IntervalBounds, pooled: bool) -> Tensor:
     """Pixels that can be the maximum of some window."""
@@ -172,3 +63,92 @@ def _(op: ops.MaxPool2d, cheap: IntervalBounds, pooled: bool) -> Tensor:
         ends = dy + op.stride[0] * (rows - 1) + 1, dx + op.stride[1] * (columns - 1) + 1
         padded[..., dy : ends[0] : op.stride[0], dx : ends[1] : op.stride[1]] |= can[:, pixel]
     return padded[..., top : top + height, left : left + width]
+
+
+@dataclass(frozen=True, eq=False)
+class Walks:
+    """Walks from one node to the input, over planes found so far.
+
+    relaxations: by node, for every nonlinearity before it.
+    """
+
+    graph: Graph
+    position: int
+    relaxations: Mapping[int, Relaxation]
+    input_set: InputSet
+    budget: WorkBudget
+
+    def both_sides(self, wanted: Bool[Tensor, "batch *shape"], cheap: IntervalBounds) -> IntervalBounds:
+        """Linear bounds for the wanted neurons, the cheap ones for all others."""
+        lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
+        for image, neuron, at_input in self._chunks(wanted, None, lower.dtype):
+            lower[image, neuron], upper[image, neuron] = enclose(self.input_set, at_input)
+        return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
+
+    def settle(self, wanted: Bool[Tensor, "batch *shape"], cheap: IntervalBounds) -> IntervalBounds:
+        """Bounds as tight as both sides' and the cheap ones together, wherever it matters, for fewer rows.
+
+        A neuron that its upper bound proves inactive needs no lower one. One that its lower bound proves active needs
+        no upper one where no nonlinearity follows; before others that bound feeds their cheap ones.
+        """
+        below = cheap.lower + cheap.upper < 0
+        if not _before_relus_alone(self.graph, self.position):
+            alone = torch.zeros_like(wanted)
+        elif _last(self.graph, self.position):
+            alone = wanted
+        else:
+            alone = wanted & below
+        together = wanted & ~alone
+        found = self.both_sides(together, cheap).intersect(cheap) if bool(together.any()) else cheap
+        for upwards in (below, ~below):
+            if bool(alone.any()):
+                found = self._one_side(alone, upwards, found)
+                left = unsettled(self.graph, self.position, found)
+                alone = torch.zeros_like(alone) if left is None else alone & left
+        return found
+
+    def _one_side(
+        self, wanted: Bool[Tensor, "batch *shape"], upwards: Bool[Tensor, "batch *shape"], known: IntervalBounds
+    ) -> IntervalBounds:
+        """The known bounds with better upper ones for wanted neurons that are `upwards`, lower ones for the others."""
+        lower, upper = known.lower.flatten(1).clone(), known.upper.flatten(1).clone()
+        upwards = upwards.flatten(1)
+        for image, neuron, at_input in self._chunks(wanted, upwards, lower.dtype):
+            value, up = concretize(self.input_set, at_input)[0], upwards[image, neuron]
+            low, high = lower[image, neuron], upper[image, neuron]
+            lower[image, neuron] = torch.where(up, low, torch.maximum(low, value))
+            upper[image, neuron] = torch.where(up, torch.minimum(high, -value), high)
+        return IntervalBounds(lower.reshape(known.lower.shape), upper.reshape(known.upper.shape))
+
+    def _chunks(
+        self, wanted: Bool[Tensor, "batch *shape"], negated: Bool[Tensor, "batch neurons"] | None, dtype: torch.dtype
+    ) -> Iterator[tuple[Tensor, Tensor, Rows]]:
+        """Images, neurons and their rows at the input: one-sided ones, of which some are negated, or two-sided ones."""
+        node = self.graph.nodes[self.position]
+        feature_map = len(node.shape) == 3
+        # Rows of other shapes start over the flat value.
+        start = node if feature_map else replace(node, shape=(math.prod(node.shape),))
+        selection = select(wanted if feature_map else wanted.flatten(1))
+        for chosen in selection.chunks(self.budget, row_bytes(self.graph, self.position, windowed=feature_map)):
+            image = chosen.image[:, None]
+            rows = identity_rows(start, chosen, 2 if negated is None else 1, dtype)
+            coefficient = rows.coefficient
+            if negated is not None:
+                sign = 1 - 2 * negated[image, chosen.neuron].to(dtype)
+                coefficient = coefficient * sign.reshape(*sign.shape, *[1] * (coefficient.dim() - 2))
+            if not feature_map:
+                coefficient = coefficient.unflatten(2, node.shape)
+            rows = replace(rows, coefficient=coefficient, shape=node.shape)
+            yield image, chosen.neuron, pull_back(self.graph, self.position, rows, self.relaxations)[0]
+
+
+def _before_relus_alone(graph: Graph, position: int) -> bool:
+    """Whether a node goes into ReLUs and nowhere else, and these into no pool, which compares active neurons."""
+    users = {i for i, node in enumerate(graph.nodes) if position in node.inputs}
+    pooled = any(isinstance(node.op, ops.MaxPool2d) and not users.isdisjoint(node.inputs) for node in graph.nodes)
+    return not pooled and position != graph.output and all(isinstance(graph.nodes[i].op, ops.Relu) for i in users)
+
+
+def _last(graph: Graph, position: int) -> bool:
+    """Whether no nonlinearity follows but those that a node goes into."""
+    return all(position in n.inputs for n in graph.nodes[position + 1 :] if isinstance(n.op, ops.Nonlinear))
