@@ -41,7 +41,7 @@ class Account:
             ceiling = subdomains.ceilings[view.position]
             laid = view.spread(values[view.source].flatten(1))
             output, share = values[view.position].flatten(1), walk.coefficient[view.position]
-            below = (variables.below[view.position] * laid.masked_fill(~ceiling.alive, 0.0)).sum(1)
+            below = (variables.below[view.position] * subdomains.alive[view.position]).mul_(laid).sum(1)
             above = (ceiling.slope * laid[:, : view.pixels]).sum(1) + ceiling.bias
             gap = (share * (output - torch.where(share > 0, below, above))).clamp_min(0)
             gaps.append(gap.masked_fill(ceiling.alive.sum(1) < 2, -torch.inf))

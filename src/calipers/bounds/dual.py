@@ -35,10 +35,10 @@ def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float
     for step in range(1, steps):
         slopes, excess = _slopes(subdomains, variables, walk)
         length = rate * _DECAY ** (step / steps)
-        below = {p: variables.below[p] + length * adam.direction(p, slope, step) for p, slope in slopes.items()}
+        below = {p: adam.moved(p, variables.below[p], slope, length, step) for p, slope in slopes.items()}
         multiplier = variables.multiplier
         if multiplier.numel():
-            multiplier = multiplier + length * adam.direction(-1, excess, step)
+            multiplier = adam.moved(-1, multiplier, excess, length, step)
         variables = subdomains.admissible(below, multiplier)
         walk = subdomains.walk(variables)
         best = _better(best, Ascent(variables, walk))
@@ -77,10 +77,10 @@ def _slopes(subdomains: Subdomains, variables: Variables, walk: Walk) -> tuple[d
     excess = torch.zeros_like(variables.multiplier)
     for view in subdomains.root.views:
         inputs = values[view.source].flatten(1)
-        alive = subdomains.ceilings[view.position].alive
+        alive = subdomains.alive[view.position]
         weight = walk.coefficient[view.position].clamp_min(0).unsqueeze(1)
-        slope = (view.spread(inputs) * weight).masked_fill(~alive, 0.0)
-        slopes[view.position] = slope - slope.sum(1, keepdim=True) / alive.sum(1, keepdim=True)
+        slope = view.spread(inputs).mul_(weight).mul_(alive)
+        slopes[view.position] = slope.sub_(slope.sum(1, keepdim=True) / alive.sum(1, keepdim=True))
         halfspaces = subdomains.halfspaces[view.position]
         if len(halfspaces):
             excess[halfspaces.domain, halfspaces.slot] = -halfspaces.values(inputs)
@@ -95,9 +95,10 @@ class _Adam:
         self._mean: dict[int, Tensor] = {}
         self._square: dict[int, Tensor] = {}
 
-    def direction(self, name: int, slope: Tensor, step: int) -> Tensor:
+    def moved(self, name: int, here: Tensor, slope: Tensor, length: float, step: int) -> Tensor:
+        """The array `name` after a step uphill."""
         mean = self._mean.setdefault(name, torch.zeros_like(slope)).lerp_(slope, 1 - self._first)
         square = self._square.setdefault(name, torch.zeros_like(slope))
         square.mul_(self._second).addcmul_(slope, slope, value=1 - self._second)
-        scale = (square / (1 - self._second**step)).sqrt_().add_(1e-10)
-        return (mean / (1 - self._first**step)).div_(scale)
+        scale = square.sqrt().mul_((1 - self._second**step) ** -0.5).add_(1e-10)
+        return here.addcdiv(mean, scale, value=length / (1 - self._first**step))

@@ -57,10 +57,14 @@ class Maxima:
 
     def spread(self, values: Float[Tensor, "batch entries"]) -> Float[Tensor, "batch candidates outputs"]:
         """The candidates of every output, given the flat input; padding is absent."""
-        laid = values[:, self.entry.clamp_min(0)].masked_fill_(self.entry < 0, ABSENT)
-        if self.floor is None:
-            return laid
-        return torch.cat([laid, torch.full_like(laid[:, :1], self.floor)], 1)
+        constants = values.new_tensor([self.floor or 0.0, ABSENT]).expand(len(values), 2)
+        extended = torch.cat([values, constants], 1)
+        end = values.shape[1]
+        entry = torch.where(self.entry < 0, end + 1, self.entry)
+        if self.floor is not None:
+            entry = torch.cat([entry, torch.full_like(entry[:1], end)])
+        # Several times as fast as indexing by a table.
+        return extended.gather(1, entry.flatten().expand(len(values), -1)).unflatten(1, entry.shape)
 
     def gather(
         self, values: Float[Tensor, "batch entries"], domain: Int[Tensor, " some"], output: Int[Tensor, " some"]

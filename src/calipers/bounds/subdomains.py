@@ -7,6 +7,7 @@ bounds of its two inputs, and joins the walk with a multiplier >= 0, as in beta-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -158,6 +159,11 @@ class Subdomains:
     def __len__(self) -> int:
         return len(self.image)
 
+    @cached_property
+    def alive(self) -> Mapping[int, Float[Tensor, "batch candidates outputs"]]:
+        """By position, 1 for candidates that can win and 0 for others: a product is far faster than a masked fill."""
+        return {position: ceiling.alive.to(ceiling.lower.dtype) for position, ceiling in self.ceilings.items()}
+
     def start(self) -> Variables:
         """The single candidate with the largest midpoint below; no multipliers."""
         below = {}
@@ -170,11 +176,12 @@ class Subdomains:
         """The nearest-looking admissible variables: weights of the dead go, and all add up to 1 again."""
         cleaned = {}
         for position, weights in below.items():
-            alive = self.ceilings[position].alive
-            kept = weights.clamp_min(0) * alive
+            kept = weights.clamp_min(0).mul_(self.alive[position])
             total = kept.sum(1, keepdim=True)
-            kept = torch.where(total > 1e-3, kept, alive.to(kept))
-            cleaned[position] = kept / kept.sum(1, keepdim=True)
+            if bool((total <= 1e-3).any()):
+                kept = torch.where(total > 1e-3, kept, self.alive[position])
+                total = kept.sum(1, keepdim=True)
+            cleaned[position] = kept.div_(total)
         return Variables(cleaned, multiplier.clamp_min(0))
 
     def walk(self, variables: Variables) -> Walk:
@@ -240,7 +247,7 @@ class Subdomains:
             if position in views:
                 view, ceiling = views[position], self.ceilings[position]
                 laid = view.spread(inputs[0].flatten(1))
-                below = (variables.below[position] * laid.masked_fill(~ceiling.alive, 0.0)).sum(1)
+                below = (variables.below[position] * self.alive[position]).mul_(laid).sum(1)
                 above = (ceiling.slope * laid[:, : view.pixels]).sum(1) + ceiling.bias
                 values.append(torch.where(walk.coefficient[position] > 0, below, above).unflatten(1, node.shape))
             elif position in self.fixed:
