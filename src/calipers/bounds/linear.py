@@ -14,9 +14,9 @@ from calipers.bounds.cost import row_bytes
 from calipers.bounds.forward import quick_intervals
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.refine import Walks, unsettled
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.start import cut, specification_rows
+from calipers.bounds.walks import Walks, unsettled
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet

@@ -15,8 +15,8 @@ from calipers.bounds.interval import transfer
 from calipers.bounds.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.planes import Planes, families
-from calipers.bounds.refine import Walks, unsettled
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.walks import Walks, unsettled
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet

@@ -17,8 +17,8 @@ from calipers.bounds.dual import Ascent, ascend, ascent_bytes
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.maxima import Maxima
-from calipers.bounds.refine import unsettled
 from calipers.bounds.subdomains import Root, Subdomains
+from calipers.bounds.walks import unsettled
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from calipers.bounds import refine
+from calipers.bounds import walks
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.linear import FUSED, Propagation
-from calipers.bounds.refine import Walks
+from calipers.bounds.walks import Walks
 from calipers.core.intervals import IntervalBounds
 from calipers.core.sets import Box, InputSet
 from tests.nets import FAMILIES, random_graph, random_set
@@ -19,8 +19,8 @@ from tests.nets import FAMILIES, random_graph, random_set
 SEEDS = st.integers(0, 2**16)
 
 
-def both_sides(walks: Walks, wanted: Tensor, cheap: IntervalBounds) -> IntervalBounds:
-    return walks.both_sides(wanted, cheap).intersect(cheap)
+def both_sides(start: Walks, wanted: Tensor, cheap: IntervalBounds) -> IntervalBounds:
+    return start.both_sides(wanted, cheap).intersect(cheap)
 
 
 def propagate(family: str, sets: InputSet, seed: int, find) -> Propagation:
@@ -43,7 +43,7 @@ def test_planes_are_those_of_both_sides(family: str, seed: int) -> None:
 @pytest.mark.parametrize("family", ["conv", "residual"])
 def test_fewer_rows_are_walked(family: str) -> None:
     walked = []
-    walk = refine.pull_back
+    walk = walks.pull_back
 
     def count(graph, position, rows, relaxations):
         walked.append(rows.constant.numel())
@@ -51,7 +51,7 @@ def test_fewer_rows_are_walked(family: str) -> None:
 
     def rows(find) -> int:
         walked.clear()
-        with patch.object(refine, "pull_back", count):
+        with patch.object(walks, "pull_back", count):
             for seed in range(5):
                 center = random_set(random_graph(family, seed).input_shape, seed).box().lower
                 propagate(family, Box(center, center + 0.1), seed, find)
