@@ -87,7 +87,7 @@ class LinearBounds:
                 differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
             if isinstance(node.op, ops.Nonlinear):
                 given, difference = bounds[node.inputs[0]], differences.get(position)
-                relaxations[position] = self.planes(graph, position, given, difference).channels_last()
+                relaxations[position] = self.planes(graph, position, given, difference)
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position in quick:
                 bounds[position] = bounds[position].intersect(quick[position]).ordered()
@@ -102,10 +102,10 @@ class LinearBounds:
     def planes(self, graph: Graph, position: int, given: IntervalBounds, difference: Tensor | None) -> Relaxation:
         """The planes of a node over intervals of its input. difference: of a maxpool's candidates, where measured."""
         if difference is not None:
-            return paired.relax_maxpool(graph, position, given, difference)
+            return paired.relax_maxpool(graph, position, given, difference).channels_last()
         op = graph.nodes[position].op
         assert isinstance(op, ops.Nonlinear)
-        return self.relax(op, given)
+        return self.relax(op, given).channels_last()
 
     def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
         """The planes of a nonlinearity over intervals of its input."""

@@ -73,7 +73,7 @@ class InnerStepsPlayer:
     def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
         moments = turn.moments.add(turn.gradient)
         psi = moments.metric / turn.problem.width
-        r = turn.r - turn.rate * moments.direction / psi
+        r = turn.r.addcdiv(moments.direction, psi, value=-turn.rate)
         largest = flat(psi).amax(1)
         pull = psi / per_sample(largest, psi)
         mu = turn.dual.ratio * turn.rate / largest
