@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from benchmarks.output import Row, write
 from calipers.attacks import PGD, run_attack
 from calipers.bounds import METHODS, WorkBudget
+from calipers.cli.memory import keep_freed_memory
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import InputSet
 from calipers.core.threat import ThreatModel
@@ -189,6 +190,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--json")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the program does
     rows = growth(arguments.repetitions) + large_networks(1)
     found, notes = published_networks(arguments.weights, arguments.data_dir, arguments.samples, arguments.repetitions)
     rows += found

@@ -1,6 +1,7 @@
 """Planes from pairwise differences against closed forms, sampling and the linear program that they approximate."""
 
 import itertools
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -105,6 +106,17 @@ def test_differences_after_one_convolution_are_exact() -> None:
             assert float(found.differences[view.position][0, k, j, output]) == pytest.approx(exact, abs=1e-9)
             tighter += exact < float(high[0, k, output] - low[0, j, output]) - 1e-6
     assert tighter > 50
+
+
+def test_pairs_that_windows_share_are_walked_once() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, 1)).double().eval()
+    box = Box(torch.full((1, 1, 4, 4), -5.0).double(), torch.full((1, 1, 4, 4), 5.0).double())
+    with patch.object(paired, "select", wraps=paired.select) as select:
+        PAIRED.propagate(double(net, box), box, BUDGET)
+    (wanted,), _ = select.call_args
+    # In four windows over 3 x 3 pixels: 6 pairs side by side, 6 above each other, 8 diagonal ones, some of them twice.
+    assert int(wanted.sum()) == 20
 
 
 def random_box(shape: tuple[int, ...]) -> Box:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from calipers.bounds import maxlin
@@ -59,15 +59,38 @@ def measured(
         return found
     can = winners(low, high, found)
     one, two = torch.tensor([*itertools.combinations(range(view.pixels), 2)]).unbind(1)
-    wanted = (can[:, one] & can[:, two]).unflatten(2, node.shape).flatten(1, 2)
+    first, shared = _distinct(view.entry[one], view.entry[two])
+    wanted = _once((can[:, one] & can[:, two]).flatten(1), first, shared).unflatten(1, (-1, *node.shape))
     shape = graph.nodes[view.source].shape
-    for chosen in select(wanted).chunks(budget, row_bytes(graph, position, windowed=True)):
-        pair, output = chosen.neuron // view.outputs, chosen.neuron % view.outputs
+    most = torch.full((len(low), len(first)), torch.inf, dtype=low.dtype)
+    least = -most
+    for chosen in select(wanted.flatten(1, 2)).chunks(budget, row_bytes(graph, position, windowed=True)):
+        pair = chosen.neuron // view.outputs
         rows = _difference_rows(node.op, node.shape, shape, chosen, one[pair], two[pair], low.dtype)
-        least, most = enclose(input_set, pull_back(graph, view.source, rows, relaxations)[0])
-        for k, j, value in ((one[pair], two[pair], most), (two[pair], one[pair], -least)):
-            place = (chosen.image[:, None], k, j, output)
-            found[place] = torch.minimum(found[place], value)
+        place = (chosen.image[:, None], shared[chosen.neuron])
+        least[place], most[place] = enclose(input_set, pull_back(graph, view.source, rows, relaxations)[0])
+    for k, j, value in ((one, two, most), (two, one, -least)):
+        found[:, k, j] = torch.minimum(found[:, k, j], value[:, shared].unflatten(1, (len(one), -1)))
+    return found
+
+
+def _distinct(
+    one: Int[Tensor, "pairs outputs"], two: Int[Tensor, "pairs outputs"]
+) -> tuple[Int[Tensor, " distinct"], Int[Tensor, " places"]]:
+    """Where each pair of pixels occurs first, and which pair is at each place: windows that overlap share some."""
+    key = (one + 1) * (int(two.max()) + 2) + two + 1
+    values, shared = key.flatten().unique(return_inverse=True)
+    places = torch.arange(len(shared))
+    return torch.full_like(values, len(shared)).scatter_reduce_(0, shared, places, "amin"), shared
+
+
+def _once(
+    wanted: Bool[Tensor, "batch places"], first: Int[Tensor, " distinct"], shared: Int[Tensor, " places"]
+) -> Bool[Tensor, "batch places"]:
+    """Every wanted pair where it occurs first."""
+    image, place = wanted.nonzero().unbind(1)
+    found = torch.zeros_like(wanted)
+    found[image, first[shared[place]]] = True
     return found
 
 
@@ -89,7 +112,9 @@ def upper_plane(
 ) -> tuple[Float[Tensor, "batch candidates outputs"], Float[Tensor, "batch outputs"]]:
     """Weights of the candidates and offset of a plane that is nearly lowest at the midpoint, never above MaxLin's."""
     slope, bias = maxlin.upper_plane(Windows(low, high.masked_fill(~can, ABSENT), low.shape[1]))
-    image, output = (can.sum(1) > 1).nonzero().unbind(1)
+    # Where no difference is tighter than the bounds say, MaxLin's plane is the lowest already.
+    both = can.unsqueeze(1) & can.unsqueeze(2)
+    image, output = (both & (difference < independent(low, high))).any(1).any(1).nonzero().unbind(1)
     if len(image):
         able = can[image, :, output]
         middle = ((low + high) / 2)[image, :, output].masked_fill(~able, 0.0)

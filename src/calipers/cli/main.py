@@ -9,6 +9,7 @@ from rich.console import Console
 
 from calipers import __version__
 from calipers.cli import attack, check, demo, measure, models, report, reproduce, runs, train, verify
+from calipers.cli.memory import keep_freed_memory
 from calipers.core.errors import CalipersError, SoundnessError
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Entry point. Exit status 0 done, 1 a soundness breach, 2 an error of use, 130 interrupted."""
+    keep_freed_memory()
     complain = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         app(args=expand_lists(sys.argv[1:]), prog_name="calipers")
