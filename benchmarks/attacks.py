@@ -34,6 +34,7 @@ from benchmarks.scores import DISTANCES, Scores, ranking, rows_of
 from benchmarks.targets import TARGETS, Sources, Target, load
 from benchmarks.verification import both_passes, median_seconds
 from calipers.attacks import PDGD, PDPGD, MinimumNormAttack, Nearest, run_minimum_norm
+from calipers.cli.memory import keep_freed_memory
 from calipers.core.distances import Distance
 from calipers.evaluate.curves import envelope, local_optimality
 from calipers.evaluate.metrics import rate
@@ -138,6 +139,7 @@ def main() -> None:
     parser.add_argument("--findings", type=Path, help="JSON lines of what was reached; a run goes on from them")
     parser.add_argument("--json")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the program does
     distances = [Distance(name) for name in arguments.distances.split(",")]
     budgets = [int(number) for number in arguments.propagations.split(",")]
     if min(budgets) < 50:

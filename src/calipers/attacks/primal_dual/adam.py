@@ -35,4 +35,4 @@ class Moments:
     @property
     def metric(self) -> Float[Tensor, "batch *shape"]:
         """psi: the root of the mean square, corrected for the start at zero."""
-        return (self.second / (1 - SQUARES**self.count)).sqrt() + EPSILON
+        return (self.second / (1 - SQUARES**self.count)).sqrt_().add_(EPSILON)

@@ -12,6 +12,7 @@ from calipers.attacks.primal_dual.schedule import FromBest, FromRandom, Run
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
 from calipers.attacks.solver import solve
+from calipers.attacks.support import shrink
 from calipers.core.norms import per_sample
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.seeds import derive_seed, generator
@@ -120,6 +121,7 @@ def play(query: NearestQuery, settings: Settings, seed: int) -> None:
     for number in range(len(settings.runs)):
         standing = session.after(number, standing)
     refine(query, settings.refinements)
+    shrink(query, settings.trials)
 
 
 def noise(problem: MinimumNormProblem, seed: int, number: int) -> Float[Tensor, "batch *shape"]:

@@ -84,8 +84,10 @@ def _rescaled(u: Tensor, mu: Tensor, power: float, least: float, root: Callable[
 
 
 def _two_thirds(v: Tensor) -> Tensor:
-    angle = torch.arccosh(27 / 16 * 2**-1.5 * v.square())
-    a = 2 / math.sqrt(3) * 2**0.25 * (angle / 3).cosh().sqrt()
+    # With w = arccosh(height), cosh(w / 3) is the mean of e^(w / 3) and its inverse: half the time of arccosh and cosh.
+    height = 27 / 16 * 2**-1.5 * v.square()
+    third = (height + (height.square() - 1).sqrt()) ** (1 / 3)
+    a = math.sqrt(2 / 3) * 2**0.25 * (third + third.reciprocal()).sqrt()
     return ((a + (2 * v / a - a.square()).sqrt()) / 2) ** 3
 
 

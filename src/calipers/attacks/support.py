@@ -1,0 +1,97 @@
+"""Smaller supports: dropping and swapping what a sparse perturbation changes, for counts of pixels or values."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.core.distances import Distance, has_channels, largest_channel
+from calipers.core.norms import flat
+
+# Passes of a trial: forward and backward at one point, forward at another; and of the gradient it starts from.
+_TRIAL, _GRADIENT = 3, 2
+
+
+def shrink(query: NearestQuery, passes: int) -> None:
+    """Look, per sample, for broken queries that change fewer pixels (or values) than the nearest, within `passes`.
+
+    The pixels of a trial are all but one of the nearest query's, the one of least worth first; once each of them was
+    left out in vain, all but the two of least worth, and one other, the worthiest first. A pixel's worth is what it
+    adds to the linearised loss between the centre and that end of the domain which the gradient points to. All pixels
+    of a trial move to such ends, by the gradient at the nearest query, and then by the gradient where that led.
+    Without a domain there are no ends, and nothing is tried.
+    """
+    problem = query.problem
+    if problem.domain is None or problem.distance.norm is not None:
+        return
+    slope = torch.zeros_like(problem.center)
+    known = torch.zeros_like(query.best_distance, dtype=torch.bool)
+    swapping, left = known.clone(), torch.full_like(query.forwards, passes)
+    tried = torch.zeros_like(_changed(problem.distance, slope))
+    while True:
+        enough = left >= torch.where(known, _TRIAL, _TRIAL + _GRADIENT)
+        active = (enough & query.best_distance.isfinite() & (query.best_distance > 1)).nonzero()[:, 0]
+        if not len(active):
+            return
+        stale = active[~known[active]]
+        if len(stale):
+            slope[stale] = query.gradient(query.best[stale], stale, smallest_margin)[1]
+            left[stale] -= _GRADIENT
+            known[stale] = True
+        center = problem.center[active]
+        worth = _worth(problem.distance, slope[active], center, problem.domain)
+        changed = _changed(problem.distance, query.best[active] - center)
+        kept, tried[active], swapping[active] = _trial(worth, changed, tried[active], swapping[active])
+        mask = kept.reshape(_units(problem.distance, center).shape)
+        before = query.best_distance[active]
+        _, there = query.gradient(_ends(mask, slope[active], center, problem.domain), active, smallest_margin)
+        improved = query.best_distance[active] < before
+        slope[active[improved]] = there[improved]
+        again = ~improved
+        if bool(again.any()):
+            query.margins(_ends(mask[again], there[again], center[again], problem.domain), active[again])
+        left[active] -= _TRIAL
+        later = active[again & (query.best_distance[active] < before)]
+        known[later] = False
+        better = active[query.best_distance[active] < before]
+        tried[better], swapping[better] = False, False
+
+
+def _trial(
+    worth: Float[Tensor, "active units"],
+    changed: Bool[Tensor, "active units"],
+    tried: Bool[Tensor, "active units"],
+    swapping: Bool[Tensor, " active"],
+) -> tuple[Bool[Tensor, "active units"], Bool[Tensor, "active units"], Bool[Tensor, " active"]]:
+    """What a trial may change, what has been tried after it, and who swaps, since all that could be dropped was."""
+    least, dropped = worth.masked_fill(~changed | tried, torch.inf).min(1)
+    exhausted = least.isinf() & ~swapping
+    tried, swapping = tried & ~exhausted[:, None], swapping | exhausted
+    two = worth.masked_fill(~changed, torch.inf).topk(2, largest=False).indices
+    added = worth.masked_fill(changed | tried, -torch.inf).argmax(1)
+    kept = changed.scatter(1, torch.where(swapping[:, None], two, dropped[:, None]), False)
+    unit = torch.where(swapping, added, dropped)[:, None]
+    return kept.scatter(1, unit, swapping[:, None]), tried.scatter(1, unit, True), swapping
+
+
+def _units(distance: Distance, values: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *units"]:
+    """The sum over the channels of every pixel, which stay as one; every value itself where values count."""
+    pixels = distance is Distance.L0_PIXELS and has_channels(values)
+    return values.sum(1, keepdim=True) if pixels else values
+
+
+def _changed(distance: Distance, perturbation: Float[Tensor, "batch *shape"]) -> Bool[Tensor, "batch units"]:
+    size = largest_channel(perturbation) if distance is Distance.L0_PIXELS else perturbation
+    return flat(size != 0)
+
+
+def _worth(distance: Distance, slope: Tensor, center: Tensor, domain: tuple[float, float]) -> Float[Tensor, "b units"]:
+    everywhere = torch.ones_like(slope, dtype=torch.bool)
+    return flat(_units(distance, slope * (_ends(everywhere, slope, center, domain) - center)))
+
+
+def _ends(mask: Tensor, slope: Tensor, center: Tensor, domain: tuple[float, float]) -> Float[Tensor, "batch *shape"]:
+    """The ends of the domain that the slope points to, the centre where it points nowhere or the mask is off."""
+    low, high = domain
+    ends = torch.where(slope > 0, high, torch.where(slope < 0, low, center))
+    return torch.where(mask, ends, center)
