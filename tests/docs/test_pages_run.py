@@ -16,3 +16,7 @@ def test_the_examples_for_contributors_run(tmp_path):
     output = run("CONTRIBUTING.md", tmp_path)
     assert "attack:random" in output
     assert "verify:half" in output
+
+
+def test_the_example_in_double_precision_runs(tmp_path):
+    assert "float64" in run("docs/bounds.md", tmp_path)
