@@ -1,6 +1,7 @@
 """What every verifier must keep. A new verifier joins by its name in the registry."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,7 +82,8 @@ def test_bounds_tighten_as_sets_shrink(name: str) -> None:
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_an_instance_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
     graph, task = problem("padded", 5, 0.05)
-    verifier = VERIFIERS[name](RESOURCES)
+    # Time enough for every answer: what is left open when time is up depends on the machine.
+    verifier = VERIFIERS[name](replace(RESOURCES, timeout=60.0))
     whole = verifier.verify(graph, task).lower
     alone = torch.cat([verifier.verify(graph, task[i : i + 1]).lower for i in range(6)])
     assert torch.allclose(whole, alone, atol=1e-4)
