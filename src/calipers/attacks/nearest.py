@@ -12,14 +12,15 @@ within a budget of passes: PDGD in l2, PDPGD elsewhere. What it adds to the thes
   around the centre: the smallest margin on the way is often not the nearest boundary.
 - Margins on one scale. A network of large logits is attacked as one of small ones, so temperature hides nothing.
 - Boundary refinement: passes at the end cut the nearest example back towards its centre, forwards only.
-- Smaller supports: in l0 the last tenth of the passes drops pixels from the nearest example, or swaps two for one.
+- Greedy pruning: in l0 the last tenth of the passes drops pixels from the nearest example, or swaps two for one.
 
 Which player is best in which distance, how long a run should be and which kinds of run there are was measured on 50
 images of five networks, from 100 to 2,000 passes: convMed for MNIST, trained normally and with PGD; convMed for
 CIFAR-10; convSmall for MNIST, twice, after fast adversarial training, whose gradients near the images lead back to
 them. Those two want starts and first steps further from the centre in l2, l1 and l0, the other three near ones; hence
-the choice per sample. In linf both do. `benchmarks/attacks.py` measures it again, beside the thesis's settings and the
-attacks of other libraries, with logits times 1000 as another network.
+the choice per sample. In linf both do. The share of pruning was chosen on up to 100 images. `benchmarks/attacks.py`
+measures it again, beside the thesis's settings and the attacks of other libraries, with logits times 1000 as another
+network.
 """
 
 from dataclasses import dataclass

@@ -82,7 +82,7 @@ class PDPGD:
         player = MetricPlayer(operator, 0.0)
         if distance is Distance.L1:
             return cls(distance, within(propagations, 36, player, sparse(0.2, 0.3), 5.0))
-        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2), 5.0, trials=propagations // 10))
+        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2), 5.0, pruning=propagations // 10))
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ def _parameters(settings: Settings) -> dict[str, Any]:
         "memory": settings.memory,
         "refinements": settings.refinements,
         "ceiling": settings.ceiling,
-        "trials": settings.trials,
+        "pruning": settings.pruning,
     }
 
 

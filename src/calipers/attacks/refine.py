@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.query import NearestQuery
-from calipers.core.distances import Distance, largest_channel
+from calipers.core.distances import Distance
 from calipers.core.norms import flat, per_sample
 from calipers.core.projections import project_l1, project_l2
 
@@ -46,6 +46,6 @@ def project(
         case Distance.L1:
             return project_l1(flat(r), radius).reshape(r.shape)
         case Distance.L0_PIXELS | Distance.L0_VALUES:
-            size = r.abs() if distance is Distance.L0_VALUES else largest_channel(r)
+            size = distance.sizes(r)
             rank = flat(size).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
             return r * (rank < radius[:, None]).reshape(size.shape)

@@ -60,7 +60,7 @@ class Maxima:
         constants = values.new_tensor([self.floor or 0.0, ABSENT]).expand(len(values), 2)
         extended = torch.cat([values, constants], 1)
         end = values.shape[1]
-        entry = torch.where(self.entry < 0, end + 1, self.entry)
+        entry = torch.where(self.entry < 0, end + 1, self.entry).to(values.device)
         if self.floor is not None:
             entry = torch.cat([entry, torch.full_like(entry[:1], end)])
         # Several times as fast as indexing by a table.

@@ -62,7 +62,7 @@ def measured(
     first, shared = _distinct(view.entry[one], view.entry[two])
     wanted = _once((can[:, one] & can[:, two]).flatten(1), first, shared).unflatten(1, (-1, *node.shape))
     shape = graph.nodes[view.source].shape
-    most = torch.full((len(low), len(first)), torch.inf, dtype=low.dtype)
+    most = low.new_full((len(low), len(first)), torch.inf)
     least = -most
     for chosen in select(wanted.flatten(1, 2)).chunks(budget, row_bytes(graph, position, windowed=True)):
         pair = chosen.neuron // view.outputs

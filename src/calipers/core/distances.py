@@ -30,8 +30,11 @@ class Distance(StrEnum):
         """The size of each perturbation."""
         if self.norm is not None:
             return self.norm(flat(perturbation))
-        changed = perturbation if self is Distance.L0_VALUES else largest_channel(perturbation)
-        return flat(changed != 0).sum(-1).to(perturbation.dtype)
+        return flat(self.sizes(perturbation) != 0).sum(-1).to(perturbation.dtype)
+
+    def sizes(self, perturbation: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *units"]:
+        """The magnitude of whatever changes as one: the largest in every pixel for L0_PIXELS, else of every value."""
+        return largest_channel(perturbation) if self is Distance.L0_PIXELS else perturbation.abs()
 
 
 def has_channels(x: Tensor) -> bool:

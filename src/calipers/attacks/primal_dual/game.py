@@ -45,7 +45,7 @@ class Settings:
 
     memory: of the moving average of the weights. refinements: forward passes that bring the best to the boundary.
     ceiling: rows are divided so that no sample starts with a larger margin, for the softplus of large margins is a
-    hinge, whose corner the players jump across. trials: passes for smaller supports, after all runs.
+    hinge, whose corner the players jump across. pruning: passes that drop pixels from the best.
     Raises InputError without runs, if the first starts from the best of the runs before it, and if a run is to be
     played again before any has started from a draw.
     """
@@ -57,7 +57,7 @@ class Settings:
     memory: float
     refinements: int = 0
     ceiling: float | None = None
-    trials: int = 0
+    pruning: int = 0
 
     def __post_init__(self) -> None:
         first = self.runs[0] if self.runs else None

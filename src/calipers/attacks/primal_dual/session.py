@@ -9,10 +9,10 @@ from torch import Tensor
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import Game, Settings, pull
 from calipers.attacks.primal_dual.schedule import FromBest, FromRandom, Run
+from calipers.attacks.pruning import prune
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
 from calipers.attacks.solver import solve
-from calipers.attacks.support import shrink
 from calipers.core.norms import per_sample
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.seeds import derive_seed, generator
@@ -121,7 +121,7 @@ def play(query: NearestQuery, settings: Settings, seed: int) -> None:
     for number in range(len(settings.runs)):
         standing = session.after(number, standing)
     refine(query, settings.refinements)
-    shrink(query, settings.trials)
+    prune(query, settings.pruning)
 
 
 def noise(problem: MinimumNormProblem, seed: int, number: int) -> Float[Tensor, "batch *shape"]:

@@ -110,23 +110,23 @@ RIVALS = (None, 0, None, 1, None, 2)
 
 
 def within(
-    propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...], ceiling: float, trials: int = 0
+    propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...], ceiling: float, pruning: int = 0
 ) -> Settings:
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
     The first run is of the first kind, which is all that a short budget has, the second of the second and so on; then
     every sample goes on with the kind that brought it nearest, for masked gradients want other starts than others.
     ceiling: with l2, l1 and l0 a low one helps wherever logits are large, in linf only where softmax saturates.
-    trials: passes of the budget that go to smaller supports.
+    pruning: passes of the budget that drop pixels from the best in the end.
     Runs longer than `steps` and fine-tuning the best gained less than more starts; a few passes to the boundary help
     where it is close.
     """
     refinements = min(8, propagations // 12)
     runs = [
         kinds[number].run(length) if number < len(kinds) else Again(length, RIVALS[(number - len(kinds)) % len(RIVALS)])
-        for number, length in enumerate(lengths(propagations - refinements - trials, steps))
+        for number, length in enumerate(lengths(propagations - refinements - pruning, steps))
     ]
-    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, trials)
+    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, pruning)
 
 
 def _origins(weights: Fixed, starts: int, reach: float) -> list[FromCentre | FromRandom]:

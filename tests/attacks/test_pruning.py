@@ -1,4 +1,4 @@
-"""Smaller supports of sparse perturbations, on linear models, whose smallest supports are known."""
+"""Greedy pruning on linear models, whose smallest supports are known."""
 
 import itertools
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from calipers.attacks.pruning import prune
 from calipers.attacks.query import NearestQuery
-from calipers.attacks.support import shrink
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.nets import nearest_query
@@ -41,19 +41,19 @@ def started(asked: NearestQuery, x: list[float]) -> NearestQuery:
 
 def test_what_is_worth_least_is_dropped_while_the_rest_does() -> None:
     asked = started(query([0.3, 0.6, 0.5, 0.2]), [1.0, 1.0, 1.0, 1.0])
-    shrink(asked, 40)
+    prune(asked, 40)
     assert asked.best.tolist() == [[0.0, 1.0, 1.0, 0.0]]
 
 
 def test_the_rest_moves_to_the_ends_of_the_domain() -> None:
     asked = started(query([0.6, 0.5, -0.4, 0.2]), [0.9, 0.8, 0.0, 0.5])
-    shrink(asked, 10)
+    prune(asked, 10)
     assert asked.best.tolist() == [[1.0, 1.0, 0.0, 0.0]]
 
 
 def test_two_are_swapped_for_one() -> None:
     asked = started(query([0.3, 0.4, 0.35, 0.7]), [1.0, 1.0, 1.0, 0.0])
-    shrink(asked, 2 + 3 * 4)
+    prune(asked, 2 + 3 * 4)
     assert asked.best.tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
@@ -61,23 +61,23 @@ def test_pixels_keep_or_lose_all_channels() -> None:
     # Two channels of three pixels: pixel 1 is worth most, though its values are not the largest ones.
     weights = [0.7, 0.55, 0.1, 0.0, 0.55, 0.2]
     pixels = started(query(weights, Distance.L0_PIXELS, shape=(2, 1, 3)), [1.0] * 6)
-    shrink(pixels, 30)
+    prune(pixels, 30)
     assert pixels.best.flatten().tolist() == [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     values = started(query(weights, Distance.L0_VALUES, shape=(2, 1, 3)), [1.0] * 6)
-    shrink(values, 30)
+    prune(values, 30)
     assert float(values.best_distance) == 2
 
 
 @pytest.mark.parametrize(("distance", "domain"), [(Distance.L2, DOMAIN), (Distance.L0_VALUES, None)])
 def test_nothing_is_tried_where_there_is_no_count_or_no_domain(distance: Distance, domain) -> None:
     asked = started(query([0.6, 0.6], distance, domain), [1.0, 1.0])
-    shrink(asked, 40)
+    prune(asked, 40)
     assert int(asked.forwards + asked.backwards) == 0
 
 
 def test_nothing_found_costs_nothing() -> None:
     asked = query([0.1, 0.1])
-    shrink(asked, 40)
+    prune(asked, 40)
     assert int(asked.forwards + asked.backwards) == 0
 
 
@@ -85,7 +85,7 @@ def test_nothing_found_costs_nothing() -> None:
 def test_it_keeps_to_its_passes_and_to_what_is_possible(seed: int, passes: int) -> None:
     weights = torch.rand(6, generator=torch.Generator().manual_seed(seed)).add(0.2).tolist()
     asked = started(query(weights), [1.0] * 6)
-    shrink(asked, passes)
+    prune(asked, passes)
     assert int(asked.forwards + asked.backwards) <= passes
     least = next(
         size for size in range(1, 7) if any(sum(chosen) > 1 + 1e-5 for chosen in itertools.combinations(weights, size))

@@ -1,18 +1,18 @@
-"""Smaller supports: dropping and swapping what a sparse perturbation changes, for counts of pixels or values."""
+"""Greedy pruning of the support of a sparse perturbation, for attacks that count pixels or values."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from calipers.attacks.query import NearestQuery, smallest_margin
-from calipers.core.distances import Distance, has_channels, largest_channel
+from calipers.core.distances import Distance, has_channels
 from calipers.core.norms import flat
 
 # Passes of a trial: forward and backward at one point, forward at another; and of the gradient it starts from.
 _TRIAL, _GRADIENT = 3, 2
 
 
-def shrink(query: NearestQuery, passes: int) -> None:
+def prune(query: NearestQuery, passes: int) -> None:
     """Look, per sample, for broken queries that change fewer pixels (or values) than the nearest, within `passes`.
 
     The pixels of a trial are all but one of the nearest query's, the one of least worth first; once each of them was
@@ -25,9 +25,10 @@ def shrink(query: NearestQuery, passes: int) -> None:
     if problem.domain is None or problem.distance.norm is not None:
         return
     slope = torch.zeros_like(problem.center)
+    units = problem.distance.sizes(slope)
+    tried = torch.zeros_like(flat(units), dtype=torch.bool)
     known = torch.zeros_like(query.best_distance, dtype=torch.bool)
     swapping, left = known.clone(), torch.full_like(query.forwards, passes)
-    tried = torch.zeros_like(_changed(problem.distance, slope))
     while True:
         enough = left >= torch.where(known, _TRIAL, _TRIAL + _GRADIENT)
         active = (enough & query.best_distance.isfinite() & (query.best_distance > 1)).nonzero()[:, 0]
@@ -38,23 +39,22 @@ def shrink(query: NearestQuery, passes: int) -> None:
             slope[stale] = query.gradient(query.best[stale], stale, smallest_margin)[1]
             left[stale] -= _GRADIENT
             known[stale] = True
-        center = problem.center[active]
-        worth = _worth(problem.distance, slope[active], center, problem.domain)
-        changed = _changed(problem.distance, query.best[active] - center)
+        center, before = problem.center[active], query.best_distance[active]
+        ends = _ends(slope[active], center, problem.domain)
+        worth = _worth(problem.distance, slope[active] * (ends - center))
+        changed = flat(problem.distance.sizes(query.best[active] - center) != 0)
         kept, tried[active], swapping[active] = _trial(worth, changed, tried[active], swapping[active])
-        mask = kept.reshape(_units(problem.distance, center).shape)
-        before = query.best_distance[active]
-        _, there = query.gradient(_ends(mask, slope[active], center, problem.domain), active, smallest_margin)
-        improved = query.best_distance[active] < before
-        slope[active[improved]] = there[improved]
-        again = ~improved
-        if bool(again.any()):
-            query.margins(_ends(mask[again], there[again], center[again], problem.domain), active[again])
+        mask = kept.reshape(-1, *units.shape[1:])
+        _, there = query.gradient(torch.where(mask, ends, center), active, smallest_margin)
+        first = query.best_distance[active] < before
+        slope[active[first]] = there[first]
+        if not bool(first.all()):
+            ends = _ends(there[~first], center[~first], problem.domain)
+            query.margins(torch.where(mask[~first], ends, center[~first]), active[~first])
         left[active] -= _TRIAL
-        later = active[again & (query.best_distance[active] < before)]
-        known[later] = False
-        better = active[query.best_distance[active] < before]
-        tried[better], swapping[better] = False, False
+        better = query.best_distance[active] < before
+        known[active[better & ~first]] = False
+        tried[active[better]], swapping[active[better]] = False, False
 
 
 def _trial(
@@ -74,24 +74,13 @@ def _trial(
     return kept.scatter(1, unit, swapping[:, None]), tried.scatter(1, unit, True), swapping
 
 
-def _units(distance: Distance, values: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *units"]:
-    """The sum over the channels of every pixel, which stay as one; every value itself where values count."""
-    pixels = distance is Distance.L0_PIXELS and has_channels(values)
-    return values.sum(1, keepdim=True) if pixels else values
-
-
-def _changed(distance: Distance, perturbation: Float[Tensor, "batch *shape"]) -> Bool[Tensor, "batch units"]:
-    size = largest_channel(perturbation) if distance is Distance.L0_PIXELS else perturbation
-    return flat(size != 0)
-
-
-def _worth(distance: Distance, slope: Tensor, center: Tensor, domain: tuple[float, float]) -> Float[Tensor, "b units"]:
-    everywhere = torch.ones_like(slope, dtype=torch.bool)
-    return flat(_units(distance, slope * (_ends(everywhere, slope, center, domain) - center)))
-
-
-def _ends(mask: Tensor, slope: Tensor, center: Tensor, domain: tuple[float, float]) -> Float[Tensor, "batch *shape"]:
-    """The ends of the domain that the slope points to, the centre where it points nowhere or the mask is off."""
+def _ends(slope: Tensor, center: Tensor, domain: tuple[float, float]) -> Float[Tensor, "batch *shape"]:
+    """The ends of the domain that the slope points to; the centre where it points nowhere."""
     low, high = domain
-    ends = torch.where(slope > 0, high, torch.where(slope < 0, low, center))
-    return torch.where(mask, ends, center)
+    return torch.where(slope > 0, high, torch.where(slope < 0, low, center))
+
+
+def _worth(distance: Distance, gain: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch units"]:
+    """The gain of every pixel, over its channels, or of every value, as the distance counts."""
+    pixels = distance is Distance.L0_PIXELS and has_channels(gain)
+    return flat(gain.sum(1) if pixels else gain)
