@@ -1,5 +1,7 @@
 """Linear classifiers, whose distance to the boundary is known in closed form."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +41,17 @@ def exact(net: nn.Module, problem: MinimumNormProblem) -> Tensor:
         gains = gains.sum(2)
     total = gains.flatten(2).sort(descending=True).values.cumsum(-1)
     return (1 + (total < rows[..., None]).sum(-1)).amin(1).to(rows.dtype)
+
+
+def closer(net: nn.Module, problem: MinimumNormProblem, share: float) -> MinimumNormProblem:
+    """The centres moved towards their nearest boundaries in l2, to a share of the distance."""
+    rows = problem.specification.margins(net(problem.center))
+    slopes = problem.specification.C @ net[1].weight
+    everyone = torch.arange(len(problem))
+    row = (rows / Norm.L2(slopes)).argmin(1)
+    margin, slope = rows[everyone, row], slopes[everyone, row]
+    step = (1 - share) * (margin / slope.square().sum(1))[:, None] * slope
+    return replace(problem, center=problem.center - step.reshape(problem.center.shape))
 
 
 def linear_balls(norm: Norm, epsilon: float, scale: float = 1.0) -> tuple[nn.Linear, Problem, torch.Tensor]:

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from calipers.attacks import MINIMUM_NORM_ATTACKS, PDGD, PDPGD, run_minimum_norm
+from calipers.attacks import MINIMUM_NORM_ATTACKS, PDGD, PDPGD, Nearest, run_minimum_norm
 from calipers.attacks.primal_dual.primal import GradientPlayer, InnerStepsPlayer, MetricPlayer
 from calipers.attacks.primal_dual.schedule import FromBest, FromCentre, FromRandom
 from calipers.attacks.proximal import ConvexCombination, L2Prox, TotalVariationProx
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem
-from tests.attacks.linear import SHAPES, exact, linear
+from tests.attacks.linear import SHAPES, closer, exact, linear
 
 NORMS = [Distance.LINF, Distance.L2, Distance.L1]
 COUNTS = [Distance.L0_PIXELS, Distance.L0_VALUES]
@@ -24,6 +24,17 @@ def test_within_a_budget_it_finds_the_distance_to_a_linear_boundary(distance, cl
     ratio = run_minimum_norm(PDPGD.within(distance, 300), net, problem, 0).distance / exact(net, problem)
     assert (ratio >= 1 - 1e-4).all()
     assert float(ratio.mean()) <= (1.04 if distance is Distance.L1 else 1.002)
+
+
+@pytest.mark.parametrize("near", [0.3, 0.03, 0.003])
+@pytest.mark.parametrize("distance", [Distance.LINF, Distance.L2])
+def test_fifty_passes_find_a_boundary_however_near_it_is(distance: Distance, near: float) -> None:
+    net, problem = linear(10, (1, 8, 8), distance, (0.0, 1.0))
+    problem = closer(net, problem, near)
+    ratio = run_minimum_norm(Nearest(50), net, problem, 0).distance / exact(net, problem)
+    assert (ratio >= 1 - 1e-4).all()
+    # With rates of the size of the domain it is 1.02 to 5.
+    assert float(ratio.mean()) <= 1.2
 
 
 @pytest.mark.parametrize(("classes", "shape"), SHAPES)
@@ -69,15 +80,15 @@ def test_the_settings_are_those_of_the_thesis() -> None:
     author, text = PDPGD.author(Distance.L0_PIXELS, starts=3).settings, PDPGD.text(Distance.L0_PIXELS).settings
     assert isinstance(author.player, InnerStepsPlayer)
     assert isinstance(text.player, GradientPlayer)
-    assert [type(run.start) for run in author.runs] == [FromCentre, FromRandom, FromRandom, FromBest]
+    assert [type(run.kind.start) for run in author.runs] == [FromCentre, FromRandom, FromRandom, FromBest]
     main, fine = author.runs[0], author.runs[-1]
-    rates = [run.primal.at(k, run.steps) for run in (main, fine) for k in (0, 250, 499)]
+    rates = [run.kind.primal.at(k, run.steps) for run in (main, fine) for k in (0, 250, 499)]
     assert rates == pytest.approx([1, 0.0995, 0.01, 0.01, 0.01, 0.01], rel=1e-3)
-    assert [main.dual.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.01])
+    assert [main.kind.dual.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.01])
     (run,) = text.runs
-    assert [run.primal.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.001])
-    assert run.primal.at(250, 501) == pytest.approx(0.0505)
-    assert run.dual.at(250, 500) == 0.1
+    assert [run.kind.primal.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.001])
+    assert run.kind.primal.at(250, 501) == pytest.approx(0.0505)
+    assert run.kind.dual.at(250, 500) == 0.1
 
 
 def test_budgets_buy_starts() -> None:

@@ -1,6 +1,6 @@
 """The parts of the primal-dual attacks, each against what it should be."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,20 +10,22 @@ from torch import Tensor
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Settings, Surrogate, pull
+from calipers.attacks.primal_dual.game import Settings, Surrogate, evenly, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import (
     Again,
     Balanced,
     Decay,
+    Extent,
     FromBest,
     FromCentre,
     FromRandom,
+    Kind,
     Rate,
     Run,
     lengths,
 )
-from calipers.attacks.primal_dual.session import Session, Standing, noise, play
+from calipers.attacks.primal_dual.session import FARTHEST, Session, Standing, noise, play
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
@@ -53,8 +55,12 @@ def noises(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def each(value: float) -> Tensor:
+    return torch.full((3,), value, dtype=torch.float64)
+
+
 def dual(ratio: float) -> Dual:
-    return Dual.start(torch.full((3,), ratio, dtype=torch.float64))
+    return Dual.start(each(ratio))
 
 
 def test_adam_is_torchs_adam() -> None:
@@ -78,9 +84,11 @@ def test_gradient_descent_minimises_the_weighted_sum() -> None:
     objective.sum().backward()
     optimiser = torch.optim.Adam([point], lr=0.2)
     optimiser.step()
-    moved, _ = AdamPlayer().move(Turn(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.9, r)))
+    moved, _ = AdamPlayer().move(Turn(problem(), r, slope, dual(0.5), each(0.2), Moments.start(0.9, r)))
     assert torch.allclose(moved, point.detach(), atol=1e-9)
-    at_zero, _ = AdamPlayer().move(Turn(problem(), torch.zeros_like(r), slope, dual(0.5), 0.2, Moments.start(0.9, r)))
+    at_zero, _ = AdamPlayer().move(
+        Turn(problem(), torch.zeros_like(r), slope, dual(0.5), each(0.2), Moments.start(0.9, r))
+    )
     assert torch.isfinite(at_zero).all()
 
 
@@ -89,15 +97,15 @@ def test_many_inner_steps_reach_the_operator_in_adams_metric(operator) -> None:
     inner, closed = InnerStepsPlayer(operator, rounds=3000, tolerance=1e-13), MetricPlayer(operator, 0.9)
     r, moments = torch.zeros(3, 2, 2, 2, dtype=torch.float64), Moments.start(0.9, torch.zeros(3, 2, 2, 2).double())
     for gradient in noises(4):
-        one, _ = inner.move(Turn(problem(), r, gradient, dual(0.3), 0.2, moments))
-        r, moments = closed.move(Turn(problem(), r, gradient, dual(0.3), 0.2, moments))
+        one, _ = inner.move(Turn(problem(), r, gradient, dual(0.3), each(0.2), moments))
+        r, moments = closed.move(Turn(problem(), r, gradient, dual(0.3), each(0.2), moments))
         assert torch.allclose(one, r, atol=1e-6)
     assert (r != 0).any()
 
 
 def test_the_plain_step_is_equation_5_10() -> None:
     r, slope = noises(2)
-    moved, _ = GradientPlayer(L1Prox()).move(Turn(problem(), r, slope, dual(0.5), 0.2, Moments.start(0.0, r)))
+    moved, _ = GradientPlayer(L1Prox()).move(Turn(problem(), r, slope, dual(0.5), each(0.2), Moments.start(0.0, r)))
     shifted = r - 0.2 * slope
     assert torch.allclose(moved, shifted.sign() * (shifted.abs() - 0.1).clamp_min(0))
 
@@ -107,10 +115,10 @@ def test_players_stay_in_the_domain_and_scale_with_it(player) -> None:
     r, slope = noises(2)
     small, large = problem(domain=(0.0, 1.0)), problem(domain=(-127.0, 128.0))
     start = Moments.start(player.momentum, r)
-    moved, _ = player.move(Turn(small, small.clip(r), slope, dual(1.0), 3.0, start))
+    moved, _ = player.move(Turn(small, small.clip(r), slope, dual(1.0), each(3.0), start))
     assert small.admits(small.perturbed(moved)).all()
     # Inputs 255 times as large have gradients 255 times as small; the same rates take the same steps.
-    wide, _ = player.move(Turn(large, 255 * small.clip(r), slope / 255, dual(1 / 255), 3.0, start))
+    wide, _ = player.move(Turn(large, 255 * small.clip(r), slope / 255, dual(1 / 255), each(3.0), start))
     assert torch.allclose(wide, 255 * moved, rtol=1e-4)
 
 
@@ -169,10 +177,10 @@ def test_what_cannot_run_is_refused() -> None:
     with pytest.raises(InputError, match="3 propagations; accepted: 4 or more"):
         lengths(3, 10)
     rate = Rate(1.0, 0.1, Decay.LINEAR)
-    for runs in ((), (Run(FromBest(), 5, rate, rate),)):
+    for runs in ((), (Run(Kind(FromBest(), rate, rate), 5),)):
         with pytest.raises(InputError, match="starts from nothing"):
             Settings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
-    centre = Run(FromCentre(Balanced(1.0)), 5, rate, rate)
+    centre = Run(Kind(FromCentre(Balanced(1.0)), rate, rate), 5)
     with pytest.raises(InputError, match="run 1 repeats nothing; accepted: after a run from a draw"):
         Settings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Again(5)), 0.9)
 
@@ -181,7 +189,7 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     """A run that is played again is the leader's, of the length that is asked; where there is none they take turns."""
     rate = Rate(0.1, 0.01, Decay.LINEAR)
     centre, near, far = (
-        Run(start, 2, rate, rate)
+        Run(Kind(start, rate, rate), 2)
         for start in (FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.1), FromRandom(Balanced(1.0), 0.9))
     )
     settings = Settings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Again(7), Again(7)), 0.5)
@@ -189,8 +197,8 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     played: list[tuple[int, float, list[int]]] = []
 
     class Listening(Session):
-        def _played(self, number, kind, run, active, rival, standing) -> Standing:
-            played.append((run.steps, getattr(run.start, "reach", 0.0), active.tolist()))
+        def _played(self, number, run, active, standing) -> Standing:
+            played.append((run.steps, getattr(run.kind.start, "reach", 0.0), active.tolist()))
             return standing
 
     session = Listening(NearestQuery(torch.nn.Flatten(), task, torch.ones(3)), settings, 0)
@@ -204,11 +212,13 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
     """Runs aim at the row they are told to; what orders the rows is taken off the first of them."""
     net, task = linear(5, (2, 3, 3), distance, None)
     rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(FromRandom(Balanced(1.0), 0.1), 2, rate, rate), Again(12, 1), Again(12, 3), Again(12, 5), Again(12))
+    drawn = Kind(FromRandom(Balanced(1.0), 0.1), rate, rate)
+    runs = (Run(drawn, 2), Run(drawn, 12, 1), Again(12, 3), Again(12, 5), Again(12))
     played: list[tuple[int, list[int] | None]] = []
 
     class Listening(Session):
-        def _played(self, number, kind, run, active, rival, standing) -> Standing:
+        def _played(self, number, run, active, standing) -> Standing:
+            rival = standing.rival(run, active)
             played.append((run.steps, None if rival is None else rival.tolist()))
             return standing
 
@@ -226,11 +236,56 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
 def test_rivals_are_not_met_where_that_takes_most_of_a_run() -> None:
     net, task = linear(5, (2, 3, 3), Distance.L2, None)
     rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(FromRandom(Balanced(1.0), 0.1), 2, rate, rate), Again(5, 1))
+    runs = (Run(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(5, 1))
     session = Session(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
     standing = session.after(1, session.after(0, Standing.start(session.query)))
     assert standing.rivals is None
     assert (session.query.forwards + session.query.backwards).tolist() == [2 * 7 + 2] * len(task)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A player that stays where it is, and writes down where that was and at what rate."""
+
+    turns: list[tuple[Tensor, Tensor]]
+    momentum: float = 0.0
+
+    def move(self, turn: Turn) -> tuple[Tensor, Moments]:
+        self.turns.append((turn.r, turn.rate))
+        return turn.r, turn.moments
+
+
+@pytest.mark.parametrize("distance", [Distance.LINF, Distance.L2, Distance.L1])
+def test_rates_are_multiples_of_the_expected_change(distance: Distance) -> None:
+    """On a linear network what is expected at the centre is exact; later it is the nearest so far, and draws too."""
+    net, task = linear(5, (2, 3, 3), distance, None)
+    rate, turns = Rate(2.0, 0.5, Decay.LINEAR), []
+    start = FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.7)
+    runs = tuple(Run(Kind(one, rate, rate, Extent.EXPECTED), 2) for one in start)
+    query = nearest_query(net, task)
+    session = Session(query, Settings("expected", Recording(turns), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    distances = exact(net, task)
+    standing = session.after(0, Standing.start(query))
+    first = turns[0][1] / 2
+    # The smallest margin is not always that of the nearest boundary.
+    assert (first >= evenly(task, distances) * (1 - 1e-5)).all()
+    assert torch.isclose(first, evenly(task, distances), rtol=1e-5).float().mean() >= 0.5
+    assert torch.allclose(turns[1][1], first / 2)
+    query.best_distance[:] = 0.25 * query.best_distance.new_tensor(range(1, len(task) + 1))
+    expected = evenly(task, query.best_distance)
+    session.after(1, standing)
+    r, rates = turns[2]
+    assert torch.allclose(rates, 2 * expected.clamp_max(0.5))
+    reached = r.flatten(1).abs().amax(1)
+    assert (reached <= (0.7 * expected).clamp_max(FARTHEST)).all()
+    assert (reached >= 0.7 * (0.7 * expected).clamp_max(FARTHEST)).all()
+
+
+def test_what_is_spread_evenly_has_the_distance() -> None:
+    for distance in (Distance.LINF, Distance.L2, Distance.L1):
+        task = problem(distance, (0.0, 2.0))
+        change = evenly(task, each(0.6)) * 2.0
+        assert torch.allclose(distance(change[:, None, None, None].expand(3, 2, 2, 2)), each(0.6))
 
 
 @pytest.mark.parametrize("ceiling", [None, 2.0])
@@ -238,7 +293,7 @@ def test_under_a_ceiling_the_temperature_of_a_network_does_not_matter(ceiling: f
     """Powers of two scale every rounded number exactly."""
     net, task = random_problem(Distance.L2, ids=(0, 2, 3))
     rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(FromCentre(Balanced(1.0)), 30, rate, rate),)
+    runs = (Run(Kind(FromCentre(Balanced(1.0)), rate, rate), 30),)
     settings = Settings("cool", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5, ceiling=ceiling)
     found = []
     for factor in (2.0**6, 2.0**9):
@@ -255,6 +310,7 @@ def test_steepness_is_the_slope_as_a_share_of_the_largest(surrogate: Surrogate) 
     margin = torch.tensor([-30.0, -2.0, 1.5, 40.0], dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(surrogate(margin[:, None]).sum(), margin)
     assert torch.allclose(surrogate.steepness(margin.detach()), slope / slope[-1])
+    assert surrogate.slope == pytest.approx(float(slope[-1]))
 
 
 def test_random_starts_depend_on_sample_run_and_seed_alone() -> None:

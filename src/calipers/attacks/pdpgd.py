@@ -35,7 +35,7 @@ class PDGD:
 
     @classmethod
     def within(cls, propagations: int) -> "PDGD":
-        return cls(within(propagations, 90, AdamPlayer(0.5), DESCENT, 5.0))
+        return cls(within(propagations, 45, AdamPlayer(0.5), DESCENT, 5.0))
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class PDPGD:
     def within(cls, distance: Distance, propagations: int) -> "PDPGD":
         operator = OPERATORS[distance]
         if distance in (Distance.LINF, Distance.L2):
-            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), DENSE, 20.0))
+            return cls(distance, within(propagations, 45, MetricPlayer(operator, 0.5), DENSE, 20.0))
         # Momentum and small weights on the norm would keep values alive that a sparse perturbation has to drop.
         player = MetricPlayer(operator, 0.0)
         if distance is Distance.L1:

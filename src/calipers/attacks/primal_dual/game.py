@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player, Turn
-from calipers.attacks.primal_dual.schedule import Again, Balanced, Fixed, FromBest, FromRandom, Run
+from calipers.attacks.primal_dual.schedule import Again, Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Run
 from calipers.attacks.query import NearestQuery
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
@@ -32,6 +32,11 @@ class Surrogate(StrEnum):
     def __call__(self, rows: Float[Tensor, "active rows"]) -> Float[Tensor, " active"]:
         margin = rows.amin(1)
         return softplus(margin) / math.log(2) if self is Surrogate.SOFTPLUS else margin.clamp_min(0)
+
+    @property
+    def slope(self) -> float:
+        """The slope at large margins."""
+        return 1 / math.log(2) if self is Surrogate.SOFTPLUS else 1.0
 
     def steepness(self, margin: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The slope at a margin, as a share of the slope at large margins; never quite 0."""
@@ -61,29 +66,37 @@ class Settings:
 
     def __post_init__(self) -> None:
         first = self.runs[0] if self.runs else None
-        if first is None or (isinstance(first, Run) and isinstance(first.start, FromBest)):
+        if first is None or (isinstance(first, Run) and isinstance(first.kind.start, FromBest)):
             raise InputError(f"settings {self.name!r}: the first run starts from nothing; accepted: a centre or a draw")
         again = next((number for number, run in enumerate(self.runs) if isinstance(run, Again)), None)
         if again is not None and not self.drawn(again):
             raise InputError(f"settings {self.name!r}: run {again} repeats nothing; accepted: after a run from a draw")
 
-    def drawn(self, before: int) -> dict[int, Run]:
-        """The runs from a draw among the first ones, by number."""
-        return {
-            number: run
-            for number, run in enumerate(self.runs[:before])
-            if isinstance(run, Run) and isinstance(run.start, FromRandom)
-        }
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of the runs, each once."""
+        return self._kinds(len(self.runs))
+
+    def drawn(self, before: int) -> list[int]:
+        """The kinds among the first runs that start from a draw, by their number."""
+        return [number for number, kind in enumerate(self._kinds(before)) if isinstance(kind.start, FromRandom)]
+
+    def _kinds(self, before: int) -> tuple[Kind, ...]:
+        return tuple(dict.fromkeys(run.kind for run in self.runs[:before] if isinstance(run, Run)))
 
 
 @dataclass(frozen=True)
 class State:
-    """An iterate, the weights it is played against (None before the first gradient), and the weights of the best."""
+    """An iterate, the weights it is played against, what its rates are multiples of, and the weights of the best.
+
+    Weights and extent are None before the first gradient, which they may depend on. extent: in sizes of the domain.
+    """
 
     r: Float[Tensor, "batch *shape"]
     dual: Dual | None
     moments: Moments
     best: Dual | None
+    extent: Float[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,17 +121,19 @@ class Game:
         return State(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
 
     def step(self, state: State, k: int) -> State:
-        problem, run = self.problem, self.run
+        problem, kind, steps = self.problem, self.run.kind, self.run.steps
         before = self.query.best_distance[self.active]
         rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self._loss)
         gradient = problem.scale * gradient
-        dual = state.dual or Dual.start(self._ratio((self._asked(rows) / self.scale).amin(1), gradient))
+        margin = (self._asked(rows) / self.scale).amin(1)
+        dual = state.dual or Dual.start(self._ratio(margin, gradient))
+        extent = self._extent(before, margin, gradient) if state.extent is None else state.extent
         best = dual.where(self.query.best_distance[self.active] < before, state.best or dual)
-        rate = run.primal.at(k, run.steps)
+        rate = kind.primal.at(k, steps) * extent
         r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
         # The margin is that before the move.
-        dual = dual.step(self._asked(rows).amin(1), run.dual.at(k, run.steps), self.settings.memory)
-        return State(r, dual, moments, best)
+        dual = dual.step(margin, kind.dual.at(k, steps), self.settings.memory)
+        return State(r, dual, moments, best, extent)
 
     def finish(self, state: State) -> State:
         before = self.query.best_distance[self.active]
@@ -134,16 +149,33 @@ class Game:
         return rows if self.rival is None else rows.gather(1, self.rival[:, None])
 
     def _ratio(self, margin: Tensor, gradient: Tensor) -> Tensor:
-        assert not isinstance(self.run.start, FromBest)
-        match self.run.start.weights:
+        assert not isinstance(self.run.kind.start, FromBest)
+        match self.run.kind.start.weights:
             case Fixed(ratio):
-                return torch.full((len(gradient),), ratio, dtype=gradient.dtype, device=gradient.device)
+                return torch.full_like(margin, ratio)
             case Balanced(factor):
-                steepest = pull(self.problem, gradient) / self.settings.surrogate.steepness(margin)
-                return (factor * steepest / 2).clamp_min(1e-6)
+                return (factor * self._steepest(margin, gradient) / 2).clamp_min(1e-6)
+
+    def _extent(self, nearest: Tensor, margin: Tensor, gradient: Tensor) -> Float[Tensor, " active"]:
+        """What rates are multiples of, so that the first one is at most the size of the domain."""
+        if self.run.kind.extent is Extent.DOMAIN:
+            return torch.ones_like(margin)
+        steepest = self._steepest(margin, gradient).clamp_min(torch.finfo(margin.dtype).tiny)
+        linear = self.settings.surrogate.slope * margin.abs() / steepest
+        expected = evenly(self.problem, torch.where(nearest.isfinite(), nearest, linear))
+        return expected.clamp_max(1 / self.run.kind.primal.first)
+
+    def _steepest(self, margin: Tensor, gradient: Tensor) -> Float[Tensor, " active"]:
+        """How much the surrogate falls per unit of distance at large margins, if the margin is linear."""
+        return pull(self.problem, gradient) / self.settings.surrogate.steepness(margin)
 
 
 def pull(problem: MinimumNormProblem, gradient: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
     """How much a linear surrogate falls per unit of distance; for counts, per value moved across the whole domain."""
     norm = problem.distance.norm
     return Norm.LINF(flat(gradient * problem.width)) if norm is None else norm.dual(flat(gradient))
+
+
+def evenly(problem: MinimumNormProblem, distance: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """The change of every value, in sizes of the domain, of perturbations of these distances that are spread evenly."""
+    return distance / problem.distance(problem.width.expand_as(problem.center[:1]))

@@ -21,13 +21,13 @@ Perturbation = Float[Tensor, "batch *shape"]
 
 @dataclass(frozen=True)
 class Turn:
-    """What a player sees: r, the gradient of the surrogate there, the weights, the rate, and what it remembers."""
+    """What a player sees: r, the gradient of the surrogate there, the weights, the rates, and what it remembers."""
 
     problem: MinimumNormProblem
     r: Perturbation
     gradient: Perturbation
     dual: Dual
-    rate: float
+    rate: Float[Tensor, " batch"]
     moments: Moments
 
 
@@ -54,7 +54,8 @@ class AdamPlayer:
         length = Norm.L2(flat(r)).clamp_min(torch.finfo(r.dtype).tiny)
         pull = per_sample(turn.dual.average[:, 0] / length, r) * r
         moments = turn.moments.add(pull + per_sample(turn.dual.average[:, 1], r) * turn.gradient)
-        return turn.problem.clip(r - turn.rate * turn.problem.width * moments.direction / moments.metric), moments
+        rate = per_sample(turn.rate, r) * turn.problem.width
+        return turn.problem.clip(r - rate * moments.direction / moments.metric), moments
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class InnerStepsPlayer:
     def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
         moments = turn.moments.add(turn.gradient)
         psi = moments.metric / turn.problem.width
-        r = turn.r.addcdiv(moments.direction, psi, value=-turn.rate)
+        r = turn.r - per_sample(turn.rate, psi) * moments.direction / psi
         largest = flat(psi).amax(1)
         pull = psi / per_sample(largest, psi)
         mu = turn.dual.ratio * turn.rate / largest
@@ -97,9 +98,10 @@ class MetricPlayer:
 
     def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
         moments = turn.moments.add(turn.gradient)
-        psi = moments.metric / turn.problem.width
-        r = turn.r.addcdiv(moments.direction, psi, value=-turn.rate)
-        return turn.problem.clip(self.operator.in_metric(r, turn.rate * turn.dual.ratio, psi)), moments
+        # A step of a rate in a metric is a step of rate 1 in the metric divided by it.
+        psi = moments.metric / (per_sample(turn.rate, turn.r) * turn.problem.width)
+        r = turn.r.addcdiv(moments.direction, psi, value=-1.0)
+        return turn.problem.clip(self.operator.in_metric(r, turn.dual.ratio, psi)), moments
 
 
 @dataclass(frozen=True)
@@ -110,5 +112,5 @@ class GradientPlayer:
     momentum: float = 0.0
 
     def move(self, turn: Turn) -> tuple[Perturbation, Moments]:
-        r = turn.r - turn.rate * turn.gradient
+        r = turn.r - per_sample(turn.rate, turn.r) * turn.gradient
         return turn.problem.clip(self.operator(r, turn.rate * turn.dual.ratio)), turn.moments

@@ -60,7 +60,7 @@ class FromCentre:
 
 @dataclass(frozen=True)
 class FromRandom:
-    """Start at a perturbation drawn from U[-reach, reach] of the size of the domain, cut to the domain."""
+    """Start at a perturbation drawn from U[-reach, reach] in the kind's extent, cut to the domain."""
 
     weights: Fixed | Balanced
     reach: float
@@ -71,23 +71,49 @@ class FromBest:
     """Start at the nearest query so far with the weights it had; where none was found, where the last run ended."""
 
 
+class Extent(StrEnum):
+    """What rates of the perturbation, and draws, are multiples of.
+
+    DOMAIN: the size of the domain. EXPECTED: the change of every value in a perturbation that is spread evenly and as
+    large as the nearest so far; where none was found, as large as the nearest is if rows are linear around the start.
+    """
+
+    DOMAIN = "domain"
+    EXPECTED = "expected"
+
+
 @dataclass(frozen=True)
-class Run:
-    """One run: steps of one forward and one backward pass each, then a forward pass at the last iterate."""
+class Kind:
+    """How a run is played: its start, and how the rates of both players fall.
+
+    extent: what the r-player's rates, and draws, are multiples of.
+    """
 
     start: FromCentre | FromRandom | FromBest
-    steps: int
     primal: Rate
     dual: Rate
+    extent: Extent = Extent.DOMAIN
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: steps of one forward and one backward pass each, then a forward pass at the last iterate.
+
+    rival: aim at one row alone, that whose boundary is so near (0: nearest) if rows are linear around the centre; None:
+    at whichever row is smallest.
+    """
+
+    kind: Kind
+    steps: int
+    rival: int | None = None
 
 
 @dataclass(frozen=True)
 class Again:
-    """One more random start, for every sample with the reach, weights and rates of the run that brought it nearest.
+    """One more random start, for every sample of the kind that brought it nearest.
 
-    The choice is among the runs before it that start from a draw; where none of them leads, they take turns.
-    rival: aim at one row alone, that whose boundary is so near (0: nearest) if rows are linear around the centre; None:
-    at whichever row is smallest.
+    The choice is among the kinds of runs before it that start from a draw; where none of them leads, they take turns.
+    rival: as in Run.
     """
 
     steps: int

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Game, Settings, pull
-from calipers.attacks.primal_dual.schedule import FromBest, FromRandom, Run
+from calipers.attacks.primal_dual.game import Game, Settings, evenly, pull
+from calipers.attacks.primal_dual.schedule import Extent, FromBest, FromCentre, FromRandom, Kind, Run
 from calipers.attacks.pruning import prune
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
@@ -17,14 +17,17 @@ from calipers.core.norms import per_sample
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.seeds import derive_seed, generator
 
+# How far a draw in multiples of the expected change reaches at most, in sizes of the domain.
+FARTHEST = 0.2
+
 
 @dataclass(frozen=True)
 class Standing:
     """What the runs so far have come to.
 
     last: where they ended. best: the weights at the nearest query, or else those at the end. leader: the number of the
-    run, or of the one it repeated, that found the nearest; -1 where none found any. rivals: the rows of each, nearest
-    boundary first, if rows are linear around the centre; None until it is asked for.
+    kind that found the nearest; -1 where none found any. rivals: the rows of each, nearest boundary first, if rows are
+    linear around the centre; None until it is asked for.
     """
 
     last: Float[Tensor, "batch *shape"]
@@ -38,6 +41,12 @@ class Standing:
         weights = Dual.start(torch.ones_like(query.best_distance))
         return cls(torch.zeros_like(query.problem.center), weights, torch.full_like(everyone, -1))
 
+    def rival(self, run: Run, active: Int[Tensor, " active"]) -> Int[Tensor, " active"] | None:
+        """The row of every instance that a run aims at; None: the smallest."""
+        if run.rival is None or self.rivals is None:
+            return None
+        return self.rivals[active, run.rival % self.rivals.shape[1]]
+
 
 @dataclass(frozen=True)
 class Session:
@@ -50,19 +59,17 @@ class Session:
     def after(self, number: int, standing: Standing) -> Standing:
         """Play the run of this number, on all instances."""
         run = self.settings.runs[number]
+        if run.rival is not None and standing.rivals is None and self._cost <= run.steps // 2:
+            standing, run = replace(standing, rivals=self._rivals()), replace(run, steps=run.steps - self._cost)
         if isinstance(run, Run):
-            return self._played(number, number, run, self.query.everyone, None, standing)
-        steps = run.steps
-        if run.rival is not None and standing.rivals is None and self._cost <= steps // 2:
-            standing, steps = replace(standing, rivals=self._rivals()), steps - self._cost
-        kinds = self.settings.drawn(number)
-        choice = self._choice(number, sorted(kinds), standing.leader)
-        for kind, repeated in kinds.items():
+            return self._played(number, run, self.query.everyone, standing)
+        drawn = self.settings.drawn(number)
+        choice = self._choice(number, drawn, standing.leader)
+        for kind in drawn:
             active = (choice == kind).nonzero()[:, 0]
             if len(active):
-                order = standing.rivals
-                rival = None if run.rival is None or order is None else order[active, run.rival % order.shape[1]]
-                standing = self._played(number, kind, replace(repeated, steps=steps), active, rival, standing)
+                again = Run(self.settings.kinds[kind], run.steps, run.rival)
+                standing = self._played(number, again, active, standing)
         return standing
 
     @property
@@ -81,38 +88,45 @@ class Session:
         turn = torch.full_like(leader, kinds[number % len(kinds)])
         return torch.where(torch.isin(leader, torch.tensor(kinds, device=leader.device)), leader, turn)
 
-    def _played(
-        self,
-        number: int,
-        kind: int,
-        run: Run,
-        active: Int[Tensor, " active"],
-        rival: Int[Tensor, " active"] | None,
-        standing: Standing,
-    ) -> Standing:
+    def _played(self, number: int, run: Run, active: Int[Tensor, " active"], standing: Standing) -> Standing:
         query, problem = self.query, self.query.problem[active]
-        r, dual = torch.zeros_like(problem.center), None
-        if isinstance(run.start, FromBest):
-            nearest, last = (query.best[active] - problem.center) / problem.scale, standing.last[active]
-            r = torch.where(per_sample(query.best_distance[active].isfinite(), last), nearest, last)
-            dual = standing.best[active]
-        elif isinstance(run.start, FromRandom):
-            r = problem.clip(run.start.reach * problem.width * noise(problem, self.seed, number))
+        r, dual = self._start(number, run.kind, problem, active, standing)
         before = query.best_distance[active]
         ceiling = self.settings.ceiling
         clean = query.clean_margin[active, None]
         scale = torch.ones_like(clean) if ceiling is None else (clean / ceiling).clamp_min(1.0)
+        rival = standing.rival(run, active)
         state = solve(Game(query, active, problem, self.settings, run, r, dual, scale, rival), run.steps)
         assert state.dual is not None
         assert state.best is not None
         improved = query.best_distance[active] < before
         best = state.best.where(improved, standing.best[active])
+        kind = self.settings.kinds.index(run.kind)
         return replace(
             standing,
             last=standing.last.index_copy(0, active, state.r),
             best=standing.best.put(active, best.where(query.best_distance[active].isfinite(), state.dual)),
             leader=standing.leader.index_fill(0, active[improved], kind),
         )
+
+    def _start(
+        self, number: int, kind: Kind, problem: MinimumNormProblem, active: Int[Tensor, " active"], standing: Standing
+    ) -> tuple[Float[Tensor, "active *shape"], Dual | None]:
+        """Where a run starts, and its weights unless its first gradient decides them."""
+        nearest = self.query.best_distance[active]
+        match kind.start:
+            case FromCentre():
+                return torch.zeros_like(problem.center), None
+            case FromBest():
+                best, last = (self.query.best[active] - problem.center) / problem.scale, standing.last[active]
+                return torch.where(per_sample(nearest.isfinite(), last), best, last), standing.best[active]
+            case FromRandom(_, reach):
+                far = torch.full_like(nearest, reach)
+                if kind.extent is Extent.EXPECTED:
+                    far = (reach * evenly(problem, nearest)).clamp_max(FARTHEST)
+                return problem.clip(
+                    per_sample(far, problem.center) * problem.width * noise(problem, self.seed, number)
+                ), None
 
 
 def play(query: NearestQuery, settings: Settings, seed: int) -> None:

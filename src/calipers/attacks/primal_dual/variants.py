@@ -8,10 +8,12 @@ from calipers.attacks.primal_dual.schedule import (
     Again,
     Balanced,
     Decay,
+    Extent,
     Fixed,
     FromBest,
     FromCentre,
     FromRandom,
+    Kind,
     Rate,
     Run,
     lengths,
@@ -46,62 +48,70 @@ def author(player: Player, rate: float, steps: int, starts: int, reach: float) -
     """Section 5.4 as its code has it: every start runs `steps` steps, then the best is fine-tuned for as many."""
     weights, dual = Fixed(0.1), Rate(0.1, 0.01, Decay.LINEAR)
     primal = Rate(rate, rate / 100, Decay.EXPONENTIAL)
-    runs = [Run(origin, steps, primal, dual) for origin in _origins(weights, starts, reach)]
-    fine = Run(FromBest(), steps, Rate(rate / 100, rate / 100, Decay.LINEAR), Rate(0.01, 0.01, Decay.LINEAR))
-    return Settings("author", player, Surrogate.SOFTPLUS, (*runs, fine), memory=0.9)
+    runs = [Run(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
+    fine = Kind(FromBest(), Rate(rate / 100, rate / 100, Decay.LINEAR), Rate(0.01, 0.01, Decay.LINEAR))
+    return Settings("author", player, Surrogate.SOFTPLUS, (*runs, Run(fine, steps)), memory=0.9)
 
 
 def text(player: Player, rate: float, steps: int, starts: int, reach: float) -> Settings:
     """Section 5.4 as its text has it. The memory of the average is not given there; it is that of the code."""
     weights, dual = Fixed(0.01), Rate(0.1, 0.1, Decay.LINEAR)
     primal = Rate(rate, rate / 100, Decay.LINEAR)
-    runs = [Run(origin, steps, primal, dual) for origin in _origins(weights, starts, reach)]
+    runs = [Run(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
     return Settings("text", player, Surrogate.HINGE, tuple(runs), memory=0.9)
 
 
-@dataclass(frozen=True)
-class Kind:
+def balanced(
+    reach: float,
+    factor: float,
+    primal: tuple[float, float],
+    dual: float,
+    extent: Extent = Extent.DOMAIN,
+) -> Kind:
     """One kind of run within a budget.
 
     reach: of its random start; 0 is the centre. factor: of its balanced start weights. primal: its first and last rate,
     between which it falls exponentially. dual: the first rate of the weights, which falls to a tenth.
     """
-
-    reach: float
-    factor: float
-    primal: tuple[float, float]
-    dual: float
-
-    def run(self, steps: int) -> Run:
-        weights = Balanced(self.factor)
-        start = FromRandom(weights, self.reach) if self.reach else FromCentre(weights)
-        primal, dual = Rate(*self.primal, Decay.EXPONENTIAL), Rate(self.dual, self.dual / 10, Decay.LINEAR)
-        return Run(start, steps, primal, dual)
+    weights = Balanced(factor)
+    start = FromRandom(weights, reach) if reach else FromCentre(weights)
+    return Kind(start, Rate(*primal, Decay.EXPONENTIAL), Rate(dual, dual / 10, Decay.LINEAR), extent)
 
 
-# PDGD. First rates of 0.3 get out of where masked gradients lead back to the centre, and 0.1 does not; last ones of
-# 0.001 are for distances as small as on CIFAR-10.
-DESCENT = (Kind(0.0, 1.0, (0.3, 0.001), 0.1), Kind(0.2, 1.0, (0.3, 0.001), 0.1), Kind(0.2, 3.0, (0.3, 0.003), 0.1))
-# PDPGD in linf and l2.
-DENSE = (
-    Kind(0.0, 1.0, (1.0, 0.006), 0.1),
-    Kind(0.35, 1.0, (0.3, 0.006), 0.1),
-    Kind(0.2, 1.0, (1.0, 0.006), 0.1),
-    Kind(0.2, 0.3, (0.3, 0.006), 0.1),
-)
+@dataclass(frozen=True)
+class Opening:
+    """One of the first runs within a budget, whose steps the budget decides; rival as in Run."""
+
+    kind: Kind
+    rival: int | None = None
 
 
-def sparse(factor: float, close: float) -> tuple[Kind, ...]:
+def near(centre: tuple[float, float], drawn: tuple[float, float], far: Kind) -> tuple[Opening, ...]:
+    """Runs whose rates suit the distance that is expected: from the centre, then from draws, every other at a rival.
+
+    centre, drawn: first and last rates. far: a kind with rates and draws of the domain, for gradients that lead back.
+    """
+    first = balanced(0.0, 1.0, centre, 0.1, Extent.EXPECTED)
+    again = balanced(3.0, 1.0, drawn, 0.1, Extent.EXPECTED)
+    return Opening(first), Opening(again, 0), Opening(again), Opening(again, 1), Opening(far)
+
+
+# PDGD in l2, and PDPGD in linf and l2.
+DESCENT = near((7.0, 0.2), (20.0, 0.16), balanced(0.2, 1.0, (0.3, 0.001), 0.1))
+DENSE = near((5.5, 0.055), (8.0, 0.08), balanced(0.35, 1.0, (0.3, 0.006), 0.1))
+
+
+def sparse(factor: float, close: float) -> tuple[Opening, ...]:
     """PDPGD in l1 and l0: a close start, one between, a far one for masked gradients, and a near one.
 
     close, factor: of the start weights of the first, and of the second and last. The close one comes first because no
     other is as good on CIFAR-10, at 100 and 200 passes.
     """
     return (
-        Kind(0.1, close, (1.0, 0.05), 0.3),
-        Kind(0.35, factor, (1.0, 0.05), 0.3),
-        Kind(0.5, 0.2, (0.5, 0.05), 0.3),
-        Kind(0.2, factor, (1.0, 0.05), 0.3),
+        Opening(balanced(0.1, close, (1.0, 0.05), 0.3)),
+        Opening(balanced(0.35, factor, (1.0, 0.05), 0.3)),
+        Opening(balanced(0.5, 0.2, (0.5, 0.05), 0.3)),
+        Opening(balanced(0.2, factor, (1.0, 0.05), 0.3)),
     )
 
 
@@ -110,22 +120,24 @@ RIVALS = (None, 0, None, 1, None, 2)
 
 
 def within(
-    propagations: int, steps: int, player: Player, kinds: tuple[Kind, ...], ceiling: float, pruning: int = 0
+    propagations: int, steps: int, player: Player, openings: tuple[Opening, ...], ceiling: float, pruning: int = 0
 ) -> Settings:
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
-    The first run is of the first kind, which is all that a short budget has, the second of the second and so on; then
-    every sample goes on with the kind that brought it nearest, for masked gradients want other starts than others.
+    The runs are the openings, as far as the budget goes; then every sample goes on with the kind that brought it
+    nearest, for masked gradients want other starts than others.
     ceiling: with l2, l1 and l0 a low one helps wherever logits are large, in linf only where softmax saturates.
     pruning: passes of the budget that drop pixels from the best in the end.
     Runs longer than `steps` and fine-tuning the best gained less than more starts; a few passes to the boundary help
     where it is close.
     """
     refinements = min(8, propagations // 12)
-    runs = [
-        kinds[number].run(length) if number < len(kinds) else Again(length, RIVALS[(number - len(kinds)) % len(RIVALS)])
-        for number, length in enumerate(lengths(propagations - refinements - pruning, steps))
+    every = lengths(propagations - refinements - pruning, steps)
+    runs: list[Run | Again] = [
+        Run(opening.kind, length, opening.rival) for opening, length in zip(openings, every, strict=False)
     ]
+    later = every[len(openings) :]
+    runs += [Again(length, RIVALS[number % len(RIVALS)]) for number, length in enumerate(later)]
     return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, pruning)
 
 
