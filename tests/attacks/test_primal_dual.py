@@ -213,7 +213,7 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
     net, task = linear(5, (2, 3, 3), distance, None)
     rate = Rate(0.1, 0.01, Decay.LINEAR)
     drawn = Kind(FromRandom(Balanced(1.0), 0.1), rate, rate)
-    runs = (Run(drawn, 2), Run(drawn, 12, 1), Again(12, 3), Again(12, 5), Again(12))
+    runs = (Run(drawn, 2), Run(drawn, 17, 1), Again(17, 3), Again(17, 5), Again(17))
     played: list[tuple[int, list[int] | None]] = []
 
     class Listening(Session):
@@ -229,18 +229,18 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
     C, d = task.specification.C, task.specification.d
     alone = [replace(task, specification=Specification(C[:, [j]], d[:, [j]])) for j in range(4)]
     order = torch.stack([exact(net, one) for one in alone], 1).argsort(1)
-    assert played == [(9, order[:, 1].tolist()), (12, order[:, 3].tolist()), (12, order[:, 1].tolist()), (12, None)]
+    assert played == [(14, order[:, 1].tolist()), (17, order[:, 3].tolist()), (17, order[:, 1].tolist()), (17, None)]
     assert (session.query.forwards + session.query.backwards).tolist() == [5] * len(task)
 
 
-def test_rivals_are_not_met_where_that_takes_most_of_a_run() -> None:
+def test_rivals_are_not_met_where_that_takes_more_than_a_fifth_of_a_run() -> None:
     net, task = linear(5, (2, 3, 3), Distance.L2, None)
     rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(5, 1))
+    runs = (Run(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(14, 1))
     session = Session(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
     standing = session.after(1, session.after(0, Standing.start(session.query)))
     assert standing.rivals is None
-    assert (session.query.forwards + session.query.backwards).tolist() == [2 * 7 + 2] * len(task)
+    assert (session.query.forwards + session.query.backwards).tolist() == [2 * 16 + 2] * len(task)
 
 
 @dataclass(frozen=True)

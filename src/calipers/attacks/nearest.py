@@ -8,9 +8,9 @@ within a budget of passes: PDGD in l2, PDPGD elsewhere. What it adds to the thes
 - The proximal operator in Adam's metric in closed form, in place of up to five inner steps.
 - Many short runs, in place of one long run and its fine-tuning. The first ones differ in how far from the centre they
   start, in first rates and in start weights; then every sample goes on with the kind that brought it nearest.
-- Rates in proportion. In linf and l2 rates and random starts are multiples of the change of every value in a perturbation
-  as large as the nearest so far, before as large as it is if the network is linear around the centre: a boundary at a
-  hundredth of the domain is not passed by far in the first steps.
+- Rates in proportion. In linf and l2 the rates and random starts of the first runs are multiples of the change of every
+  value in a perturbation as large as the nearest so far; at first, as large as it is if the network is linear around
+  the centre. So a boundary at a hundredth of the domain is not passed by far.
 - Rivals. Every other run, in l1 and l0 every other repetition, aims at one of the three classes whose boundaries are
   nearest if the network is linear around the centre: the smallest margin on the way is often not the nearest boundary.
 - Margins on one scale. A network of large logits is attacked as one of small ones, so temperature hides nothing.
@@ -21,9 +21,9 @@ Which player is best in which distance, how long a run should be and which kinds
 images of five networks, from 100 to 2,000 passes: convMed for MNIST, trained normally and with PGD; convMed for
 CIFAR-10; convSmall for MNIST, twice, after fast adversarial training, whose gradients near the images lead back to
 them. Those two want starts and first steps further from the centre in l1 and l0, the other three near ones; hence the
-choice per sample. Rates in proportion were chosen on the networks of `benchmarks/attacks.py`, the share of pruning on up
-to 100 images. That benchmark measures all of it again, beside the thesis's settings and the attacks of other libraries;
-one of the two networks is there, and one with logits times 1000.
+choice per sample. Rates in proportion and the share of pruning were chosen on up to 100 images of the networks of
+`benchmarks/attacks.py`, which measures all of it, beside the thesis's settings and the attacks of other libraries.
+One of the two networks after fast training is there, and one with logits times 1000.
 """
 
 from dataclasses import dataclass

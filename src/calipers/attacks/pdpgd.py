@@ -35,7 +35,7 @@ class PDGD:
 
     @classmethod
     def within(cls, propagations: int) -> "PDGD":
-        return cls(within(propagations, 45, AdamPlayer(0.5), DESCENT, 5.0))
+        return cls(within(propagations, 60, AdamPlayer(0.5), DESCENT, 5.0))
 
     @property
     def name(self) -> str:
@@ -77,12 +77,15 @@ class PDPGD:
     def within(cls, distance: Distance, propagations: int) -> "PDPGD":
         operator = OPERATORS[distance]
         if distance in (Distance.LINF, Distance.L2):
-            return cls(distance, within(propagations, 45, MetricPlayer(operator, 0.5), DENSE, 20.0))
+            return cls(distance, within(propagations, 60, MetricPlayer(operator, 0.5), DENSE, 20.0))
         # Momentum and small weights on the norm would keep values alive that a sparse perturbation has to drop.
         player = MetricPlayer(operator, 0.0)
+        # Two starts are worth more than one, unless that leaves fewer than 20 steps each.
+        short = max(20, propagations // 4)
         if distance is Distance.L1:
-            return cls(distance, within(propagations, 36, player, sparse(0.2, 0.3), 5.0))
-        return cls(distance, within(propagations, 30, player, sparse(0.1, 0.2), 5.0, pruning=propagations // 10))
+            return cls(distance, within(propagations, min(36, short), player, sparse(0.2, 0.3), 5.0))
+        pruning = propagations // 10
+        return cls(distance, within(propagations, min(30, short), player, sparse(0.1, 0.2), 5.0, pruning))
 
     @property
     def name(self) -> str:

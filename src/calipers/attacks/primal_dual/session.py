@@ -59,7 +59,8 @@ class Session:
     def after(self, number: int, standing: Standing) -> Standing:
         """Play the run of this number, on all instances."""
         run = self.settings.runs[number]
-        if run.rival is not None and standing.rivals is None and self._cost <= run.steps // 2:
+        affordable = self._cost <= run.steps // 5
+        if run.rival is not None and standing.rivals is None and affordable:
             standing, run = replace(standing, rivals=self._rivals()), replace(run, steps=run.steps - self._cost)
         if isinstance(run, Run):
             return self._played(number, run, self.query.everyone, standing)

@@ -86,19 +86,32 @@ class Opening:
     rival: int | None = None
 
 
-def near(centre: tuple[float, float], drawn: tuple[float, float], far: Kind) -> tuple[Opening, ...]:
+def near(centre: tuple[float, float], drawn: tuple[float, float], far: tuple[Kind, ...]) -> tuple[Opening, ...]:
     """Runs whose rates suit the distance that is expected: from the centre, then from draws, every other at a rival.
 
-    centre, drawn: first and last rates. far: a kind with rates and draws of the domain, for gradients that lead back.
+    The nearest boundary if the network is linear comes first: the smallest margin often leads to one that is farther.
+
+    centre, drawn: first and last rates. far: kinds with rates and draws of the domain, for gradients that lead back;
+    they come last, where a budget has room for them.
     """
     first = balanced(0.0, 1.0, centre, 0.1, Extent.EXPECTED)
     again = balanced(3.0, 1.0, drawn, 0.1, Extent.EXPECTED)
-    return Opening(first), Opening(again, 0), Opening(again), Opening(again, 1), Opening(far)
+    openings = Opening(first, 0), Opening(again), Opening(again, 1), Opening(again)
+    return openings + tuple(Opening(kind) for kind in far)
 
 
-# PDGD in l2, and PDPGD in linf and l2.
-DESCENT = near((7.0, 0.2), (20.0, 0.16), balanced(0.2, 1.0, (0.3, 0.001), 0.1))
-DENSE = near((5.5, 0.055), (8.0, 0.08), balanced(0.35, 1.0, (0.3, 0.006), 0.1))
+# PDGD in l2.
+DESCENT = near((7.0, 0.2), (20.0, 0.16), (balanced(0.2, 1.0, (0.3, 0.001), 0.1), balanced(0.2, 3.0, (0.3, 0.003), 0.1)))
+# PDPGD in linf and l2.
+DENSE = near(
+    (5.5, 0.055),
+    (8.0, 0.08),
+    (
+        balanced(0.35, 1.0, (0.3, 0.006), 0.1),
+        balanced(0.2, 1.0, (1.0, 0.006), 0.1),
+        balanced(0.2, 0.3, (0.3, 0.006), 0.1),
+    ),
+)
 
 
 def sparse(factor: float, close: float) -> tuple[Opening, ...]:
