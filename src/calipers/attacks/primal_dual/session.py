@@ -125,9 +125,8 @@ class Session:
                 far = torch.full_like(nearest, reach)
                 if kind.extent is Extent.EXPECTED:
                     far = (reach * evenly(problem, nearest)).clamp_max(FARTHEST)
-                return problem.clip(
-                    per_sample(far, problem.center) * problem.width * noise(problem, self.seed, number)
-                ), None
+                drawn = problem.width * noise(problem, self.seed, number)
+                return problem.clip(per_sample(far, drawn) * drawn), None
 
 
 def play(query: NearestQuery, settings: Settings, seed: int) -> None:

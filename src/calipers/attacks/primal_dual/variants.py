@@ -62,11 +62,7 @@ def text(player: Player, rate: float, steps: int, starts: int, reach: float) -> 
 
 
 def balanced(
-    reach: float,
-    factor: float,
-    primal: tuple[float, float],
-    dual: float,
-    extent: Extent = Extent.DOMAIN,
+    reach: float, factor: float, primal: tuple[float, float], dual: float, extent: Extent = Extent.DOMAIN
 ) -> Kind:
     """One kind of run within a budget.
 
@@ -90,7 +86,6 @@ def near(centre: tuple[float, float], drawn: tuple[float, float], far: tuple[Kin
     """Runs whose rates suit the distance that is expected: from the centre, then from draws, every other at a rival.
 
     The nearest boundary if the network is linear comes first: the smallest margin often leads to one that is farther.
-
     centre, drawn: first and last rates. far: kinds with rates and draws of the domain, for gradients that lead back;
     they come last, where a budget has room for them.
     """
