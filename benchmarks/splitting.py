@@ -93,7 +93,7 @@ def lowest_bound(graph: Graph, problem: Problem, steps: int, rate: float) -> tup
             root = Root.of(propagation, problem.input_set, problem.specification)
         rows = torch.arange(problem.specification.d.shape[1])
         everything = Subdomains.of(root, torch.zeros_like(rows), rows, [()] * len(rows))
-        lower = ascend(everything, everything.start(), Search().root_steps, Search().rate).walk.lower
+        lower = ascend(everything, everything.start(), Search().root_steps, Search().rate, WorkBudget()).walk.lower
     title = f"image {problem.sample_id[0]} root, {steps} steps at {rate:g}"
     return Row(title, float(lower.min()), 1, "logits"), Row(title, time.perf_counter() - start, 1, "s")
 

@@ -27,7 +27,7 @@ def subdomains_of(family: str, radius: float) -> Subdomains:
 @pytest.mark.parametrize("family", BASIC)
 def test_without_splits_the_gaps_add_up_to_what_the_bound_loses(family: str) -> None:
     subdomains = subdomains_of(family, 0.2)
-    ascent = ascend(subdomains, subdomains.start(), 5, 0.2)
+    ascent = ascend(subdomains, subdomains.start(), 5, 0.2, WorkBudget())
     account = Account.of(subdomains, ascent.variables, ascent.walk)
     lost = account.gap.clamp_min(0).sum(1)
     torch.testing.assert_close(account.value - lost, ascent.walk.lower, atol=1e-9, rtol=1e-9)

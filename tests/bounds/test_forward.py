@@ -73,7 +73,7 @@ def test_never_looser_than_intervals(family: str, seed: int) -> None:
     graph, spec = random_graph(family, seed % 6), rows(seed)
     for sets in (few_inputs(graph, seed), random_set(graph.input_shape, seed)):
         forward, interval = (method.margins(graph, sets, spec, BUDGET) for method in (FORWARD, IBP))
-        assert bool((forward.lower - forward.slack >= interval.lower - interval.slack - 1e-9).all())
+        assert bool((forward.lower >= interval.lower - 1e-9).all())
 
 
 def test_with_one_hidden_layer_forward_and_backward_agree() -> None:
@@ -95,7 +95,6 @@ def test_on_a_point_it_is_the_value(family: str) -> None:
     x = torch.rand(2, *graph.input_shape, dtype=torch.float64)
     bounds = FORWARD.margins(graph, Box(x, x), spec, BUDGET)
     assert torch.allclose(bounds.lower, spec.margins(graph.evaluate(x)), atol=1e-9)
-    assert bool((bounds.slack > 0).all())
 
 
 @pytest.mark.parametrize("op", [ops.Relu(), ops.MaxPool2d((2, 2), (1, 1), (1, 0), floor=0.2)], ids=["relu", "pool"])

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from calipers.bounds import FUSED, PAIRED, WorkBudget
-from calipers.check import Certificate, DamagedCertificateError, Halving, Network, RejectedError, Slopes, check
+from calipers.check import Certificate, DamagedCertificateError, Halving, RejectedError, Slopes, check
 from calipers.check.checker import _covers, _same_cut
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
 from calipers.verify import Resources
-from calipers.verify.certify import Certifier
+from calipers.verify.certify import Certifier, network_of
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph
 
@@ -77,7 +77,7 @@ def test_a_written_certificate_is_accepted_and_true(family: str, tmp_path: Path)
     certificate = CERTIFIER.certify(graph, problem, {"sample": 7})
     assert certificate is not None
     loaded = Certificate.load(certificate.save(tmp_path / "c.npz"))
-    margin = check(loaded, Network.of(graph.nodes))
+    margin = check(loaded, network_of(graph))
     assert 0 < margin <= 0.05 + 1e-6
     assert loaded.claim.about == {"sample": 7}
 
@@ -101,10 +101,10 @@ def test_other_balls_and_layers(family: str, norm: Norm) -> None:
     certificate = CERTIFIER.certify(graph, problem, {})
     if certificate is None:
         pytest.skip("this label is not robust")
-    assert check(certificate, Network.of(graph.nodes)) > 0
+    assert check(certificate, network_of(graph)) > 0
     wide = replace(certificate, claim=replace(certificate.claim, radius=50.0))
     with pytest.raises(RejectedError, match="is proven down to"):
-        check(wide, Network.of(graph.nodes))
+        check(wide, network_of(graph))
 
 
 def test_a_changed_file_is_noticed(split: tuple[Graph, Certificate], tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_a_changed_file_is_noticed(split: tuple[Graph, Certificate], tmp_path: P
 
 def test_other_weights_are_rejected(split: tuple[Graph, Certificate]) -> None:
     with pytest.raises(RejectedError, match="digest"):
-        check(split[1], Network.of(random_graph("overlap", 3).nodes))
+        check(split[1], network_of(random_graph("overlap", 3)))
 
 
 def reject(graph: Graph, certificate: Certificate, match: str) -> None:
     with pytest.raises(RejectedError, match=match):
-        check(certificate, Network.of(graph.nodes))
+        check(certificate, network_of(graph))
 
 
 def test_another_claim_is_rejected(split: tuple[Graph, Certificate]) -> None:
@@ -173,7 +173,7 @@ def test_other_evidence_is_rejected(split: tuple[Graph, Certificate]) -> None:
 
 def test_a_missing_or_wrong_box_is_rejected(halved: tuple[Graph, Certificate]) -> None:
     graph, certificate = halved
-    assert check(certificate, Network.of(graph.nodes)) > 0
+    assert check(certificate, network_of(graph)) > 0
     reject(graph, replace(certificate, parts=certificate.parts[1:]), "do not cover")
     part = certificate.parts[0]
     moved = replace(part.halvings[-1], cut=part.halvings[-1].cut + 0.1)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import calipers.check
-from calipers.check import Network
 from calipers.check.layers import Convolution
 from calipers.check.network import Maximum, Smooth
+from calipers.verify.certify import network_of
 from tests.nets import FAMILIES, random_graph
 
 
@@ -20,13 +20,13 @@ from tests.nets import FAMILIES, random_graph
 def test_it_evaluates_as_the_graph_does(family: str, seed: int) -> None:
     graph = random_graph(family, seed)
     x = torch.rand(6, *graph.input_shape, dtype=torch.float64) * 2 - 0.5
-    found = Network.of(graph.nodes).evaluate(x.numpy())
+    found = network_of(graph).evaluate(x.numpy())
     np.testing.assert_allclose(found, graph.evaluate(x).numpy(), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_go_backwards_as_values_go_forwards(family: str) -> None:
-    network = Network.of(random_graph(family, 2).nodes)
+    network = network_of(random_graph(family, 2))
     random = np.random.default_rng(0)
     for node in network.nodes:
         if node.layer is None or isinstance(node.layer, Maximum | Smooth):
@@ -58,10 +58,10 @@ def test_grouped_dilated_convolutions() -> None:
 
 def test_the_digest_sees_every_weight() -> None:
     graph = random_graph("conv", 0)
-    before = Network.of(graph.nodes).digest
+    before = network_of(graph).digest
     layer = next(node.op for node in graph.nodes if hasattr(node.op, "weight"))
     layer.weight.view(-1)[0] += 1e-12
-    assert Network.of(graph.nodes).digest != before
+    assert network_of(graph).digest != before
 
 
 def test_the_room_needs_numpy_only() -> None:

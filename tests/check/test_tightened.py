@@ -13,7 +13,7 @@ from calipers.bounds.dual import ascend
 from calipers.bounds.linear import Propagation
 from calipers.bounds.subdomains import Root, Subdomains
 from calipers.bounds.tighten import Tightening
-from calipers.check import Certificate, Network, Part, RejectedError, Tightened, check
+from calipers.check import Certificate, Part, RejectedError, Tightened, check
 from calipers.check.enclosure import Enclosure
 from calipers.check.region import Region
 from calipers.core.problem import Problem, Specification
@@ -21,7 +21,7 @@ from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
-from calipers.verify.certify import claim_of
+from calipers.verify.certify import claim_of, network_of
 from calipers.verify.journal import Journal
 from calipers.verify.search import Search
 from tests.nets import points
@@ -63,12 +63,12 @@ def proof(kind: str, allowance: float = 1e-4) -> tuple[Graph, Certificate]:
     tighter = Tightening().run(PAIRED, start, WorkBudget(), journal.tightened)
     one = torch.zeros(1).long()
     subdomains = Subdomains.of(root_of(tighter, asked(box, 0.0)), one, one, [()])
-    ascent = ascend(subdomains, subdomains.start(), Search().root_steps, Search().rate)
+    ascent = ascend(subdomains, subdomains.start(), Search().root_steps, Search().rate, WorkBudget())
     problem = asked(box, allowance - float(ascent.walk.lower))
     assert Search().run(root_of(tighter, problem), [0], WorkBudget(), journal).proven
     part = journal.whole(tighter, paired=True)
     assert [leaf.splits for leaf in part.leaves] == [()]
-    return graph, Certificate(claim_of(Network.of(graph.nodes), problem, {}), (part,))
+    return graph, Certificate(claim_of(network_of(graph), problem, {}), (part,))
 
 
 @pytest.fixture(scope="module", params=NETS)
@@ -83,7 +83,7 @@ def changed(certificate: Certificate, **fields: object) -> Certificate:
 
 def test_it_proves_what_shared_planes_do_not(proven: tuple[Graph, Certificate], tmp_path: Path) -> None:
     graph, certificate = proven
-    network = Network.of(graph.nodes)
+    network = network_of(graph)
     margin = check(Certificate.load(certificate.save(tmp_path / "proof.npz")), network)
     claim = certificate.claim
     box = Box(torch.from_numpy(claim.center[None]), torch.from_numpy(claim.scale[None]))
@@ -119,7 +119,7 @@ def test_any_weights_give_true_bounds(kind: str, seed: int) -> None:
 def enclosed(graph: Graph, certificate: Certificate, part: Part) -> Enclosure:
     claim = certificate.claim
     region = Region.box(claim.center, claim.scale)
-    return Enclosure.of(Network.of(graph.nodes), region, part.slopes, paired=part.paired, tightened=part.tightened)
+    return Enclosure.of(network_of(graph), region, part.slopes, paired=part.paired, tightened=part.tightened)
 
 
 def test_rows_of_nothing_say_nothing(proven: tuple[Graph, Certificate]) -> None:
@@ -140,7 +140,7 @@ def test_rows_of_other_entries_are_bounded_as_such(proven: tuple[Graph, Certific
     """Evidence for one neuron put under another's name proves no more than is true of that one."""
     graph, certificate = proven
     with pytest.raises(RejectedError):
-        check(replace(certificate, parts=(shuffled(certificate.parts[0]),)), Network.of(graph.nodes))
+        check(replace(certificate, parts=(shuffled(certificate.parts[0]),)), network_of(graph))
 
 
 def shuffled(part: Part) -> Part:
@@ -161,7 +161,7 @@ def shuffled(part: Part) -> Part:
 def test_evidence_that_does_not_fit_is_rejected(proven: tuple[Graph, Certificate], fields: dict[str, object]) -> None:
     graph, certificate = proven
     with pytest.raises(RejectedError):
-        check(changed(certificate, **fields), Network.of(graph.nodes))
+        check(changed(certificate, **fields), network_of(graph))
 
 
 def test_weights_that_are_no_numbers_are_rejected(proven: tuple[Graph, Certificate]) -> None:
@@ -171,4 +171,4 @@ def test_weights_that_are_no_numbers_are_rejected(proven: tuple[Graph, Certifica
         replace(t, weight={p: np.full_like(w, np.nan) for p, w in t.weight.items()}) for t in part.tightened
     )
     with pytest.raises(RejectedError):
-        check(replace(certificate, parts=(replace(part, tightened=tightened),)), Network.of(graph.nodes))
+        check(replace(certificate, parts=(replace(part, tightened=tightened),)), network_of(graph))

@@ -8,9 +8,9 @@ from torch import nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError, UnsupportedLayerError
 from calipers.graph import ops
+from calipers.graph.check import check_graph
 from calipers.graph.from_onnx import from_onnx, load_onnx
 from calipers.graph.from_torch import from_module
-from calipers.graph.graph import check_graph
 from tests.nets import FAMILIES, random_net
 
 

@@ -14,9 +14,9 @@ from torch import nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError, UnsupportedLayerError
 from calipers.graph import ops
+from calipers.graph.check import check_graph
 from calipers.graph.from_onnx import from_onnx, load_onnx, load_onnx_network
 from calipers.graph.from_torch import from_module
-from calipers.graph.graph import check_graph
 from calipers.graph.rewrite import fuse_windows
 from tests.graph.test_graphs import floats, onnx_file
 

@@ -1,9 +1,10 @@
-"""Lines around smooth activations. Any slope is sound: the offsets follow from it, exactly but for rounding.
+"""Lines around activations. Any slope is sound: the offsets follow from it, exactly but for rounding.
 
 The slopes are CROWN's (Zhang et al. 2018, section 3.3: tangents and chords of S-shaped functions) and DeepZ's
 (Singh et al. 2018, section 4), which share one slope.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol, runtime_checkable
@@ -150,14 +151,130 @@ class SoftRamp:
         return slope.clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Stretched:
+    """g(x) = height * f(width * x) + constant for a curve f: tanh, and softplus with a steepness of its own.
+
+    function: g itself, evaluated without the detour.
+    """
+
+    curve: Curve
+    width: float
+    height: float
+    function: Callable[[Tensor], Tensor]
+
+    def value(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        below, above = self.curve.slopes(self.width * lower, self.width * upper)
+        return self._steepness * below, self._steepness * above
+
+    def shared_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return self._steepness * self.curve.shared_slope(self.width * lower, self.width * upper)
+
+    def stationary(self, slope: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x / self.width for x in self.curve.stationary(slope / self._steepness))
+
+    def possible(self, slope: Tensor) -> Tensor:
+        return self._steepness * self.curve.possible(slope / self._steepness)
+
+    @property
+    def _steepness(self) -> float:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, eq=False)
+class Kink:
+    """slope * x below 0 and x above: convex where slope <= 1, else concave. |x| has the slope -1."""
+
+    slope: Tensor
+
+    def value(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, x * self.slope)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The chord on one side, the longer piece on the other (CROWN, section 3.3)."""
+        chord, piece = self.shared_slope(lower, upper), torch.where(upper > -lower, 1.0, self.slope)
+        piece = torch.where(lower >= 0, 1.0, torch.where(upper <= 0, self.slope, piece))
+        convex = self.slope <= 1
+        return torch.where(convex, piece, chord), torch.where(convex, chord, piece)
+
+    def shared_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return _secant(self.value, lower, upper, torch.where(lower >= 0, 1.0, self.slope))
+
+    def stationary(self, slope: Tensor) -> tuple[Tensor, ...]:
+        return (torch.zeros_like(slope),)
+
+    def possible(self, slope: Tensor) -> Tensor:
+        return slope
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """x between low and high, and these beyond: convex at low, concave at high."""
+
+    low: Tensor
+    high: Tensor
+
+    def value(self, x: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(x, self.low), self.high)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """On each side the chord up to the bend, or flat where more of the interval lies beyond the bend."""
+        first, last = torch.maximum(lower, self.low), torch.minimum(upper, self.high)
+        rising = (lower < self.high) & (upper > self.low)
+        below = _secant(self.value, first, upper, rising.to(lower.dtype)).where(upper - first >= first - lower, 0.0)
+        above = _secant(self.value, lower, last, rising.to(lower.dtype)).where(last - lower >= upper - last, 0.0)
+        return below.where(rising, 0.0), above.where(rising, 0.0)
+
+    def shared_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        rising = (lower < self.high) & (upper > self.low)
+        return _secant(self.value, lower, upper, rising.to(lower.dtype))
+
+    def stationary(self, slope: Tensor) -> tuple[Tensor, ...]:
+        return (self.low.expand_as(slope), self.high.expand_as(slope))
+
+    def possible(self, slope: Tensor) -> Tensor:
+        return slope
+
+
 @curve_of.register
 def _(op: ops.Sigmoid) -> Curve:
     return Logistic()
 
 
 @curve_of.register
+def _(op: ops.Tanh) -> Curve:
+    return Stretched(Logistic(), 2.0, 2.0, torch.tanh)
+
+
+@curve_of.register
 def _(op: ops.Softplus) -> Curve:
-    return SoftRamp()
+    # The jump at the threshold is charged as rounding.
+    return Stretched(SoftRamp(), op.beta, 1 / op.beta, ops.Softplus(op.beta).evaluate)
+
+
+@curve_of.register
+def _(op: ops.LeakyRelu) -> Curve:
+    return Kink(op.slope)
+
+
+@curve_of.register
+def _(op: ops.Absolute) -> Curve:
+    return Kink(torch.tensor(-1.0))
+
+
+@curve_of.register
+def _(op: ops.Clamp) -> Curve:
+    return Limits(op.low, op.high)
+
+
+def _secant(value: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, single: Tensor) -> Tensor:
+    """The slope between two points, or `single` where they are one."""
+    apart = upper > lower
+    run = (upper - lower).where(apart, 1.0)
+    return ((value(upper) - value(lower)) / run).where(apart, single)
 
 
 def _steepness(x: Tensor) -> Tensor:

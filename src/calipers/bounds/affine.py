@@ -4,7 +4,7 @@ This is the forward mode of linear relaxation (Xu et al. 2020, section 3.2), wit
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
@@ -41,51 +41,65 @@ class AffineMap:
 
 @dataclass(frozen=True, eq=False)
 class Enclosure:
-    """lower(x) <= value(x) <= upper(x) on the input set. While both are one object, the value is that map exactly."""
+    """lower(x) - noise <= value(x) <= upper(x) + noise on the input set.
+
+    While both maps are one object, the value is that map but for noise, which is what rounding can change.
+    """
 
     lower: AffineMap
     upper: AffineMap
+    noise: Float[Tensor, "batch *shape"]
 
     @property
     def exact(self) -> bool:
         return self.lower is self.upper
 
+    def size(self, largest: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch *shape"]:
+        """What the maps add up at most in absolute values, for inputs of these sizes."""
+        sides = [self.lower] if self.exact else [self.lower, self.upper]
+        sums = [torch.einsum("bi...,bi->b...", s.coefficient.abs(), largest) + s.constant.abs() for s in sides]
+        return sums[0] if self.exact else torch.maximum(sums[0], sums[1])
+
 
 @singledispatch
-def push(op: ops.Op, sources: Sequence[Enclosure], relaxation: Relaxation | None) -> Enclosure:
-    """The enclosure of an operation's value, given those of its inputs and, for a nonlinearity, its planes."""
+def push(op: ops.Op, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+    """The enclosure of an operation's value, given those of its inputs and, for a nonlinearity, its planes.
+
+    noise: of the value: what is passed on of the sources' and what is added, or 0 where the planes have room for it.
+    """
     raise TypeError(f"no forward rule for {type(op).__name__}")
 
 
 @push.register
-def _(op: ops.Weighted, sources: Sequence[Enclosure], relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.Weighted, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
     low, high = sources[0].lower, sources[0].upper
     constant, none = _at_zero(op, sources), torch.zeros_like(op.bias)
     if sources[0].exact:
-        value = low.each(replace(op, bias=none).evaluate).shifted(constant)
-        return Enclosure(value, value)
-    positive = replace(op, weight=op.weight.clamp(min=0), bias=none).evaluate
-    negative = replace(op, weight=op.weight.clamp(max=0), bias=none).evaluate
+        value = low.each(ops.linear_part(op).evaluate).shifted(constant)
+        return Enclosure(value, value, noise)
+    positive = ops.weighted(op, op.weight.clamp(min=0), none).evaluate
+    negative = ops.weighted(op, op.weight.clamp(max=0), none).evaluate
     lower, upper = low.each(positive) + high.each(negative), high.each(positive) + low.each(negative)
-    return Enclosure(lower.shifted(constant), upper.shifted(constant))
+    return Enclosure(lower.shifted(constant), upper.shifted(constant), noise)
 
 
 @push.register
-def _(op: ops.Moving, sources: Sequence[Enclosure], relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.Moving, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
     linear, constant = ops.linear_part(op), _at_zero(op, sources)
     lower = _followed(linear.evaluate, [source.lower for source in sources]).shifted(constant)
     if all(source.exact for source in sources):
-        return Enclosure(lower, lower)
-    return Enclosure(lower, _followed(linear.evaluate, [source.upper for source in sources]).shifted(constant))
+        return Enclosure(lower, lower, noise)
+    upper = _followed(linear.evaluate, [source.upper for source in sources]).shifted(constant)
+    return Enclosure(lower, upper, noise)
 
 
 @push.register
-def _(op: ops.Elementwise, sources: Sequence[Enclosure], relaxation: Relaxation | None) -> Enclosure:
-    return _between_planes(op, sources[0], relaxation, lambda slope, own: own.weighted(slope))
+def _(op: ops.Elementwise, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+    return _between_planes(op, sources[0], noise, relaxation, lambda slope, own: own.weighted(slope))
 
 
 @push.register
-def _(op: ops.MaxPool2d, sources: Sequence[Enclosure], relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.MaxPool2d, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
     def dot(slope: Tensor, own: AffineMap) -> AffineMap:
         """Pixel by pixel: all pixels of the coefficients at once would take many times their memory."""
         coefficient = views(op, own.coefficient.flatten(0, 1), 0.0)
@@ -100,11 +114,15 @@ def _(op: ops.MaxPool2d, sources: Sequence[Enclosure], relaxation: Relaxation | 
             total = total + part
         return total
 
-    return _between_planes(op, sources[0], relaxation, dot)
+    return _between_planes(op, sources[0], noise, relaxation, dot)
 
 
 def _between_planes(
-    op: ops.Op, source: Enclosure, relaxation: Relaxation | None, dot: Callable[[Tensor, AffineMap], AffineMap]
+    op: ops.Op,
+    source: Enclosure,
+    noise: Tensor,
+    relaxation: Relaxation | None,
+    dot: Callable[[Tensor, AffineMap], AffineMap],
 ) -> Enclosure:
     """The planes over the enclosure. Below, a positive slope meets the lower map and a negative one the upper."""
     if relaxation is None:
@@ -117,7 +135,7 @@ def _between_planes(
 
     r = relaxation
     lower = plane(r.lower_slope, r.lower_bias, source.lower, source.upper)
-    return Enclosure(lower, plane(r.upper_slope, r.upper_bias, source.upper, source.lower))
+    return Enclosure(lower, plane(r.upper_slope, r.upper_bias, source.upper, source.lower), noise)
 
 
 def _followed(linear: Callable[..., Tensor], maps: Sequence[AffineMap]) -> AffineMap:

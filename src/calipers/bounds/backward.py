@@ -25,16 +25,18 @@ def pull_back(
     start: int,
     rows: Rows,
     relaxations: Mapping[int, Relaxation],
+    noise: Tensor | None,
     stop: Set[int] = frozenset({0}),
     visit: Callable[[int, Rows], Rows] = _unchanged,
 ) -> dict[int, Rows]:
     """Replace rows over node `start` by rows over the nodes in `stop` that bound them.
 
-    relaxations: by node, for every nonlinearity between. The first whose planes are not parallel splits two-sided rows.
+    relaxations: by node, for every nonlinearity between, with room for rounding (`rounding.charged`). The first whose
+    planes are not parallel splits two-sided rows. noise: of node `start`; None for suggestions that prove nothing.
     visit: sees the rows at every node on the way and may add to them what is non-positive there.
     Returns rows by node; their sum, over values within the bounds, encloses the rows given.
     """
-    pending = {start: rows}
+    pending = {start: rows if noise is None else rows.within(noise)}
     reached: dict[int, Rows] = {}
     for position in range(start, -1, -1):
         if position not in pending:
@@ -56,7 +58,7 @@ def _through(op: ops.Op, rows: Rows, sources: list[Node], relaxation: Relaxation
 
 
 @_through.register
-def _(op: ops.Linear, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+def _(op: ops.Dense, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     constant = rows.constant + rows.coefficient @ op.bias
     return [replace(rows, coefficient=rows.coefficient @ op.weight, constant=constant, shape=sources[0].shape)]
 
@@ -64,7 +66,7 @@ def _(op: ops.Linear, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 @_through.register
 def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     groups, count = rows.coefficient.shape[:2]
-    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
+    constant = rows.constant + rows.coefficient.sum(-1).sum(-1) @ op.bias
     shape = sources[0].shape
     pulled = transpose(op, rows.coefficient.flatten(0, 1)).unflatten(0, (groups, count))
     if rows.corner is None:
@@ -76,7 +78,7 @@ def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 
 
 @_through.register
-def _(op: ops.Scale, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
+def _(op: ops.PerEntry, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     bias = op.bias.expand(rows.shape)
     constant = rows.constant + rows.dot(rows.constants(bias if rows.corner is None else op.bias))
     return [replace(rows, coefficient=rows.coefficient * rows.constants(op.weight), constant=constant)]
@@ -101,7 +103,7 @@ def _(op: ops.Add, rows: Rows, sources: list[Node], relaxation: Relaxation | Non
 def _(op: ops.ConvTranspose2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     rows = rows.dense()
     groups, count = rows.coefficient.shape[:2]
-    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
+    constant = rows.constant + rows.coefficient.sum(-1).sum(-1) @ op.bias
     flat = rows.coefficient.flatten(0, 1)
     pulled = F.conv2d(flat, op.weight, None, op.stride, op.padding, op.dilation, op.groups)
     shape = sources[0].shape

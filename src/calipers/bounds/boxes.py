@@ -9,10 +9,11 @@ from torch import Tensor
 
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.concretize import concretize, magnitude
+from calipers.bounds.concretize import concretize
 from calipers.bounds.forward import ForwardBounds
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import interval_rows
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import specification_rows
 from calipers.bounds.window import pixels
@@ -21,20 +22,17 @@ from calipers.core.sets import Box
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
-_ULPS = 64
-
 
 @dataclass(frozen=True, eq=False)
 class BoxBounds:
     """What one walk says about every row on every box.
 
-    lower, slack: as in MarginBounds. lowest: where the walk's bound of the row is attained. looseness: how much of the
+    lower: as in MarginBounds. lowest: where the walk's bound of the row is attained. looseness: how much of the
     distance between the planes each input is to blame for, weighted by what that distance costs the row. planes: of
     every nonlinearity, by its position in the graph that the method works on.
     """
 
     lower: Float[Tensor, "batch rows"]
-    slack: Float[Tensor, "batch rows"]
     lowest: Float[Tensor, "batch rows *shape"]
     looseness: Float[Tensor, "batch rows inputs"]
     planes: Mapping[int, Relaxation]
@@ -54,13 +52,10 @@ def bound_boxes(
         return rows
 
     rows = specification_rows(specification.C, specification.d)
-    at_input = pull_back(graph, graph.output, rows, propagation.relaxations, visit=visit)[0]
-    C, outputs = specification.C, propagation.bounds[-1]
-    interval = torch.einsum("brc,bc->br", C.clamp_min(0), outputs.lower) + specification.d
-    interval = interval + torch.einsum("brc,bc->br", C.clamp_max(0), outputs.upper)
+    noise = propagation.noise[graph.output]
+    at_input = pull_back(graph, graph.output, rows, propagation.relaxations, noise, visit=visit)[0]
     return BoxBounds(
-        torch.maximum(concretize(boxes, at_input)[0], interval),
-        _ULPS * torch.finfo(C.dtype).eps * magnitude(boxes, at_input),
+        torch.maximum(concretize(boxes, at_input)[0], interval_rows(specification, propagation.bounds[-1])),
         torch.where(at_input.coefficient > 0, boxes.lower.unsqueeze(1), boxes.upper.unsqueeze(1)),
         _looseness(propagation, boxes, share),
         propagation.relaxations,
@@ -76,7 +71,6 @@ def bound_boxes_forward(
     width = (boxes.upper - boxes.lower).flatten(1)
     return BoxBounds(
         found.lower,
-        found.slack,
         boxes.center.unsqueeze(1).expand(-1, rows, *boxes.lower.shape[1:]),
         width.unsqueeze(1).expand(-1, rows, -1),
         {},

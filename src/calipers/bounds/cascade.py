@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.linear import LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
@@ -30,13 +28,11 @@ class Cascade:
         distinct = {m.on(graph) if isinstance(m, LinearBounds) else m: m for m in reversed(self.methods)}
         first, *others = reversed(distinct.values())
         best = first.margins(graph, input_set, specification, budget)
-        lower, slack = best.lower.clone(), best.slack.clone()
+        lower = best.lower.clone()
         for method in others:
-            left = (~(lower > slack).all(1)).nonzero()[:, 0]
+            left = (~(lower > 0).all(1)).nonzero()[:, 0]
             if not len(left):
                 break
             found = method.margins(graph, input_set[left], specification[left], budget)
-            better = found.lower - found.slack > lower[left] - slack[left]
-            lower[left] = torch.where(better, found.lower, lower[left])
-            slack[left] = torch.where(better, found.slack, slack[left])
-        return MarginBounds(lower, slack)
+            lower[left] = MarginBounds(lower[left]).better(found).lower
+        return MarginBounds(lower)

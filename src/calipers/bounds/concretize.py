@@ -6,23 +6,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.bounds.rounding import concretized
 from calipers.bounds.rows import Rows
-from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.sets import Box, InputSet, LpBall
 
 
 @singledispatch
 def concretize(input_set: InputSet, rows: Rows) -> Float[Tensor, "sides groups rows"]:
-    """Lower (side 0) and, if the rows carry it, upper bounds (side 1) of rows over their sets."""
+    """Lower (side 0) and, if the rows carry it, upper bounds (side 1) of rows over their sets, rounding included."""
     raise TypeError(f"no concretizer for {type(input_set).__name__}")
 
 
 @concretize.register
 def _(input_set: Box, rows: Rows) -> Tensor:
-    middle = rows.spread((input_set.lower + input_set.upper) / 2)
-    radius = rows.spread((input_set.upper - input_set.lower) / 2)
-    return _around(rows, rows.dot(middle), rows.absolute().dot(radius))
+    middle, radius = (input_set.lower + input_set.upper) / 2, (input_set.upper - input_set.lower) / 2
+    # What the sums round away costs as much as a wider box.
+    radius = radius + _error(input_set.lower) * torch.maximum(input_set.lower.abs(), input_set.upper.abs())
+    return _around(rows, rows.dot(rows.spread(middle)), rows.absolute().dot(rows.spread(radius)))
 
 
 @concretize.register
@@ -33,7 +34,9 @@ def _(input_set: LpBall, rows: Rows) -> Tensor:
         return box
     reach = per_sample(input_set.radius, input_set.center) * input_set.scale
     weighted = rows.coefficient * rows.spread(reach.expand_as(input_set.center))
-    ball = _around(rows, rows.dot(rows.spread(input_set.center)), input_set.norm.dual(weighted.flatten(2)))
+    center = rows.dot(rows.spread(input_set.center))
+    rounding = rows.absolute().dot(rows.spread(_error(reach) * (input_set.center.abs() + reach)))
+    ball = _around(rows, center, input_set.norm.dual(weighted.flatten(2)) * (1 + _error(reach)) + rounding)
     tighter = [torch.maximum(box[0], ball[0]), torch.minimum(box[-1], ball[-1])]
     return torch.stack(tighter[: len(box)])
 
@@ -47,18 +50,8 @@ def enclose(input_set: InputSet, rows: Rows) -> tuple[Float[Tensor, "groups rows
     return values[0, :, :half], -values[0, :, half:]
 
 
-def magnitude(box: Box, rows: Rows) -> Float[Tensor, "groups rows"]:
-    """Sum of the absolute values that a row adds up over a box: what its rounding errors scale with."""
-    largest = torch.maximum(box.lower.abs(), box.upper.abs())
-    return rows.absolute().dot(rows.spread(largest)) + rows.constant.abs().amax(0)
-
-
-def output_magnitude(
-    outputs: IntervalBounds, C: Float[Tensor, "batch *rows classes"], d: Float[Tensor, "batch *rows"]
-) -> Float[Tensor, "batch *rows"]:
-    """Sum of the absolute values that rows C f + d add up over bounds of the outputs."""
-    largest = torch.maximum(outputs.lower.abs(), outputs.upper.abs()).flatten(1)
-    return (C.abs() @ largest.unsqueeze(-1)).squeeze(-1) + d.abs()
+def _error(values: Tensor) -> float:
+    return concretized(values[0].numel(), values.dtype)
 
 
 def _around(rows: Rows, middle: Tensor, radius: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ _ARRAYS = 4
 _BESIDE = 4
 
 # Operations through which windows of rows stay as they are.
-_KEEPING = ops.Elementwise | ops.Scale | ops.Add | ops.Pad
+_KEEPING = ops.Elementwise | ops.PerEntry | ops.Add | ops.Pad
 
 
 def row_bytes(graph: Graph, start: int, *, windowed: bool) -> int:

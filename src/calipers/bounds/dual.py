@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calipers.bounds.budget import WorkBudget
 from calipers.bounds.subdomains import Root, Subdomains, Variables, Walk
 from calipers.core.norms import per_sample
 
@@ -27,12 +28,17 @@ class Ascent:
     walk: Walk
 
 
-def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float) -> Ascent:
-    """Adam with a rate that falls to a tenth; `steps` walks, the first of them at the variables given."""
+def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float, budget: WorkBudget) -> Ascent:
+    """Adam with a rate that falls to a tenth; `steps` walks, the first of them at the variables given.
+
+    Fewer where the budget's deadline comes first.
+    """
     walk = subdomains.walk(variables)
     best = Ascent(variables, walk)
     adam = _Adam()
     for step in range(1, steps):
+        if budget.left <= 0:
+            break
         slopes, excess = _slopes(subdomains, variables, walk)
         length = rate * _DECAY ** (step / steps)
         below = {p: adam.moved(p, variables.below[p], slope, length, step) for p, slope in slopes.items()}
@@ -52,7 +58,7 @@ def ascent_bytes(root: Root) -> int:
 
 def _better(one: Ascent, two: Ascent) -> Ascent:
     """Of each subdomain the one with the higher bound."""
-    ahead = two.walk.lower - two.walk.slack > one.walk.lower - one.walk.slack
+    ahead = two.walk.lower > one.walk.lower
     if bool(ahead.all()):
         return two
 
@@ -63,7 +69,6 @@ def _better(one: Ascent, two: Ascent) -> Ascent:
     coefficient = {p: pick(share, two.walk.coefficient[p]) for p, share in one.walk.coefficient.items()}
     walk = Walk(
         pick(one.walk.lower, two.walk.lower),
-        pick(one.walk.slack, two.walk.slack),
         pick(one.walk.lowest, two.walk.lowest),
         coefficient,
     )

@@ -1,5 +1,6 @@
 """Linear bounds that go forward, for sets of few free inputs: one pass instead of a walk back from every node."""
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,15 @@ from calipers.bounds.free import free_inputs, restrict
 from calipers.bounds.interval import transfer
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import (
+    charged,
+    input_bounds,
+    noises,
+    plane_gamma,
+    pushed_noise,
+    sizes,
+    summed_gamma,
+)
 from calipers.bounds.rows import Rows
 from calipers.bounds.tail import tail, tail_margins
 from calipers.core.errors import InputError
@@ -26,7 +36,6 @@ from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
 
-_ULPS = 64
 # With more free inputs a walk back from the neurons that intervals leave is cheaper (benchmarks/forward.py).
 _FEW = 32
 
@@ -72,7 +81,7 @@ class ForwardBounds:
         graph = self._prepared(graph)
         chunks = budget.chunks(len(specification), self._set_bytes(graph, input_set, budget))
         parts = [self._margins(graph, input_set[part], specification[part]) for part in chunks]
-        return MarginBounds(torch.cat([part.lower for part in parts]), torch.cat([part.slack for part in parts]))
+        return MarginBounds(torch.cat([part.lower for part in parts]))
 
     def propagate(self, graph: Graph, input_set: InputSet, wanted: Set[int]) -> Enclosures:
         """Enclosures of the wanted nodes of a graph as it is."""
@@ -80,38 +89,55 @@ class ForwardBounds:
         sets, last = restrict(input_set, free), last_uses(graph, wanted)
         judged = {i for node in graph.nodes if isinstance(node.op, ops.Nonlinear) for i in node.inputs}
         values = {0: _identity(box, free)}
-        intervals = {0: IntervalBounds(box.lower, box.upper)}
+        intervals = {0: input_bounds(input_set)}
+        largest = sizes(input_bounds(sets))
         for position, node in enumerate(graph.nodes[1:], start=1):
             if position not in last:
                 continue
-            op = node.op
-            planes = self.base.relax(op, intervals[node.inputs[0]]) if isinstance(op, ops.Nonlinear) else None
-            values[position] = push(op, [values[i] for i in node.inputs], planes)
-            intervals[position] = transfer(op, *(intervals[i] for i in node.inputs))
+            op, sources = node.op, [values[i] for i in node.inputs]
+            given = [intervals[i] for i in node.inputs]
+            intervals[position] = transfer(op, *given)
+            within = [source.size(largest) for source in sources]
+            if isinstance(op, ops.Nonlinear):
+                planes = self.base.relax(op, given[0])
+                # The maps add up more than the value they enclose.
+                paid = sources[0].noise + plane_gamma(graph, 1, largest.dtype) * within[0]
+                planes = charged(graph, position, planes, given[0], paid, intervals[position])
+                values[position] = push(op, sources, torch.zeros_like(planes.lower_bias), planes)
+            else:
+                noise = pushed_noise(graph, position, [s.noise for s in sources], given, within, intervals[position])
+                values[position] = push(op, sources, noise, None)
             if position in judged:
-                intervals[position] = intervals[position].intersect(_interval(sets, values[position])).ordered()
+                found = _interval(sets, values[position])
+                intervals[position] = intervals[position].intersect(found).ordered()
             for source in set(node.inputs):
                 if last[source] == position:
                     del values[source]
         return Enclosures(sets, values, intervals)
 
     def _margins(self, graph: Graph, input_set: InputSet, specification: Specification) -> MarginBounds:
-        reached = tail(graph, specification)
-        found = self.propagate(graph, input_set, set(reached))
-        box = found.sets.box()
-        largest = torch.maximum(box.lower.abs(), box.upper.abs())
-        coefficient, constant, size = torch.zeros(()), torch.zeros(()), specification.d.abs()
+        found = self.propagate(graph, input_set, set(tail(graph, specification, None)))
+        intervals = dict(found.intervals)
+        for position, node in enumerate(graph.nodes):
+            if position not in intervals:
+                intervals[position] = transfer(node.op, *(intervals[i] for i in node.inputs))
+        noise = noises(graph, [intervals[position] for position in range(len(graph.nodes))])
+        reached = tail(graph, specification, noise[graph.output])
+        largest = sizes(input_bounds(found.sets))
+        coefficient, constant, lost, size = torch.zeros(()), torch.zeros(()), torch.zeros(()), specification.d.abs()
         for position, part in reached.items():
             weights, enclosure = part.dense().coefficient.flatten(2), found.values[position]
             for weight, side in ((weights.clamp(min=0), enclosure.lower), (weights.clamp(max=0), enclosure.upper)):
                 inner, outer = side.coefficient.flatten(2), side.constant.flatten(1)
                 coefficient = coefficient + weight @ inner.transpose(1, 2)
                 constant = constant + torch.einsum("brn,bn->br", weight, outer)
-                terms = torch.einsum("bin,bi->bn", inner.abs(), largest) + outer.abs()
-                size = size + torch.einsum("brn,bn->br", weight.abs(), terms)
+                own = torch.einsum("bin,bi->bn", inner.abs(), largest) + outer.abs()
+                size = size + torch.einsum("brn,bn->br", weight.abs(), own)
+            lost = lost + torch.einsum("brn,bn->br", weights.abs(), enclosure.noise.flatten(1))
             constant, size = constant + part.constant[0], size + part.constant[0].abs()
+        terms = sum(math.prod(graph.nodes[position].shape) for position in reached)
         lower = concretize(found.sets, _rows(coefficient, constant.unsqueeze(0)))[0]
-        bounds = MarginBounds(lower, _ULPS * torch.finfo(lower.dtype).eps * size)
+        bounds = MarginBounds(lower - lost - summed_gamma(terms, lower.dtype) * size)
         # The planes of a nonlinearity can leave its interval, so intervals are better now and then.
         return bounds.better(tail_margins(reached, found.intervals))
 
@@ -160,7 +186,7 @@ def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosure:
     unit[torch.arange(len(free)), free] = 1.0
     shape = box.lower.shape[1:]
     same = AffineMap(unit.expand(len(constant), -1, -1).unflatten(2, shape), constant.unflatten(1, shape))
-    return Enclosure(same, same)
+    return Enclosure(same, same, torch.zeros_like(same.constant))
 
 
 def _interval(sets: InputSet, value: Enclosure) -> IntervalBounds:
@@ -170,7 +196,7 @@ def _interval(sets: InputSet, value: Enclosure) -> IntervalBounds:
         for side in (value.lower, value.upper)
     )
     shape = value.lower.constant.shape
-    return IntervalBounds(low[0].reshape(shape), high[1].reshape(shape))
+    return IntervalBounds(low[0].reshape(shape) - value.noise, high[1].reshape(shape) + value.noise)
 
 
 def _rows(coefficient: Float[Tensor, "batch rows inputs"], constant: Float[Tensor, "sides batch rows"]) -> Rows:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.interval import interval_bounds
 from calipers.bounds.method import MarginBounds
+from calipers.bounds.rounding import noises
 from calipers.bounds.tail import tail, tail_margins
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
@@ -21,8 +22,9 @@ class IntervalPropagation:
         self, graph: Graph, input_set: InputSet, specification: Specification, budget: WorkBudget
     ) -> MarginBounds:
         graph.require_order(specification.C, specification.d)
-        intervals = dict(enumerate(interval_bounds(graph, input_set)))
-        return tail_margins(tail(graph, specification), intervals)
+        intervals = interval_bounds(graph, input_set)
+        reached = tail(graph, specification, noises(graph, intervals)[graph.output])
+        return tail_margins(reached, dict(enumerate(intervals)))
 
 
 IBP = IntervalPropagation()

@@ -1,42 +1,84 @@
 """Interval bound propagation (Gowal et al. 2018): the transfer of intervals through each operation."""
 
-from dataclasses import replace
 from functools import singledispatch
 
 import torch
+import torch.nn.functional as F
 
+from calipers.bounds.rounding import input_bounds, interval_rows, widened
 from calipers.core.intervals import IntervalBounds
+from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, is_box
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
 # Operations of which every output is a function of one input.
-_ByEntry = ops.Elementwise | ops.Scale | ops.Reshape | ops.Gather | ops.Pad | ops.Concat
+_ByEntry = ops.Elementwise | ops.PerEntry | ops.Reshape | ops.Gather | ops.Pad | ops.Concat
+
+
+def transfer(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
+    """The tightest interval that encloses every evaluation of the operation over the product of its input intervals."""
+    return widened(op, inputs, _extremes(op, *inputs))
 
 
 @singledispatch
-def transfer(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
-    """The tightest interval that encloses the operation over the product of its input intervals.
-
-    This default serves the operations that are monotone in every input.
-    """
+def _extremes(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
+    """The interval but for rounding. This default serves the operations that are monotone in every input."""
     lower, upper = (op.evaluate(*side) for side in ([b.lower for b in inputs], [b.upper for b in inputs]))
     return IntervalBounds(lower, upper)
 
 
-@transfer.register
+@_extremes.register
 def _(op: ops.Weighted, *inputs: IntervalBounds) -> IntervalBounds:
-    lower, upper = inputs[0].lower, inputs[0].upper
+    return _around_middle(op, inputs[0])
+
+
+def _around_middle(op: ops.Weighted, given: IntervalBounds) -> IntervalBounds:
+    lower, upper = given.lower, given.upper
     middle, radius = (lower + upper) / 2, (upper - lower) / 2
-    spread = replace(op, weight=op.weight.abs(), bias=torch.zeros_like(op.bias)).evaluate(radius)
-    value = op.evaluate(middle)
+    spread = ops.linear_part(ops.absolute(op)).evaluate(radius)
+    value = ops.weighted(op, op.weight, op.bias).evaluate(middle)
     return IntervalBounds(value - spread, value + spread)
+
+
+@_extremes.register
+def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
+    """By middle and radius; what only copies its input, by the ends themselves, which are not rounded then."""
+    found = _around_middle(op, inputs[0])
+    if not bool(op.copies.any()):
+        return found
+    low, high = inputs[0].lower, inputs[0].upper
+    ends = [
+        F.linear(one, op.weight.clamp(min=0), op.bias) + F.linear(two, op.weight.clamp(max=0))
+        for one, two in ((low, high), (high, low))
+    ]
+    return IntervalBounds(*(e.where(op.copies, side) for e, side in zip(ends, (found.lower, found.upper), strict=True)))
+
+
+@_extremes.register
+def _(op: ops.Question, *inputs: IntervalBounds) -> IntervalBounds:
+    rows, count = op.exact_weight.unsqueeze(0), len(inputs[0].lower)
+    low, high = (
+        interval_rows(
+            Specification((sign * rows).expand(count, -1, -1), (sign * op.exact_bias).expand(count, -1)), inputs[0]
+        )
+        for sign in (1, -1)
+    )
+    return IntervalBounds(low, -high)
+
+
+@_extremes.register
+def _(op: ops.LeakyRelu | ops.Absolute, *inputs: IntervalBounds) -> IntervalBounds:
+    """The ends, and 0 where it lies between them."""
+    lower, upper = inputs[0].lower, inputs[0].upper
+    places = (lower, upper, torch.zeros_like(lower).maximum(lower).minimum(upper))
+    values = torch.stack([op.evaluate(place) for place in places])
+    return IntervalBounds(values.amin(0), values.amax(0))
 
 
 def interval_bounds(graph: Graph, input_set: InputSet) -> list[IntervalBounds]:
     """Interval bounds of every node over the box around each input set."""
-    box = input_set.box()
-    bounds = [IntervalBounds(box.lower, box.upper)]
+    bounds = [input_bounds(input_set)]
     for node in graph.nodes[1:]:
         bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
     return bounds

@@ -9,12 +9,13 @@ from torch import Tensor
 from calipers.bounds import activations, capm, crown, deepz, maxlin, paired
 from calipers.bounds.backward import pull_back
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.concretize import concretize, magnitude, output_magnitude
+from calipers.bounds.concretize import concretize
 from calipers.bounds.cost import row_bytes
 from calipers.bounds.forward import quick_intervals
 from calipers.bounds.interval import exact_nodes, transfer
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import charged, input_bounds, noise_of
 from calipers.bounds.start import cut, specification_rows
 from calipers.bounds.walks import Walks, unsettled
 from calipers.core.intervals import IntervalBounds
@@ -24,20 +25,19 @@ from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
 
-# Rounding errors of sums of this kind grow like the root of their length; 64 ulps of the sum of magnitudes is ample.
-_ULPS = 64
-
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
     """Bounds of every node and planes of every nonlinearity, by position in `graph`, over a batch of input sets.
 
-    differences: of the candidates of maxpools, where they were measured (`paired.measured`).
+    noise: of every node (`rounding.noise_of`). differences: of the candidates of maxpools, where they were measured
+    (`paired.measured`).
     """
 
     graph: Graph
     bounds: list[IntervalBounds]
     relaxations: dict[int, Relaxation]
+    noise: list[Tensor]
     differences: Mapping[int, Tensor] = field(default_factory=dict)
 
 
@@ -75,37 +75,46 @@ class LinearBounds:
         """Bounds layer by layer; with `fused`, positions refer to the rewritten graph."""
         if self.fused:
             graph = fuse_windows(graph)
-        box = input_set.box()
-        bounds = [IntervalBounds(box.lower, box.upper)]
+        bounds = [input_bounds(input_set)]
+        noise = [noise_of(graph, 0, bounds, [])]
         relaxations: dict[int, Relaxation] = {}
         differences: dict[int, Tensor] = {}
         quick = quick_intervals(self, graph, input_set, budget) if self.intersect else {}
         settled = exact_nodes(graph, input_set)
         for position, node in enumerate(graph.nodes[1:], start=1):
+            so_far = Propagation(graph, bounds, relaxations, noise, differences)
             if self.paired and isinstance(node.op, ops.MaxPool2d):
-                given = bounds[node.inputs[0]]
-                differences[position] = paired.measured(graph, position, given, relaxations, input_set, budget)
+                differences[position] = self._differences(so_far, position, input_set, budget)
             if isinstance(node.op, ops.Nonlinear):
-                given, difference = bounds[node.inputs[0]], differences.get(position)
-                relaxations[position] = self.planes(graph, position, given, difference)
+                relaxations[position] = self.planes(so_far, position)
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
             if position in quick:
                 bounds[position] = bounds[position].intersect(quick[position]).ordered()
+            noise.append(noise_of(graph, position, bounds, noise))
             if position not in settled:
                 cheap = bounds[position]
                 wanted = unsettled(graph, position, cheap)
                 if wanted is not None:
-                    walks = Walks(graph, position, relaxations, input_set, budget)
+                    walks = Walks(graph, position, relaxations, noise[position], input_set, budget)
                     bounds[position] = (walks.settle if self.intersect else walks.both_sides)(wanted, cheap)
-        return Propagation(graph, bounds, relaxations, differences)
+        return Propagation(graph, bounds, relaxations, noise, differences)
 
-    def planes(self, graph: Graph, position: int, given: IntervalBounds, difference: Tensor | None) -> Relaxation:
-        """The planes of a node over intervals of its input. difference: of a maxpool's candidates, where measured."""
+    def _differences(self, so_far: Propagation, position: int, input_set: InputSet, budget: WorkBudget) -> Tensor:
+        source = so_far.graph.nodes[position].inputs[0]
+        given, noise = so_far.bounds[source], so_far.noise[source]
+        return paired.measured(so_far.graph, position, given, noise, so_far.relaxations, input_set, budget)
+
+    def planes(self, so_far: Propagation, position: int) -> Relaxation:
+        """The planes of a node over the bounds of its input so far, with room for rounding."""
+        graph, node = so_far.graph, so_far.graph.nodes[position]
+        given, difference = so_far.bounds[node.inputs[0]], so_far.differences.get(position)
+        assert isinstance(node.op, ops.Nonlinear)
         if difference is not None:
-            return paired.relax_maxpool(graph, position, given, difference).channels_last()
-        op = graph.nodes[position].op
-        assert isinstance(op, ops.Nonlinear)
-        return self.relax(op, given).channels_last()
+            found = paired.relax_maxpool(graph, position, given, difference)
+        else:
+            found = self.relax(node.op, given)
+        output = transfer(node.op, given)
+        return charged(graph, position, found, given, so_far.noise[node.inputs[0]], output).channels_last()
 
     def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:
         """The planes of a nonlinearity over intervals of its input."""
@@ -126,15 +135,11 @@ def specification_bounds(
     graph.require_order(specification.C, specification.d)
     rows = specification_rows(specification.C, specification.d)
     bytes_per_image = specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
-    box = input_set.box()
-    lower, slack = [], []
+    lower = []
     for part in cut(rows, budget.chunks(len(specification), bytes_per_image)):
-        at_input = pull_back(graph, graph.output, part, propagation.relaxations)[0]
+        at_input = pull_back(graph, graph.output, part, propagation.relaxations, propagation.noise[graph.output])[0]
         lower.append(concretize(input_set, at_input)[0])
-        slack.append(_ULPS * magnitude(box, at_input))
-    # Constants that cancel on the way leave no trace at the input, but the rounding of the outputs they came from.
-    size = torch.cat(slack) + output_magnitude(propagation.bounds[-1], specification.C, specification.d)
-    return MarginBounds(torch.cat(lower), torch.finfo(box.lower.dtype).eps * size)
+    return MarginBounds(torch.cat(lower))
 
 
 CAPM = LinearBounds("capm", capm.relax_relu, capm.relax_maxpool)

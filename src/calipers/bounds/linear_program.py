@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import linprog
 from torch import Tensor
 
 from calipers.bounds.backward import pull_back
@@ -22,6 +21,8 @@ def optimal(
     Both are suggestions: the walk with these multipliers is the bound, and the network itself judges the point. Splits
     may be broken at a price, so the program always has a solution.
     """
+    from scipy.optimize import linprog  # takes long to import, and few searches come here
+
     assert len(subdomains) == 1
     objective, _ = _linear(subdomains, variables, None)
     conditions, offsets, slots = [], [], []
@@ -69,8 +70,8 @@ def _linear(
         offset = coefficient.new_zeros(1)
         share = torch.zeros(len(halfspaces), dtype=coefficient.dtype)
         share[condition[1]] = -1.0
-        halfspaces.subtract(coefficient, offset, share)
+        halfspaces.subtract(coefficient, offset, share, torch.zeros_like(coefficient))
     shape = graph.nodes[start].shape
     rows = Rows(coefficient.reshape(1, 1, *shape), offset.reshape(1, 1, 1), torch.zeros(1).long(), None, shape)
-    at_input = pull_back(graph, start, rows, subdomains.planes(variables))[0].dense()
+    at_input = pull_back(graph, start, rows, subdomains.planes(variables), None)[0].dense()
     return at_input.coefficient.flatten().double().numpy(), float(at_input.constant)

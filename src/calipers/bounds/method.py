@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from calipers.bounds.budget import WorkBudget
@@ -15,18 +15,25 @@ from calipers.graph.graph import Graph
 
 @dataclass(frozen=True)
 class MarginBounds:
-    """Lower bounds of every specification row over its whole input set, in real arithmetic but for rounding.
+    """Lower bounds of every specification row over its whole input set, whoever evaluates the network.
 
-    slack: an allowance for the rounding of this computation; a claim needs lower > slack.
+    Every rounding is charged already (`bounds.rounding`): a positive number is a proof. NaN says nothing.
     """
 
     lower: Float[Tensor, "batch rows"]
-    slack: Float[Tensor, "batch rows"]
+
+    def __getitem__(self, index: Tensor) -> "MarginBounds":
+        return MarginBounds(self.lower[index])
+
+    @property
+    def proven(self) -> Bool[Tensor, " batch"]:
+        """Instances of which every row is positive."""
+        return (self.lower > 0).all(1)
 
     def better(self, other: "MarginBounds") -> "MarginBounds":
         """Row by row the one that claims more."""
-        ahead = other.lower - other.slack > self.lower - self.slack
-        return MarginBounds(torch.where(ahead, other.lower, self.lower), torch.where(ahead, other.slack, self.slack))
+        ahead = (other.lower > self.lower) | self.lower.isnan()
+        return MarginBounds(torch.where(ahead, other.lower, self.lower))
 
 
 @runtime_checkable

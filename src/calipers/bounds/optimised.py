@@ -16,6 +16,7 @@ from calipers.bounds.linear import LinearBounds, Propagation, specification_boun
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.planes import Planes, families
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import charged
 from calipers.bounds.walks import Walks, unsettled
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
@@ -44,15 +45,15 @@ class Optimised:
     ) -> MarginBounds:
         propagation = self.base.propagate(graph, input_set, budget)
         start = specification_bounds(propagation, input_set, specification, budget)
-        lower, slack = start.lower.clone(), start.slack.clone()
-        open_ = (~(lower > slack).all(1)).nonzero()[:, 0]
+        lower = start.lower.clone()
+        open_ = (~start.proven).nonzero()[:, 0]
         neurons = sum(bound.lower[0].numel() for bound in propagation.bounds)
         for part in budget.chunks(len(open_), neurons * _KEPT * lower.element_size()):
             image = open_[part]
             search = _Search.of(propagation, input_set, specification, image)
-            found = self._ascend(search, MarginBounds(lower[image], slack[image]), budget)
-            lower[image], slack[image] = found.lower, found.slack
-        return MarginBounds(lower, slack)
+            found = self._ascend(search, MarginBounds(lower[image]), budget)
+            lower[image] = found.lower
+        return MarginBounds(lower)
 
     def _ascend(self, search: "_Search", best: MarginBounds, budget: WorkBudget) -> MarginBounds:
         variables = search.variables
@@ -63,8 +64,8 @@ class Optimised:
         for step in range(self.steps + 1):
             with torch.enable_grad():
                 here = search.bounds(budget)
-                best = best.better(MarginBounds(here.lower.detach(), here.slack.detach()))
-                unproven = best.lower <= best.slack
+                best = best.better(MarginBounds(here.lower.detach()))
+                unproven = ~(best.lower > 0)
                 if step == self.steps or not bool(unproven.any()):
                     break
                 adam.zero_grad()
@@ -97,15 +98,16 @@ class _Search:
         graph = propagation.graph
         bounds = [IntervalBounds(b.lower[image], b.upper[image]) for b in propagation.bounds]
         fixed = {position: relaxation.at(image) for position, relaxation in propagation.relaxations.items()}
+        noise = [n[image] for n in propagation.noise]
         wanted = {}
         for position in range(1, len(graph.nodes)):
             neurons = unsettled(graph, position, bounds[position])
             if neurons is not None and any(n < position for n in propagation.relaxations):
                 wanted[position] = neurons
         rows = specification.d.shape[1]
-        repeated = [IntervalBounds(*(side.repeat_interleave(rows, 0) for side in (b.lower, b.upper))) for b in bounds]
+        repeated = [b.repeated(rows) for b in bounds]
         return cls(
-            Propagation(graph, bounds, fixed),
+            Propagation(graph, bounds, fixed, noise),
             input_set[image],
             specification[image],
             wanted,
@@ -135,7 +137,7 @@ class _Search:
             cheap = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(self.start.bounds[position])
             if position in self.wanted:
                 planes = self._relaxed(self.inner[position], bounds, {**self.start.relaxations}, 1)
-                walks = Walks(graph, position, planes, self.sets, budget)
+                walks = Walks(graph, position, planes, self.start.noise[position], self.sets, budget)
                 linear = walks.both_sides(self.wanted[position], cheap)
                 cheap = linear.intersect(cheap)
             bounds.append(cheap)
@@ -144,15 +146,19 @@ class _Search:
         planes = self._relaxed(self.outer, bounds, fixed, rows)
         single = Specification(self.specification.C.flatten(0, 1).unsqueeze(1), self.specification.d.reshape(-1, 1))
         outputs = IntervalBounds(bounds[-1].lower[image], bounds[-1].upper[image])
-        repeated = Propagation(graph, [*bounds[:-1], outputs], planes)
+        noise = [n[image] for n in self.start.noise]
+        repeated = Propagation(graph, [*bounds[:-1], outputs], planes, noise)
         found = specification_bounds(repeated, self.sets[image], single, budget)
-        return MarginBounds(found.lower.reshape(-1, rows), found.slack.reshape(-1, rows))
+        return MarginBounds(found.lower.reshape(-1, rows))
 
     def _relaxed(
         self, planes: dict[int, Planes], bounds: list[IntervalBounds], fixed: dict[int, Relaxation], repeat: int
     ) -> dict[int, Relaxation]:
+        # The bounds that the search starts from are wider, so their noise is enough.
+        graph, start = self.start.graph, self.start
         for position, family in planes.items():
-            given = bounds[self.start.graph.nodes[position].inputs[0]]
-            sides = (side.repeat_interleave(repeat, 0) for side in (given.lower, given.upper))
-            fixed[position] = family.relaxation(IntervalBounds(*sides))
+            source = graph.nodes[position].inputs[0]
+            given, output = bounds[source].repeated(repeat), start.bounds[position].repeated(repeat)
+            noise = start.noise[source].repeat_interleave(repeat, 0)
+            fixed[position] = charged(graph, position, family.relaxation(given), given, noise, output)
         return fixed

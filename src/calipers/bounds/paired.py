@@ -45,11 +45,15 @@ def measured(
     graph: Graph,
     position: int,
     bounds: IntervalBounds,
+    noise: Float[Tensor, "batch *shape"],
     relaxations: Mapping[int, Relaxation],
     input_set: InputSet,
     budget: WorkBudget,
 ) -> Float[Tensor, "batch candidates candidates outputs"]:
-    """Upper bounds of x_k - x_j at the maxpool `position`, by walks from its input where both pixels can win."""
+    """Upper bounds of x_k - x_j at the maxpool `position`, by walks from its input where both pixels can win.
+
+    bounds, noise: of its input.
+    """
     view, node = Maxima.of(graph, position), graph.nodes[position]
     assert view is not None
     assert isinstance(node.op, ops.MaxPool2d)
@@ -68,7 +72,7 @@ def measured(
         pair = chosen.neuron // view.outputs
         rows = _difference_rows(node.op, node.shape, shape, chosen, one[pair], two[pair], low.dtype)
         place = (chosen.image[:, None], shared[chosen.neuron])
-        least[place], most[place] = enclose(input_set, pull_back(graph, view.source, rows, relaxations)[0])
+        least[place], most[place] = enclose(input_set, pull_back(graph, view.source, rows, relaxations, noise)[0])
     for k, j, value in ((one, two, most), (two, one, -least)):
         found[:, k, j] = torch.minimum(found[:, k, j], value[:, shared].unflatten(1, (len(one), -1)))
     return found

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from calipers.bounds.rounding import PIECE
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -67,8 +69,20 @@ class Rows:
             coefficient, values = self.coefficient, values.expand_as(self.coefficient[:, :1])
             if channels_lie_last(coefficient):
                 coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
-            return (coefficient.flatten(2) @ values.flatten(2).mT).squeeze(-1)
-        return (self.coefficient * values).sum(tuple(range(2, self.coefficient.dim())))
+            coefficient, values = coefficient.flatten(2), values.flatten(2).mT
+            if coefficient.shape[2] <= PIECE:
+                return (coefficient @ values).squeeze(-1)
+            pieces = zip(coefficient.split(PIECE, 2), values.split(PIECE, 1), strict=True)
+            return torch.stack([(part @ value).squeeze(-1) for part, value in pieces]).sum(0)
+        products = (self.coefficient * values).flatten(2)
+        if products.shape[2] <= PIECE:
+            return products.sum(2)
+        return torch.stack([part.sum(2) for part in products.split(PIECE, 2)]).sum(0)
+
+    def within(self, noise: Tensor) -> "Rows":
+        """The rows when their node's value is off by the noise (batch, *shape): lower bounds fall, upper ones rise."""
+        lost = self.absolute().dot(self.spread(noise))
+        return replace(self, constant=self.constant + torch.stack([-lost, lost][: len(self.constant)]))
 
     def absolute(self) -> "Rows":
         """The rows with the absolute values of their coefficients."""

@@ -77,10 +77,16 @@ class Halfspaces:
         coefficient: Float[Tensor, "batch entries"],
         constant: Float[Tensor, " batch"],
         multiplier: Float[Tensor, " splits"],
+        room: Float[Tensor, "batch entries"],
     ) -> None:
-        """Take multiplier * (kept - dropped) off linear functionals of the input: for multipliers >= 0 they fall."""
+        """Take multiplier * (kept - dropped) off linear functionals of the input: for multipliers >= 0 they fall.
+
+        room: what a coefficient of each entry pays for noise and rounding, which is taken off too.
+        """
         floor = self.view.floor or 0.0
         for entry, share in ((self.kept, -multiplier), (self.dropped, multiplier)):
             real = entry >= 0
-            coefficient.index_put_((self.domain[real], entry[real]), share[real], accumulate=True)
+            domain = self.domain[real]
+            coefficient.index_put_((domain, entry[real]), share[real], accumulate=True)
+            constant.index_put_((domain,), -share[real].abs() * room[domain, entry[real]], accumulate=True)
             constant.index_put_((self.domain[~real],), share[~real] * floor, accumulate=True)

@@ -15,19 +15,17 @@ from torch import Tensor
 
 from calipers.bounds import maxlin, paired
 from calipers.bounds.backward import pull_back
-from calipers.bounds.concretize import concretize, lowest_point, magnitude, output_magnitude
+from calipers.bounds.concretize import concretize, lowest_point
 from calipers.bounds.linear import Propagation
 from calipers.bounds.maxima import ABSENT, Maxima, maxima
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import offset_gamma, plane_gamma, room, sizes
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
 from calipers.bounds.window import Windows
-from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.ops import Relu
-
-_ULPS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +113,13 @@ class Variables:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """One walk: a lower bound, its rounding allowance, the point that attains it, and what reached every
+    """One walk: a lower bound with every rounding charged, the point that attains it, and what reached every
     nonlinearity.
 
     coefficient: by position, of the nonlinearity's outputs, (batch, outputs).
     """
 
     lower: Float[Tensor, " batch"]
-    slack: Float[Tensor, " batch"]
     lowest: Float[Tensor, "batch *shape"]
     coefficient: Mapping[int, Tensor]
 
@@ -197,7 +194,7 @@ class Subdomains:
                 if view.source == position and len(halfspaces):
                     coefficient, constant = rows.coefficient.flatten(1).clone(), rows.constant[0, :, 0].clone()
                     share = variables.multiplier[halfspaces.domain, halfspaces.slot]
-                    halfspaces.subtract(coefficient, constant, share)
+                    halfspaces.subtract(coefficient, constant, share, self.rooms[position])
                     rows = replace(
                         rows, coefficient=coefficient.reshape(rows.coefficient.shape), constant=constant[None, :, None]
                     )
@@ -205,18 +202,14 @@ class Subdomains:
 
         C = self.root.specification.C[self.image, self.row].unsqueeze(1)
         d = self.root.specification.d[self.image, self.row].reshape(1, -1, 1)
+        noise = self.root.propagation.noise[graph.output][self.image]
         rows = Rows(C, d, torch.arange(len(self)), None, (C.shape[-1],))
-        at_input = pull_back(graph, graph.output, rows, self.planes(variables), visit=visit)[0]
+        at_input = pull_back(graph, graph.output, rows, self.planes(variables), noise, visit=visit)[0]
         for position in {*self.ceilings, *self.fixed} - set(coefficients):
             coefficients[position] = C.new_zeros(len(self), math.prod(graph.nodes[position].shape))  # beside the way
         sets = self.root.input_set[self.image]
-        box = sets.box()
-        last = self.root.propagation.bounds[-1]
-        outputs = IntervalBounds(last.lower[self.image], last.upper[self.image])
-        size = output_magnitude(outputs, C, d.reshape(-1, 1))
         return Walk(
             concretize(sets, at_input)[0, :, 0],
-            torch.finfo(box.lower.dtype).eps * (_ULPS * magnitude(box, at_input) + size)[:, 0],
             lowest_point(sets, at_input.coefficient[:, 0]),
             coefficients,
         )
@@ -224,15 +217,37 @@ class Subdomains:
     def planes(self, variables: Variables) -> dict[int, Relaxation]:
         """The planes of every nonlinearity that the variables mean."""
         planes = dict(self.fixed)
+        graph = self.root.propagation.graph
         for view in self.root.views:
             ceiling, below = self.ceilings[view.position], variables.below[view.position]
-            shape = self.root.propagation.graph.nodes[view.position].shape
+            shape = graph.nodes[view.position].shape
             bias = torch.zeros_like(ceiling.bias) if view.floor is None else below[:, -1] * view.floor
-            windowed = not isinstance(self.root.propagation.graph.nodes[view.position].op, Relu)
-            slopes = (below[:, : view.pixels], ceiling.slope)
-            lower, upper = (s.unflatten(2, shape) if windowed else s[:, 0].unflatten(1, shape) for s in slopes)
-            planes[view.position] = Relaxation(lower, bias.unflatten(1, shape), upper, ceiling.bias.unflatten(1, shape))
+            lower_slope, upper_slope = below[:, : view.pixels], ceiling.slope
+            cost = self._costs[view.position]
+            lower_bias = bias - cost.of(lower_slope, bias)
+            upper_bias = ceiling.bias + cost.of(upper_slope, ceiling.bias)
+            windowed = not isinstance(graph.nodes[view.position].op, Relu)
+            lower, upper = (
+                s.unflatten(2, shape) if windowed else s[:, 0].unflatten(1, shape) for s in (lower_slope, upper_slope)
+            )
+            planes[view.position] = Relaxation(
+                lower, lower_bias.unflatten(1, shape), upper, upper_bias.unflatten(1, shape)
+            )
         return planes
+
+    @cached_property
+    def rooms(self) -> Mapping[int, Float[Tensor, "batch entries"]]:
+        """By source of a maximum, what a coefficient of each entry pays for noise and rounding."""
+        start = self.root.propagation
+        sources = {view.source for view in self.root.views}
+        return {
+            source: room(start.graph, start.noise[source], start.bounds[source]).flatten(1)[self.image]
+            for source in sources
+        }
+
+    @cached_property
+    def _costs(self) -> Mapping[int, "_Cost"]:
+        return {view.position: _Cost.at(self, view) for view in self.root.views}
 
     def response(self, variables: Variables, walk: Walk) -> list[Tensor]:
         """The value of every node when each nonlinearity is the plane that the walk used, at the walk's lowest point.
@@ -259,6 +274,34 @@ class Subdomains:
             else:
                 values.append(node.op.evaluate(*inputs) if inputs else walk.lowest)
         return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    """What planes of one maximum pay for rounding, as in `rounding.charged`.
+
+    paid: by slope, (batch, pixels, outputs). size: of the output, (batch, outputs). own, summed: relative errors.
+    """
+
+    paid: Tensor
+    size: Tensor
+    own: float
+    summed: float
+
+    @classmethod
+    def at(cls, subdomains: "Subdomains", view: Maxima) -> "_Cost":
+        start = subdomains.root.propagation
+        output = start.bounds[view.position]
+        size = sizes(output).flatten(1)[subdomains.image]
+        own = plane_gamma(start.graph, view.candidates, size.dtype)
+        noise, given = start.noise[view.source], start.bounds[view.source]
+        paid = (noise + own * sizes(given)).flatten(1)[subdomains.image]
+        laid = view.spread(paid)[:, : view.pixels].clamp_min(0)  # padding has no slope
+        return cls(laid, size, own, offset_gamma(start.graph, view.position, size.dtype))
+
+    def of(self, slope: Tensor, bias: Tensor) -> Tensor:
+        """How far the plane moves outwards."""
+        return (slope.abs() * self.paid).sum(1) + self.own * self.size + (self.own + self.summed) * bias.abs()
 
 
 def _ceiling(root: Root, view: Maxima, image: Tensor, lower: Tensor, upper: Tensor, halfspaces: Halfspaces) -> Ceiling:

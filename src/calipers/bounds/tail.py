@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from calipers.bounds.backward import pull_back
-from calipers.bounds.concretize import concretize, magnitude
+from calipers.bounds.concretize import concretize
 from calipers.bounds.method import MarginBounds
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import specification_rows
@@ -15,21 +16,21 @@ from calipers.core.sets import Box
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 
-_ULPS = 64
 
+def tail(graph: Graph, specification: Specification, noise: Tensor | None) -> dict[int, Rows]:
+    """The rows of a specification over the last nonlinearities, by position, or over the input.
 
-def tail(graph: Graph, specification: Specification) -> dict[int, Rows]:
-    """The rows of a specification over the last nonlinearities, by position, or over the input."""
+    noise: of the output; None where only the positions matter.
+    """
     nonlinear = {i for i, node in enumerate(graph.nodes) if isinstance(node.op, ops.Nonlinear)}
     rows = specification_rows(specification.C, specification.d)
-    return pull_back(graph, graph.output, rows, {}, stop=nonlinear | {0})
+    return pull_back(graph, graph.output, rows, {}, noise, stop=nonlinear | {0})
 
 
 def tail_margins(reached: Mapping[int, Rows], intervals: Mapping[int, IntervalBounds]) -> MarginBounds:
     """What intervals of the nodes that the tail has reached say of the rows."""
-    lower = slack = torch.zeros(())
+    lower = torch.zeros(())
     for position, part in reached.items():
         box = Box(intervals[position].lower, intervals[position].upper)
         lower = lower + concretize(box, part)[0]
-        slack = slack + _ULPS * torch.finfo(lower.dtype).eps * magnitude(box, part)
-    return MarginBounds(lower, slack)
+    return MarginBounds(lower)

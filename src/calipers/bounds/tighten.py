@@ -65,16 +65,19 @@ class Tightening:
         bounds, relaxations, differences = start.bounds[:1], dict(start.relaxations), dict(start.differences)
         for position, node in enumerate(graph.nodes[1:], start=1):
             if position in differences and node.inputs[0] in refinable:
-                so_far = Propagation(graph, bounds[: node.inputs[0] + 1], relaxations, differences)
+                end = node.inputs[0] + 1
+                so_far = Propagation(graph, bounds[:end], relaxations, start.noise[:end], differences)
                 differences[position] = work.difference(so_far, position)
             if isinstance(node.op, ops.Nonlinear):
-                given = bounds[node.inputs[0]]
-                relaxations[position] = base.planes(graph, position, given, differences.get(position))
+                # The noise of looser bounds is enough for tighter ones.
+                relaxations[position] = base.planes(
+                    Propagation(graph, bounds, relaxations, start.noise, differences), position
+                )
             here = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(start.bounds[position]).ordered()
             if position in refinable:
-                here = work.refined(Propagation(graph, [*bounds, here], relaxations, differences))
+                here = work.refined(Propagation(graph, [*bounds, here], relaxations, start.noise, differences))
             bounds.append(here)
-        return Propagation(graph, bounds, relaxations, differences)
+        return Propagation(graph, bounds, relaxations, start.noise, differences)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +132,8 @@ class _Work:
                     C[0, count[entry >= 0], entry[entry >= 0]] = sign
                 rows = replace(root, specification=Specification(C, last.new_zeros(1, len(count))))
                 subdomains = Subdomains.of(rows, torch.zeros_like(count), count, [()] * len(count))
-                ascent = ascend(subdomains, subdomains.start(), self.settings.steps, self.settings.rate)
-                lower[part] = ascent.walk.lower - ascent.walk.slack
+                ascent = ascend(subdomains, subdomains.start(), self.settings.steps, self.settings.rate, self.budget)
+                lower[part] = ascent.walk.lower
                 if self.note is not None:
                     self.note(so_far, plus[part], minus[part], ascent)
         except OutOfTimeError:
@@ -165,4 +168,5 @@ def _cut(so_far: Propagation, sets: InputSet) -> Root:
     relaxations = {p: planes for p, planes in so_far.relaxations.items() if p <= position}
     differences = {p: found for p, found in so_far.differences.items() if p <= position}
     nothing = Specification(last.lower.new_zeros(1, 1, outputs), last.lower.new_zeros(1, 1))
-    return Root.of(Propagation(graph, bounds, relaxations, differences), sets, nothing)
+    noise = [*so_far.noise[: position + 1], so_far.noise[position].flatten(1)]
+    return Root.of(Propagation(graph, bounds, relaxations, noise, differences), sets, nothing)

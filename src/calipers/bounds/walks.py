@@ -49,6 +49,18 @@ def _(op: ops.Relu, cheap: IntervalBounds, pooled: bool) -> Tensor:
 
 
 @_matters.register
+def _(op: ops.LeakyRelu | ops.Absolute, cheap: IntervalBounds, pooled: bool) -> Tensor:
+    return (cheap.upper > 0) & (cheap.lower < 0)
+
+
+@_matters.register
+def _(op: ops.Clamp, cheap: IntervalBounds, pooled: bool) -> Tensor:
+    """Entries that a limit may cut."""
+    within = [(cheap.lower < side) & (cheap.upper > side) for side in (op.low, op.high)]
+    return within[0] | within[1]
+
+
+@_matters.register
 def _(op: ops.MaxPool2d, cheap: IntervalBounds, pooled: bool) -> Tensor:
     """Pixels that can be the maximum of some window."""
     upper, lower = pixels(op, cheap.upper), pixels(op, cheap.lower)
@@ -69,12 +81,13 @@ def _(op: ops.MaxPool2d, cheap: IntervalBounds, pooled: bool) -> Tensor:
 class Walks:
     """Walks from one node to the input, over planes found so far.
 
-    relaxations: by node, for every nonlinearity before it.
+    relaxations: by node, for every nonlinearity before it. noise: of the node.
     """
 
     graph: Graph
     position: int
     relaxations: Mapping[int, Relaxation]
+    noise: Tensor
     input_set: InputSet
     budget: WorkBudget
 
@@ -139,7 +152,7 @@ class Walks:
             if not feature_map:
                 coefficient = coefficient.unflatten(2, node.shape)
             rows = replace(rows, coefficient=coefficient, shape=node.shape)
-            yield image, chosen.neuron, pull_back(self.graph, self.position, rows, self.relaxations)[0]
+            yield image, chosen.neuron, pull_back(self.graph, self.position, rows, self.relaxations, self.noise)[0]
 
 
 def _before_relus_alone(graph: Graph, position: int) -> bool:

@@ -15,8 +15,11 @@ from calipers.check.layers import Array
 from calipers.check.planes import Slopes
 from calipers.check.tightened import Tightened
 
-FORMAT = "calipers-certificate-3"
-ARITHMETIC = "claims about real arithmetic; checked in float64, every rounding error bounded and charged"
+FORMAT = "calipers-certificate-4"
+ARITHMETIC = (
+    "claims about every evaluation in exact arithmetic, float64 or float32, in any order of summation; "
+    "checked in float64, every rounding error bounded and charged"
+)
 
 
 class DamagedCertificateError(ValueError):

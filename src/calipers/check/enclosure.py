@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calipers.check.layers import Array
+from calipers.check.layers import Array, order_error
 from calipers.check.network import Maximum, Network, Node, Smooth, apply, candidates
 from calipers.check.planes import Interval, Planes, Slopes, plane_below, planes_of
 from calipers.check.region import Region
@@ -111,7 +111,8 @@ class Enclosure:
         size = np.abs(C) @ last.largest + np.abs(d)
         interval = np.where(C > 0, C * last.lower, C * last.upper).sum(1) + d - gamma(C.shape[1]) * size
         walked = self.walk(len(self.network.nodes) - 1, C, d, splits, multipliers)
-        return np.maximum(interval, walked)
+        order = 1.01 * np.abs(C) @ order_error(last.largest) if self.network.softmax else 0.0
+        return np.maximum(interval, walked) - order
 
     def walk(
         self, start: int, rows: Array, constant: Array, splits: Sequence[Split] = (), multipliers: Array | None = None
@@ -200,6 +201,7 @@ class _Walk:
         assert layer is not None
         magnitude = layer.magnitude(*(size[None] for size in sizes))[0]
         self._round(layer.terms, rows, magnitude)
+        self._deployed(rows, layer.deployed(*(size[None] for size in sizes))[0])
         self.constant = self.constant + _dot(rows, layer.offset(node.shape))
         return layer.backward(rows, shapes)
 
@@ -248,6 +250,10 @@ class _Walk:
             pulled[places[real]] += part.T  # one candidate of a maximum is never two outputs' same entry
         return pulled.T.reshape(len(rows), *shape)
 
+    def _deployed(self, rows: Array, error: Array) -> None:
+        """What a network that computes in single precision rounds in a value that rows meet."""
+        self.error = self.error + 1.01 * _dot(np.abs(rows).reshape(len(rows), -1), error)
+
     def _round(self, terms: int, rows: Array, magnitude: Array) -> None:
         flat = np.abs(rows).reshape(len(rows), -1)
         self.error = self.error + gamma(terms + flat.shape[1]) * (_dot(flat, magnitude) + np.abs(self.constant))
@@ -262,7 +268,8 @@ def _forward(node: Node, given: Sequence[Interval], region: Region) -> Interval:
         return Interval(low.reshape(node.shape), high.reshape(node.shape))
     if isinstance(layer, Smooth):
         low, high = apply(layer, given[0].lower), apply(layer, given[0].upper)
-        return Interval(low - gamma(16) * (1 + np.abs(low)), high + gamma(16) * (1 + np.abs(high)))
+        error = layer.deployed(np.maximum(np.abs(low), np.abs(high)))
+        return Interval(low - gamma(16) * (1 + np.abs(low)) - error, high + gamma(16) * (1 + np.abs(high)) + error)
     middle = [(i.lower + i.upper) / 2 for i in given]
     # The radius covers the rounding of the middle.
     radius = [np.maximum(i.upper - m, m - i.lower) * (1 + gamma(2)) for i, m in zip(given, middle, strict=True)]
@@ -270,7 +277,11 @@ def _forward(node: Node, given: Sequence[Interval], region: Region) -> Interval:
     size = layer.magnitude(*(np.abs(m)[None] + r[None] for m, r in zip(middle, radius, strict=True)))[0]
     offset = layer.magnitude(*(np.zeros_like(m)[None] for m in middle))[0]
     spread = layer.magnitude(*(r[None] for r in radius))[0] - offset
-    reach = spread + 4 * gamma(layer.terms) * size
+    reach = (
+        spread
+        + 4 * gamma(layer.terms) * size
+        + 1.01 * layer.deployed(*(m[None] for m in (i.largest for i in given)))[0]
+    )
     return Interval(value - reach, value + reach)
 
 

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-Array = np.ndarray
+from calipers.check.rounding import SINGLE, SMOOTH, TINY, Array, deployed_gamma
+
 Shape = tuple[int, ...]
 
 
@@ -29,6 +30,9 @@ class Layer(Protocol):
     def offset(self, shape: Shape) -> Array:
         """The output for zero inputs."""
 
+    def deployed(self, *values: Array) -> Array:
+        """How far single precision may be from the exact output, given bounds of the inputs' absolute values."""
+
     @property
     def terms(self) -> int:
         """How many products one entry adds up, forwards or backwards, at most."""
@@ -36,10 +40,12 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Weight (out, in)."""
+    """Weight (out, in). asked: the rows are asked of a network and no part of it, so nobody rounds them."""
 
     weight: Array
     bias: Array
+    asked: bool = False
+    softmax: bool = False
 
     def forward(self, *values: Array) -> Array:
         return values[0] @ self.weight.T + self.bias
@@ -49,6 +55,12 @@ class Linear:
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         return [rows @ self.weight]
+
+    def deployed(self, *values: Array) -> Array:
+        if self.asked:
+            return (order_error(values[0]) if self.softmax else np.zeros_like(values[0])) @ np.abs(self.weight).T
+        count = self.weight.shape[1] + 2
+        return deployed_gamma(count) * self.magnitude(*values) + count * TINY
 
     def offset(self, shape: Shape) -> Array:
         return self.bias
@@ -87,6 +99,11 @@ class Convolution:
 
     def offset(self, shape: Shape) -> Array:
         return np.broadcast_to(self.bias[:, None, None], shape)
+
+    def deployed(self, *values: Array) -> Array:
+        inputs = self.weight.shape[0] // self.groups if self.transposed else self.weight.shape[1]
+        count = inputs * math.prod(self.weight.shape[2:]) + 2
+        return deployed_gamma(count) * self.magnitude(*values) + count * TINY
 
     @property
     def terms(self) -> int:
@@ -163,16 +180,27 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """Weight * x + bias, broadcast to the shape of x."""
+    """Weight * x + bias, broadcast to the shape of x.
+
+    size: what the bias is made of, in absolute terms. roundings: of each entry where the layer is deployed.
+    """
 
     weight: Array
     bias: Array
+    size: Array
+    roundings: int
 
     def forward(self, *values: Array) -> Array:
         return values[0] * self.weight + self.bias
 
     def magnitude(self, *values: Array) -> Array:
-        return values[0] * np.abs(self.weight) + np.abs(self.bias)
+        return values[0] * np.abs(self.weight) + self.size
+
+    def deployed(self, *values: Array) -> Array:
+        # A sign or a power of two changes no digit, and neither does a constant.
+        plain = (self.size == 0) & (np.frexp(np.abs(self.weight))[0] == 0.5) | (self.weight == 0)
+        error = deployed_gamma(self.roundings) * self.magnitude(*values) + self.roundings * TINY
+        return np.where(plain, 0.0, error)
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         return [rows * self.weight]
@@ -180,7 +208,7 @@ class Scale:
     def offset(self, shape: Shape) -> Array:
         return np.broadcast_to(self.bias, shape)
 
-    terms: int = 2
+    terms: int = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +225,9 @@ class Move:
     def magnitude(self, *values: Array) -> Array:
         flat = values[0].reshape(len(values[0]), -1)
         return np.where(self.index < 0, abs(self.fill), flat[:, np.maximum(self.index, 0)])
+
+    def deployed(self, *values: Array) -> Array:
+        return np.zeros((len(values[0]), *self.index.shape))
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         real = (self.index >= 0).ravel()
@@ -222,6 +253,9 @@ class Sum:
     def magnitude(self, *values: Array) -> Array:
         return values[0] + values[1]
 
+    def deployed(self, *values: Array) -> Array:
+        return deployed_gamma(1) * (values[0] + values[1])
+
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         return [rows, rows]
 
@@ -243,6 +277,9 @@ class Join:
     def magnitude(self, *values: Array) -> Array:
         return self.forward(*values)
 
+    def deployed(self, *values: Array) -> Array:
+        return np.zeros_like(self.forward(*values))
+
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         cuts = np.cumsum([shape[self.dim] for shape in shapes])[:-1]
         return list(np.split(rows, cuts, axis=self.dim + 1))
@@ -251,3 +288,8 @@ class Join:
         return np.zeros(shape)
 
     terms: int = 1
+
+
+def order_error(size: Array) -> Array:
+    """How near values may be for a softmax after them to lose their order."""
+    return 2 * SMOOTH * SINGLE * (1 + size)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from calipers.check.layers import Array, Convolution, Join, Layer, Linear, Move, Scale, Shape, Sum
+from calipers.check.rounding import SINGLE, SMOOTH
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,18 @@ class Maximum:
 
 @dataclass(frozen=True, eq=False)
 class Smooth:
-    """Sigmoid or softplus of every entry."""
+    """Sigmoid, tanh or softplus of every entry. softplus: log(1 + exp(beta x)) / beta, and x beyond the threshold."""
 
     function: str
+    beta: float = 1.0
+    threshold: float = 50.0
+
+    def deployed(self, largest: Array) -> Array:
+        """How far a library's function in single precision may be from the exact one, for values of these sizes."""
+        if self.function != "Softplus":
+            return np.full_like(largest, SMOOTH * SINGLE)
+        jump = np.log1p(np.exp(-self.threshold)) / self.beta
+        return SMOOTH * SINGLE * (largest + 1 / self.beta) + jump
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +64,24 @@ class _Read(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Nodes in topological order; a ReLU that only maxpools follow is part of them."""
+    """Nodes in topological order; a ReLU that only maxpools follow is part of them.
+
+    softmax: the network that is deployed ends in a softmax, which claims do not speak of but for its outputs' order.
+    """
 
     nodes: tuple[Node, ...]
+    softmax: bool = False
 
     @classmethod
-    def of(cls, nodes: Sequence[_Read]) -> "Network":
+    def of(cls, nodes: Sequence[_Read], *, softmax: bool = False) -> "Network":
         """From the nodes of a graph. Raises ValueError for an operation that the checker does not know."""
         read = [Node(_layer(n, [nodes[i].shape for i in n.inputs]), tuple(n.inputs), tuple(n.shape)) for n in nodes]
-        return cls(tuple(_fused(read)))
+        return cls(tuple(_fused(read)), softmax)
 
     @property
     def digest(self) -> str:
         """SHA-256 of every number and setting."""
-        seen = hashlib.sha256()
+        seen = hashlib.sha256(b"softmax" if self.softmax else b"")
         for node in self.nodes:
             seen.update(repr((type(node.layer).__name__, node.inputs, node.shape)).encode())
             for name, value in vars(node.layer).items() if node.layer is not None else ():
@@ -108,7 +122,9 @@ def apply(smooth: Smooth, z: Array) -> Array:
     decay = np.exp(-np.abs(z))
     if smooth.function == "Sigmoid":
         return np.where(z >= 0, 1 / (1 + decay), decay / (1 + decay))
-    return np.maximum(z, 0) + np.log1p(decay)
+    if smooth.function == "Tanh":
+        return np.tanh(z)
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(smooth.beta * z))) / smooth.beta
 
 
 def _layer(node: _Read, shapes: list[Shape]) -> Layer | Maximum | Smooth | None:
@@ -125,8 +141,15 @@ def _layer(node: _Read, shapes: list[Shape]) -> Layer | Maximum | Smooth | None:
             settings = (tuple(op.stride), tuple(op.padding), tuple(op.dilation), op.groups)
             size = (node.shape[1], node.shape[2])
             return Convolution(_number(op.weight), _number(op.bias), *settings, transposed=True, size=size)
+        case "Question":
+            return Linear(_number(op.exact_weight), _number(op.exact_bias), asked=True, softmax=bool(op.softmax))
         case "Scale":
-            return Scale(*(np.broadcast_to(_number(t), (1, *node.shape))[0] for t in (op.weight, op.bias)))
+            return _scale(_number(op.weight), _number(op.bias), node.shape, 3)
+        case "Divide":
+            divisor = _number(op.divisor)
+            return _scale(1 / divisor, np.zeros_like(divisor), node.shape, 3)
+        case "BatchNorm":
+            return _batch_norm(op, node.shape)
         case "Reshape":
             return Move(np.arange(math.prod(node.shape)).reshape(node.shape))
         case "Gather":
@@ -141,10 +164,27 @@ def _layer(node: _Read, shapes: list[Shape]) -> Layer | Maximum | Smooth | None:
             return Maximum(np.arange(math.prod(node.shape))[None], 0.0)
         case "MaxPool2d":
             return Maximum(_windows(op, shapes[0], node.shape), op.floor)
-        case "Sigmoid" | "Softplus" as name:
+        case "Sigmoid" | "Tanh" as name:
             return Smooth(name)
+        case "Softplus":
+            return Smooth("Softplus", float(op.beta), float(op.threshold))
         case name:
             raise ValueError(f"checker: does not know the operation {name}")
+
+
+def _scale(weight: Array, bias: Array, shape: Shape, roundings: int) -> Scale:
+    weight, bias = (np.broadcast_to(array, (1, *shape))[0] for array in (weight, bias))
+    return Scale(weight, bias, np.abs(bias), roundings)
+
+
+def _batch_norm(op: Any, shape: Shape) -> Scale:
+    """Twelve roundings cover both ways that libraries take: with factors worked out before, and without."""
+    gain, shift, mean, variance = (_number(t) for t in (op.gain, op.shift, op.mean, op.variance))
+    factor = gain / np.sqrt(variance + op.epsilon)
+    laid = [a.reshape(-1, *([1] * (len(shape) - 1))) for a in (factor, shift - mean * factor, np.abs(mean * factor))]
+    weight, bias, moved = (np.broadcast_to(array, shape) for array in laid)
+    size = np.abs(shift.reshape(-1, *([1] * (len(shape) - 1)))) + moved
+    return Scale(weight, bias, size, 12)
 
 
 def _number(tensor: Any) -> Array:

@@ -139,6 +139,8 @@ def _smooth_planes(layer: Smooth, slopes: Slopes, interval: Interval) -> Planes:
         places = [low, high, *(np.clip(z, low, high) for z in _turning(layer, slope))]
         values = np.stack([apply(layer, z) - slope * z for z in places])
         allowance = 1e-12 * (1 + np.abs(values).max(0) + np.abs(slope) * np.maximum(np.abs(low), np.abs(high)))
+        # A library's function is not the exact one.
+        allowance = allowance + layer.deployed(np.maximum(np.abs(apply(layer, low)), np.abs(apply(layer, high))))
         offsets.append(side(values, axis=0) + (allowance if side is np.max else -allowance))
     return Planes(slopes.below, offsets[0], slopes.above, offsets[1])
 
@@ -148,7 +150,10 @@ def _turning(layer: Smooth, slope: Array) -> list[Array]:
     if layer.function == "Softplus":
         inside = (slope > 0) & (slope < 1)
         share = np.where(inside, slope, 0.5)
-        return [np.log(share / (1 - share))]
+        return [np.log(share / (1 - share)) / layer.beta]
+    if layer.function == "Tanh":
+        # tanh(x) = 2 sigmoid(2 x) - 1.
+        return [z / 2 for z in _turning(Smooth("Sigmoid"), slope / 4)]
     inside = (slope > 0) & (slope < 0.25)
     root = np.sqrt(1 - 4 * np.where(inside, slope, 0.25))
     high = (1 + root) / 2

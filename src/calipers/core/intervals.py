@@ -18,6 +18,10 @@ class IntervalBounds:
         """The tighter of both on each side."""
         return IntervalBounds(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
 
+    def repeated(self, times: int) -> "IntervalBounds":
+        """Every member of the batch so many times in a row."""
+        return IntervalBounds(self.lower.repeat_interleave(times, 0), self.upper.repeat_interleave(times, 0))
+
     def ordered(self) -> "IntervalBounds":
         """With ends that have crossed swapped: two ways to one number differ by their rounding."""
         return IntervalBounds(torch.minimum(self.lower, self.upper), torch.maximum(self.lower, self.upper))

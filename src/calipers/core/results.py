@@ -118,15 +118,14 @@ class MinimumNormResult:
 class VerificationResult:
     """What a verifier proved; one entry per instance.
 
-    lower: a lower bound of every specification row over the whole set, as far as it was worked out. slack: the
-    rounding allowance a bound had to exceed. witness: an input of the set that breaks the specification, if one was
+    lower: a lower bound of every specification row over the whole set, as far as it was worked out, with every rounding
+    charged. witness: an input of the set that breaks the specification, if one was
     found. seconds: spent on the instance; what a batch shares is shared out.
     """
 
     method: str
     verdicts: tuple[Verdict, ...]
     lower: Float[Tensor, "batch rows"]
-    slack: Float[Tensor, " batch"]
     witness: tuple[Float[Tensor, "1 *shape"] | None, ...]
     seconds: tuple[float, ...]
     terminations: tuple[Termination, ...]

@@ -38,9 +38,16 @@ class Assembly:
         """Append an operation on earlier nodes. Raises Refusal after a softmax."""
         if self.tail is not None:
             raise Refusal("after a softmax, which may only be the last operation,")
+        dtypes = [value.dtype for value in ops.tensors(op).values() if value.is_floating_point()]
+        dtype = dtypes[0] if dtypes else torch.get_default_dtype()
         with torch.no_grad():
-            probe = op.evaluate(*(torch.zeros(1, *self.shape(i)) for i in inputs))
+            probe = op.evaluate(*(torch.zeros(1, *self.shape(i), dtype=dtype) for i in inputs))
         self.nodes.append(Node(name, op, inputs, tuple(probe.shape[1:])))
+        return len(self.nodes) - 1
+
+    def keep(self, node: Node) -> Position:
+        """Append a node of another graph, whose inputs are positions here."""
+        self.nodes.append(node)
         return len(self.nodes) - 1
 
     def end(self, position: Position, tail: ops.Softmax, dim: int) -> Position:

@@ -1,4 +1,4 @@
-"""Operations made of others, exactly. Relaxations, splits and checkers need to know the few basic ones only."""
+"""Operations made of others, which compute in floating point what the original computes, but for the order of sums."""
 
 from collections.abc import Sequence
 
@@ -24,62 +24,68 @@ def add(asm: Assembly, name: str, a: Position, b: Position) -> Position:
     return asm.add(name, ops.Add(), _expand(asm, name, a, full), _expand(asm, name, b, full))
 
 
+def divide(asm: Assembly, name: str, x: Position, divisor: Tensor) -> Position:
+    """X / divisor, broadcast against each other."""
+    shape = asm.shape(x)
+    full = tuple(torch.broadcast_shapes(divisor.shape, shape))
+    divisor = divisor.reshape(*([1] * (len(full) - divisor.dim())), *divisor.shape)
+    return asm.add(name, ops.Divide(divisor), _expand(asm, name, x, full))
+
+
 def negate(asm: Assembly, name: str, x: Position) -> Position:
     """-x."""
     return scale(asm, name, x, torch.tensor(-1.0), torch.tensor(0.0))
 
 
 def subtract(asm: Assembly, name: str, a: Position, b: Position) -> Position:
-    """A - b."""
+    """A - b, which is a + (-b) in floating point too."""
     return add(asm, name, a, negate(asm, name, b))
 
 
 def maximum(asm: Assembly, name: str, a: Position, b: Position) -> Position:
-    """max(a, b) = a + relu(b - a)."""
-    return add(asm, name, a, asm.add(name, ops.Relu(), subtract(asm, name, b, a)))
+    """The larger of two values, broadcast against each other: a pool over one laid below the other."""
+    shape = tuple(torch.broadcast_shapes(asm.shape(a), asm.shape(b)))
+    a, b = _expand(asm, name, a, shape), _expand(asm, name, b, shape)
+    channels, height, width = shape if len(shape) == 3 else (1, int(torch.Size(shape).numel()), 1)
+    parts = [asm.rearrange(name, v, lambda x: x.reshape(len(x), channels, height, width)) for v in (a, b)]
+    pool = ops.MaxPool2d((2, 1), (1, 1), dilation=(height, 1))
+    larger = asm.add(name, pool, asm.add(name, ops.Concat(1), *parts))
+    return asm.rearrange(name, larger, lambda x: x.reshape(len(x), *shape))
 
 
 def minimum(asm: Assembly, name: str, a: Position, b: Position) -> Position:
-    """min(a, b) = a - relu(a - b)."""
-    return subtract(asm, name, a, asm.add(name, ops.Relu(), subtract(asm, name, a, b)))
+    """min(a, b) = -max(-a, -b), which is exact in floating point."""
+    return negate(asm, name, maximum(asm, name, negate(asm, name, a), negate(asm, name, b)))
 
 
 def clamp(asm: Assembly, name: str, x: Position, low: Tensor | None, high: Tensor | None) -> Position:
-    """min(max(x, low), high), either side open."""
-    one = torch.tensor(1.0)
-    if low is not None:
-        x = scale(asm, name, asm.add(name, ops.Relu(), scale(asm, name, x, one, -low)), one, low)
-    if high is not None:
-        x = scale(asm, name, asm.add(name, ops.Relu(), scale(asm, name, x, -one, high)), -one, high)
-    return x
+    """min(max(x, low), high), either side open; all three broadcast against each other."""
+    low = torch.tensor(-torch.inf) if low is None else low
+    high = torch.tensor(torch.inf) if high is None else high
+    full = tuple(torch.broadcast_shapes(low.shape, high.shape, asm.shape(x)))
+    low, high = (side.to(torch.get_default_dtype()).expand(full) for side in (low, high))
+    if bool(((low == 0) & (high == torch.inf)).all()):
+        return asm.add(name, ops.Relu(), _expand(asm, name, x, full))
+    if bool(((low == -torch.inf) & (high == torch.inf)).all()):
+        return _expand(asm, name, x, full)
+    return asm.add(name, ops.Clamp(low, high), _expand(asm, name, x, full))
 
 
 def leaky_relu(asm: Assembly, name: str, x: Position, slope: Tensor) -> Position:
-    """Slope * x + (1 - slope) * relu(x): x above 0 and slope * x below, for slopes of any sign and size."""
-    zero = torch.tensor(0.0)
-    bent = scale(asm, name, asm.add(name, ops.Relu(), x), 1 - slope, zero)
-    return add(asm, name, scale(asm, name, x, slope, zero), bent)
+    """X above 0 and slope * x below, for slopes of any sign and size that broadcast over x."""
+    return asm.add(name, ops.LeakyRelu(slope.expand(asm.shape(x))), x)
 
 
-def absolute(asm: Assembly, name: str, x: Position) -> Position:
-    """|x| = 2 relu(x) - x."""
-    return leaky_relu(asm, name, x, torch.tensor(-1.0))
+def batch_norm(asm: Assembly, name: str, x: Position, op: ops.BatchNorm) -> Position:
+    """Normalisation of every channel by fixed statistics."""
+    return asm.add(name, op, x)
 
 
-def tanh(asm: Assembly, name: str, x: Position) -> Position:
-    """2 sigmoid(2 x) - 1."""
-    two, zero = torch.tensor(2.0), torch.tensor(0.0)
-    return scale(asm, name, asm.add(name, ops.Sigmoid(), scale(asm, name, x, two, zero)), two, torch.tensor(-1.0))
-
-
-def softplus(asm: Assembly, name: str, x: Position, beta: float) -> Position:
-    """log(1 + exp(beta x)) / beta."""
+def softplus(asm: Assembly, name: str, x: Position, beta: float, threshold: float) -> Position:
+    """log(1 + exp(beta x)) / beta, and x beyond the threshold."""
     if beta <= 0:
         raise Refusal(f"with beta={beta:g}, which is not positive,")
-    zero = torch.tensor(0.0)
-    inner = scale(asm, name, x, torch.tensor(beta), zero) if beta != 1 else x
-    outer = asm.add(name, ops.Softplus(), inner)
-    return scale(asm, name, outer, torch.tensor(1 / beta), zero) if beta != 1 else outer
+    return asm.add(name, ops.Softplus(beta, threshold), x)
 
 
 def linear(asm: Assembly, name: str, x: Position, weight: Tensor, bias: Tensor) -> Position:
@@ -128,16 +134,14 @@ def average_pool(
     shape = asm.shape(x)
     if len(shape) == 2:
         kernel, stride, padding = (1, kernel[-1]), (1, stride[-1]), (0, padding[-1])
-    share = 1 / (divisor or kernel[0] * kernel[1])
-    weight = torch.full((shape[0], 1, *kernel), share)
-    op = ops.Conv2d(weight, torch.zeros(shape[0]), stride, padding, groups=shape[0])
-    pooled = conv(asm, name, x, op)
+    op = ops.Conv2d(torch.ones(shape[0], 1, *kernel), torch.zeros(shape[0]), stride, padding, groups=shape[0])
+    total = conv(asm, name, x, op)
     if count_padding or divisor is not None or padding == (0, 0):
-        return pooled
+        return divide(asm, name, total, torch.tensor(float(divisor or kernel[0] * kernel[1])))
     size = shape[1:] if len(shape) == 3 else (1, shape[1])
-    one = ops.Conv2d(torch.full((1, 1, *kernel), share), torch.zeros(1), stride, padding)
-    inside = one.evaluate(torch.ones(1, 1, *size)).reshape(1, *asm.shape(pooled)[1:])
-    return scale(asm, name, pooled, 1 / inside, torch.tensor(0.0))
+    one = ops.Conv2d(torch.ones(1, 1, *kernel), torch.zeros(1), stride, padding)
+    inside = one.evaluate(torch.ones(1, 1, *size)).reshape(1, *asm.shape(total)[1:])
+    return divide(asm, name, total, inside)
 
 
 def adaptive_average_pool(asm: Assembly, name: str, x: Position, size: Sequence[int | None]) -> Position:
@@ -164,8 +168,9 @@ def reduce(asm: Assembly, name: str, x: Position, dims: Sequence[int], keep: boo
     else:
         others = [d for d in range(1, len(shape) + 1) if d not in over]
         first = asm.rearrange(name, x, lambda v: v.permute(0, *over, *others).reshape(len(v), count, -1, 1))
-        weight = torch.full((1, count, 1, 1), 1 / count if mean else 1.0)
-        found = asm.add(name, ops.Conv2d(weight, torch.zeros(1)), first)
+        found = asm.add(name, ops.Conv2d(torch.ones(1, count, 1, 1), torch.zeros(1)), first)
+        if mean:
+            found = divide(asm, name, found, torch.tensor(float(count)))
     return asm.rearrange(name, found, lambda v: v.reshape(len(v), *left))
 
 

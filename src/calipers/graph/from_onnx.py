@@ -13,7 +13,8 @@ from torch import Tensor
 
 from calipers.core.errors import ModelError
 from calipers.graph import onnx_layers, onnx_tensors  # noqa: F401  # they fill the table of converters
-from calipers.graph.graph import Graph, GraphModule, check_graph
+from calipers.graph.check import check_graph
+from calipers.graph.graph import Graph, GraphModule
 from calipers.graph.onnx_walk import Walk
 
 

@@ -5,7 +5,8 @@ from torch.export import Dim, export
 
 from calipers.core.errors import ModelError
 from calipers.graph import torch_layers, torch_tensors  # noqa: F401  # they fill the table of converters
-from calipers.graph.graph import Graph, GraphModule, check_graph
+from calipers.graph.check import check_graph
+from calipers.graph.graph import Graph, GraphModule
 from calipers.graph.torch_walk import Walk
 
 

@@ -1,13 +1,13 @@
 """The intermediate representation: a list of nodes in topological order, and its reference evaluator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from calipers.core.errors import InputError, ModelError
+from calipers.core.errors import InputError
+from calipers.graph import ops
 from calipers.graph.ops import Input, Op, Softmax
 
 
@@ -88,17 +88,8 @@ class Graph:
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Graph":
         """The same graph with its constants in another precision or place."""
-        nodes = tuple(replace(node, op=_converted(node.op, dtype, device)) for node in self.nodes)
+        nodes = tuple(replace(node, op=ops.converted(node.op, dtype, device)) for node in self.nodes)
         return replace(self, nodes=nodes)
-
-
-def _converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
-    tensors = {
-        name: value.to(device, dtype if value.is_floating_point() else value.dtype)
-        for name, value in vars(op).items()
-        if isinstance(value, Tensor)
-    }
-    return replace(op, **tensors)  # type: ignore[type-var]
 
 
 class GraphModule(nn.Module):
@@ -108,9 +99,8 @@ class GraphModule(nn.Module):
         super().__init__()
         self.graph = graph
         for position, node in enumerate(graph.nodes):
-            for name, value in vars(node.op).items():
-                if isinstance(value, Tensor):
-                    self.register_buffer(f"node{position}_{name}", value)
+            for name, value in ops.tensors(node.op).items():
+                self.register_buffer(f"node{position}_{name}", value)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.graph.outputs(x)
@@ -119,25 +109,8 @@ class GraphModule(nn.Module):
         """Every node with its settings: the digest of a module covers what it prints."""
         lines = []
         for node in self.graph.nodes:
-            settings = {k: v for k, v in vars(node.op).items() if not isinstance(v, Tensor)}
+            settings = ops.settings(node.op)
             lines.append(f"{node.name}: {type(node.op).__name__}{settings} of {node.inputs} -> {node.shape}")
         if self.graph.tail is not None:
             lines.append(f"tail: Softmax{vars(self.graph.tail)}")
         return "\n".join(lines)
-
-
-def check_graph(graph: Graph, original: Callable[[Tensor], Tensor], tolerance: float = 1e-4) -> None:
-    """Compare the graph with the original on random inputs; a difference is a ModelError, never ignored."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand((8, *graph.input_shape), generator=generator) * 2 - 0.5
-    with torch.no_grad():
-        ours, theirs = graph.outputs(x), original(x)
-    if ours.shape != theirs.shape:
-        raise ModelError(f"graph: output has shape {tuple(ours.shape)}, the original's is {tuple(theirs.shape)}")
-    if graph.tail is not None and not graph.tail.log:
-        # A saturated softmax hides differences between logits; its logarithm shows them.
-        ours, theirs = ours.clamp(min=1e-30).log(), theirs.clamp(min=1e-30).log()
-    difference = float((ours - theirs).abs().max())
-    allowed = tolerance * max(1.0, float(theirs.abs().max()))
-    if not difference <= allowed:
-        raise ModelError(f"graph: differs from the original by {difference:g} on random inputs (allowed {allowed:g})")

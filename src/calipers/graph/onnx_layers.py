@@ -119,12 +119,10 @@ def _matmul(walk: Walk, node: onnx.NodeProto) -> Position:
 def _batch_norm(walk: Walk, node: onnx.NodeProto) -> Position:
     a = attributes(node, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1)
     require(a["training_mode"] == 0 and a["spatial"] == 1, "in training mode or per pixel")
-    factor, bias, mean, variance = (walk.value(name) for name in node.input[1:5])
-    factor = factor / torch.sqrt(variance + a["epsilon"])
-    shift = bias - mean * factor
+    gain, shift, mean, variance = (walk.value(name) for name in node.input[1:5])
     x = walk.input(node.input[0])
-    ones = [1] * (len(walk.asm.shape(x)) - 1)
-    return compose.scale(walk.asm, walk.name(node), x, factor.reshape(-1, *ones), shift.reshape(-1, *ones))
+    op = ops.BatchNorm(mean, variance, gain, shift, float(a["epsilon"]), len(walk.asm.shape(x)))
+    return compose.batch_norm(walk.asm, walk.name(node), x, op)
 
 
 @converts("Relu")
@@ -159,13 +157,13 @@ def _sigmoid(walk: Walk, node: onnx.NodeProto) -> Position:
 @converts("Tanh")
 def _tanh(walk: Walk, node: onnx.NodeProto) -> Position:
     attributes(node)
-    return compose.tanh(walk.asm, walk.name(node), walk.input(node.input[0]))
+    return walk.asm.add(walk.name(node), ops.Tanh(), walk.input(node.input[0]))
 
 
 @converts("Softplus")
 def _softplus(walk: Walk, node: onnx.NodeProto) -> Position:
     attributes(node)
-    return compose.softplus(walk.asm, walk.name(node), walk.input(node.input[0]), 1.0)
+    return compose.softplus(walk.asm, walk.name(node), walk.input(node.input[0]), 1.0, 50.0)
 
 
 @converts("Softmax", "LogSoftmax")

@@ -117,7 +117,7 @@ def _clip(walk: Walk, node: onnx.NodeProto) -> Position:
 @converts("Abs")
 def _absolute(walk: Walk, node: onnx.NodeProto) -> Position:
     attributes(node)
-    return compose.absolute(walk.asm, walk.name(node), walk.input(node.input[0]))
+    return walk.asm.add(walk.name(node), ops.Absolute(), walk.input(node.input[0]))
 
 
 @converts("Neg")
@@ -145,11 +145,12 @@ def _arithmetic(walk: Walk, node: onnx.NodeProto) -> Position:
     constant = _per_sample(walk.value(right if first else left), asm.shape(x))
     one, zero = torch.tensor(1.0), torch.tensor(0.0)
     require(kind != "Div" or first, "by a computed value")
+    if kind == "Div":
+        return compose.divide(asm, name, x, constant)
     weight, bias = {
         "Add": (one, constant),
         "Sub": (one, -constant) if first else (-one, constant),
         "Mul": (constant, zero),
-        "Div": (1 / constant, zero),
     }[kind]
     return compose.scale(asm, name, x, weight, bias)
 

@@ -1,9 +1,12 @@
 """The operations of the intermediate representation. An operation knows how to evaluate itself and nothing else.
 
-Tensors carry a batch dimension; shapes in the graph leave it out.
+Every operation of a model is one operation here, and evaluates by the formula that the model uses, so that the two
+round alike. Tensors carry a batch dimension; shapes in the graph leave it out.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -37,6 +40,12 @@ class Linear:
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         return F.linear(inputs[0], self.weight, self.bias)
+
+    @cached_property
+    def copies(self) -> Tensor:
+        """(out,) outputs that are one input times a power of two, or a constant: no evaluation rounds these."""
+        few = (self.weight != 0).sum(1) + (self.bias != 0) <= 1
+        return few & ((self.weight == 0) | (self.weight.abs().frexp().mantissa == 0.5)).all(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +89,98 @@ class ConvTranspose2d:
 
 
 @dataclass(frozen=True, eq=False)
+class Question:
+    """Rows weight x + bias over a flat input that are asked of a network and no part of it.
+
+    Nobody deploys them, so they are meant exactly: the numbers are held in double precision whatever the network's.
+    softmax: what is deployed has a softmax between the network's outputs and the rows, which only compare them.
+    """
+
+    exact_weight: Tensor
+    exact_bias: Tensor
+    softmax: bool = False
+    dtype: torch.dtype = torch.float32
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        exact = F.linear(inputs[0].double(), self.exact_weight, self.exact_bias)
+        return exact.to(inputs[0].dtype)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """Rounded to the precision of the graph."""
+        return self.exact_weight.to(self.dtype)
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """Rounded to the precision of the graph."""
+        return self.exact_bias.to(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
 class Scale:
-    """y = weight * x + bias, both broadcast over the input: normalisation, folded BatchNorm, constants."""
+    """y = weight * x + bias, both broadcast over the input."""
 
     weight: Tensor
     bias: Tensor
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         return inputs[0] * self.weight + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class Divide:
+    """y = x / divisor, broadcast over the input. weight, bias: the same as a scale, rounded."""
+
+    divisor: Tensor
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return inputs[0] / self.divisor
+
+    @cached_property
+    def weight(self) -> Tensor:
+        return 1 / self.divisor
+
+    @cached_property
+    def bias(self) -> Tensor:
+        return torch.zeros_like(self.divisor)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm:
+    """(x - mean) / sqrt(variance + epsilon) * gain + shift for every channel, dimension 0 of a sample.
+
+    weight, bias: the same as a scale, worked out in double precision and rounded once; they broadcast over a sample of
+    `rank` dimensions. size: what the bias is made of, in absolute terms.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    gain: Tensor
+    shift: Tensor
+    epsilon: float
+    rank: int
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return F.batch_norm(inputs[0], self.mean, self.variance, self.gain, self.shift, False, 0.0, self.epsilon)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        return self._laid(self._factor)
+
+    @cached_property
+    def bias(self) -> Tensor:
+        return self._laid(self.shift.double() - self.mean.double() * self._factor)
+
+    @cached_property
+    def size(self) -> Tensor:
+        return self._laid(self.shift.double().abs() + (self.mean.double() * self._factor).abs())
+
+    @property
+    def _factor(self) -> Tensor:
+        return self.gain.double() / (self.variance.double() + self.epsilon).sqrt()
+
+    def _laid(self, exact: Tensor) -> Tensor:
+        return exact.to(self.mean.dtype).reshape(-1, *([1] * (self.rank - 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +240,44 @@ class Relu:
 
 
 @dataclass(frozen=True, eq=False)
+class LeakyRelu:
+    """x above 0, slope * x below; the slope broadcasts over the input and may have any sign and size."""
+
+    slope: Tensor
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        x = inputs[0]
+        return torch.where(x > 0, x, x * self.slope)
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp:
+    """min(max(x, low), high); both broadcast over the input, and are infinite where a side is open."""
+
+    low: Tensor
+    high: Tensor
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(inputs[0], self.low), self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Absolute:
+    """|x|."""
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return inputs[0].abs()
+
+
+@dataclass(frozen=True, eq=False)
+class Tanh:
+    """The hyperbolic tangent."""
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        return torch.tanh(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
 class Sigmoid:
     """1 / (1 + exp(-x))."""
 
@@ -156,11 +287,13 @@ class Sigmoid:
 
 @dataclass(frozen=True, eq=False)
 class Softplus:
-    """log(1 + exp(x))."""
+    """log(1 + exp(beta x)) / beta; x itself where beta x exceeds the threshold."""
+
+    beta: float = 1.0
+    threshold: float = 50.0  # from here on no format here can tell the difference
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
-        # Beyond the threshold it is x itself; from 50 on no format here can tell the difference.
-        return F.softplus(inputs[0], threshold=50)
+        return F.softplus(inputs[0], self.beta, self.threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,22 +341,85 @@ class Softmax:
         return F.log_softmax(inputs[0], 1) if self.log else F.softmax(inputs[0], 1)
 
 
-# Monotone functions of one entry each, and all operations that need a relaxation.
-Elementwise = Relu | Sigmoid | Softplus
+# Functions of one entry each, those of them that are straight but for one or two bends, and all operations that need a
+# relaxation.
+Bent = LeakyRelu | Clamp | Absolute
+Elementwise = Relu | Bent | Sigmoid | Tanh | Softplus
 Nonlinear = Elementwise | MaxPool2d
 
-# Affine operations: those with a weight and a bias, and those that only move and add entries.
-Weighted = Linear | Conv2d | ConvTranspose2d | Scale
+# Affine operations: those with a weight and a bias, among them those that scale every entry, and those that only move
+# and add entries.
+PerEntry = Scale | Divide | BatchNorm
+Dense = Linear | Question
+Weighted = Dense | Conv2d | ConvTranspose2d | PerEntry
 Moving = Reshape | Gather | Pad | Concat | Add
 Affine = Weighted | Moving
+
+
+def weighted(op: Weighted, weight: Tensor, bias: Tensor) -> Linear | Conv2d | ConvTranspose2d | Scale:
+    """The same kind of affine operation with another weight and bias."""
+    match op:
+        case Linear() | Question():
+            return Linear(weight, bias)
+        case Scale() | Divide() | BatchNorm():
+            return Scale(weight, bias)
+        case _:
+            return replace(op, weight=weight, bias=bias)
 
 
 def linear_part(op: Affine) -> Affine:
     """An affine operation without its constants."""
     match op:
-        case Linear() | Conv2d() | ConvTranspose2d() | Scale():
-            return replace(op, bias=torch.zeros_like(op.bias))
         case Pad():
             return replace(op, value=0.0)
-        case _:
+        case Reshape() | Gather() | Concat() | Add():
             return op
+        case _:
+            return weighted(op, op.weight, torch.zeros_like(op.bias))
+
+
+def absolute(op: Affine) -> Affine:
+    """An affine operation with the absolute values of its constants: it maps magnitudes to sums of magnitudes."""
+    match op:
+        case Pad():
+            return replace(op, value=abs(op.value))
+        case Reshape() | Gather() | Concat() | Add():
+            return op
+        case _:
+            return weighted(op, op.weight.abs(), (op.size if isinstance(op, BatchNorm) else op.bias).abs())
+
+
+def terms(op: Affine) -> int:
+    """How many products an entry of the output adds up at most, the bias included."""
+    match op:
+        case Linear() | Question():
+            return op.weight.shape[1] + 1
+        case Conv2d():
+            return math.prod(op.weight.shape[1:]) + 1
+        case ConvTranspose2d():
+            return op.weight.shape[0] // op.groups * math.prod(op.weight.shape[2:]) + 1
+        case Scale() | Divide() | BatchNorm() | Add():
+            return 2
+        case _:
+            return 1
+
+
+def tensors(op: Op) -> dict[str, Tensor]:
+    """The tensors that an operation was made with, by name."""
+    named = {field.name: getattr(op, field.name) for field in fields(op)}  # type: ignore[arg-type]
+    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def settings(op: Op) -> dict[str, object]:
+    """All else that an operation was made with, by name."""
+    named = {field.name: getattr(op, field.name) for field in fields(op)}  # type: ignore[arg-type]
+    return {name: value for name, value in named.items() if not isinstance(value, Tensor)}
+
+
+def converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
+    """The same operation with its constants in another precision or place; a question stays exact."""
+    if isinstance(op, Question):
+        moved = {name: value.to(device) for name, value in tensors(op).items()}
+        return replace(op, **moved, dtype=dtype)  # type: ignore[arg-type]
+    cast = {n: v.to(device, dtype if v.is_floating_point() else v.dtype) for n, v in tensors(op).items()}
+    return replace(op, **cast)  # type: ignore[type-var]

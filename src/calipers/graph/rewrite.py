@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from calipers.graph import ops
+import torch
+
+from calipers.graph import compose, ops
+from calipers.graph.assembly import Assembly, Position
 from calipers.graph.graph import Graph, Node
 
 
@@ -34,3 +37,50 @@ def fuse_windows(graph: Graph) -> Graph:
         nodes.append(replace(node, op=op, inputs=tuple(place[i] for i in node.inputs)))
         place[position] = len(nodes) - 1
     return replace(graph, nodes=tuple(nodes))
+
+
+def with_maxima(graph: Graph) -> Graph:
+    """Every function with bends as maxima of a few values, which searches split, programs encode and checkers know.
+
+    |x| and limits are exact in floating point too. slope * x + (1 - slope) * relu(x) is LeakyReLU in real arithmetic;
+    what its two products can round away covers what the original's one does.
+    """
+    if not any(isinstance(node.op, ops.Bent) for node in graph.nodes):
+        return graph
+    asm = Assembly(graph.nodes[0].name, graph.input_shape)
+    place: dict[int, Position] = {0: 0}
+    for position, node in enumerate(graph.nodes[1:], start=1):
+        x = [place[i] for i in node.inputs]
+        match node.op:
+            case ops.LeakyRelu() as op:
+                place[position] = _bent(asm, node.name, x[0], op.slope)
+            case ops.Absolute():
+                place[position] = _bent(asm, node.name, x[0], torch.tensor(-1.0))
+            case ops.Clamp() as op:
+                place[position] = _limited(asm, node.name, x[0], op)
+            case op:
+                place[position] = asm.keep(replace(node, inputs=tuple(x)))
+    return replace(asm.graph(place[graph.output]), tail=graph.tail)
+
+
+def _bent(asm: Assembly, name: str, x: Position, slope: torch.Tensor) -> Position:
+    zero = torch.zeros_like(slope)
+    above = asm.add(name, ops.Scale(1 - slope, zero), asm.add(name, ops.Relu(), x))
+    return compose.add(asm, name, asm.add(name, ops.Scale(slope, zero), x), above)
+
+
+def _limited(asm: Assembly, name: str, x: Position, op: ops.Clamp) -> Position:
+    if not bool(torch.isinf(op.low).all()):
+        x = _at_least(asm, name, x, op.low)
+    if not bool(torch.isinf(op.high).all()):
+        x = compose.negate(asm, name, _at_least(asm, name, compose.negate(asm, name, x), -op.high))
+    return x
+
+
+def _at_least(asm: Assembly, name: str, x: Position, low: torch.Tensor) -> Position:
+    if not bool(low.any()):
+        return asm.add(name, ops.Relu(), x)
+    # Where a side is open no entry gets there: the smallest number stands for minus infinity.
+    low = low.clamp(min=torch.finfo(low.dtype).min)
+    constant = asm.add(name, ops.Scale(torch.zeros_like(low), low), x)
+    return compose.maximum(asm, name, x, constant)

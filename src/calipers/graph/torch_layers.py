@@ -109,11 +109,11 @@ def _batch_norm(walk: Walk, node: torch.fx.Node) -> Position:
     if node.target is aten.batch_norm.default and node.args[5]:
         raise Refusal("BatchNorm in train mode")
     epsilon: Any = node.args[7] if node.target is aten.batch_norm.default else node.args[6]
-    factor = (torch.ones_like(mean) if weight is None else weight) / (variance + float(epsilon)).sqrt()
-    shift = (torch.zeros_like(mean) if bias is None else bias) - mean * factor
     x = walk.input(node.args[0])
-    ones = [1] * (len(walk.asm.shape(x)) - 1)
-    return compose.scale(walk.asm, walk.name(node), x, factor.reshape(-1, *ones), shift.reshape(-1, *ones))
+    gain = torch.ones_like(mean) if weight is None else weight
+    shift = torch.zeros_like(mean) if bias is None else bias
+    op = ops.BatchNorm(mean, variance, gain, shift, float(epsilon), len(walk.asm.shape(x)))
+    return compose.batch_norm(walk.asm, walk.name(node), x, op)
 
 
 @converts(aten.relu.default, aten.relu_.default)
@@ -141,7 +141,7 @@ def _sigmoid(walk: Walk, node: torch.fx.Node) -> Position:
 
 @converts(aten.tanh.default, aten.tanh_.default)
 def _tanh(walk: Walk, node: torch.fx.Node) -> Position:
-    return compose.tanh(walk.asm, walk.name(node), walk.input(node.args[0]))
+    return walk.asm.add(walk.name(node), ops.Tanh(), walk.input(node.args[0]))
 
 
 @converts(aten.softplus.default)
@@ -149,7 +149,7 @@ def _softplus(walk: Walk, node: torch.fx.Node) -> Position:
     beta, threshold = arguments(node, 1, (1.0, 20.0))
     if threshold < 15:
         raise Refusal(f"with threshold={threshold}, where it jumps; accepted: 15 and more;")
-    return compose.softplus(walk.asm, walk.name(node), walk.input(node.args[0]), float(beta))
+    return compose.softplus(walk.asm, walk.name(node), walk.input(node.args[0]), float(beta), float(threshold))
 
 
 @converts(aten.relu6.default, aten.relu6_.default)

@@ -124,7 +124,7 @@ def _clamp(walk: Walk, node: torch.fx.Node) -> Position:
 
 @converts(aten.abs.default)
 def _absolute(walk: Walk, node: torch.fx.Node) -> Position:
-    return compose.absolute(walk.asm, walk.name(node), walk.input(node.args[0]))
+    return walk.asm.add(walk.name(node), ops.Absolute(), walk.input(node.args[0]))
 
 
 @converts(aten.neg.default)
@@ -159,11 +159,12 @@ def _arithmetic(walk: Walk, node: torch.fx.Node) -> Position:
     one, zero = torch.tensor(1.0), torch.tensor(0.0)
     if kind == "div" and not first:
         raise Refusal("by a computed value")
+    if kind == "div":
+        return compose.divide(asm, name, x, constant)
     weight, bias = {
         "add": (one, constant),
         "sub": (one, -constant) if first else (-one, constant),
         "mul": (constant, zero),
-        "div": (1 / constant, zero),
     }[kind]
     return compose.scale(asm, name, x, weight, bias)
 

@@ -13,6 +13,7 @@ from calipers.check import Certificate, Claim, DamagedCertificateError, Network,
 from calipers.check import check as recompute
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.graph.from_torch import graph_of
+from calipers.verify.certify import network_of as checked_network
 from calipers.verify.vnnlib import Property
 from calipers.verify.vnnlib.reduction import reduce_property
 
@@ -31,7 +32,7 @@ def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int],
 
     @cache
     def network(shape: tuple[int, ...]) -> Network:
-        return Network.of(graph_of(model, torch.zeros(2, *shape)).nodes)
+        return checked_network(graph_of(model, torch.zeros(2, *shape)))
 
     return [finding for finding, _ in _examined(files, lambda claim: network(claim.center.shape), advance)]
 
@@ -41,7 +42,7 @@ def audit_property(
 ) -> list[Finding]:
     """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
     reductions = reduce_property(load_onnx_network(model).graph, Property.load(asked))
-    networks = [Network.of(reduction.graph.nodes) for reduction in reductions]
+    networks = [checked_network(reduction.graph) for reduction in reductions]
     by_digest = {network.digest: network for network in networks}
 
     def network_of(claim: Claim) -> Network:

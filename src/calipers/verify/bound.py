@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from calipers.bounds import METHODS, BoundMethod, Limited, MarginBounds, WorkBudget
+from calipers.bounds.precision import refined_margins
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.core.sets import InputSet
@@ -17,7 +19,7 @@ from calipers.verify.verifier import VERIFIERS, Resources
 
 @dataclass(frozen=True)
 class BoundVerifier:
-    """VERIFIED where every lower bound exceeds its rounding allowance, else UNKNOWN."""
+    """VERIFIED where every lower bound is positive, with every rounding charged; else UNKNOWN."""
 
     bound: BoundMethod
     budget: WorkBudget = field(default_factory=WorkBudget)
@@ -40,23 +42,21 @@ class BoundVerifier:
         if isinstance(self.bound, Limited):
             self.bound.require(graph, input_set, self.budget)
 
-    def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
+    def verify(self, graph: Graph, problem: Problem, original: nn.Module | None = None) -> VerificationResult:
         start = time.perf_counter()
         termination = Termination.COMPLETED
         try:
             with torch.no_grad():
-                bounds = self.bound.margins(graph, problem.input_set, problem.specification, self.budget)
+                bounds = refined_margins(self.bound, graph, problem.input_set, problem.specification, self.budget)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             nothing = torch.full_like(problem.specification.d, -torch.inf)
-            bounds, termination = MarginBounds(nothing, torch.zeros_like(nothing)), Termination.OUT_OF_MEMORY
-        proven = (bounds.lower > bounds.slack).all(1)
+            bounds, termination = MarginBounds(nothing), Termination.OUT_OF_MEMORY
         return VerificationResult(
             method=self.name,
-            verdicts=tuple(Verdict.VERIFIED if yes else Verdict.UNKNOWN for yes in proven.tolist()),
+            verdicts=tuple(Verdict.VERIFIED if yes else Verdict.UNKNOWN for yes in bounds.proven.tolist()),
             lower=bounds.lower,
-            slack=bounds.slack.amax(1),
             witness=(None,) * len(problem),
             seconds=((time.perf_counter() - start) / len(problem),) * len(problem),
             terminations=(termination,) * len(problem),

@@ -15,6 +15,7 @@ from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedErro
 from calipers.core.problem import Problem
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
+from calipers.graph.rewrite import with_maxima
 from calipers.verify.input_search import InputSearch
 from calipers.verify.journal import Journal, slopes_of
 from calipers.verify.split_search import SplitSearch
@@ -36,7 +37,8 @@ class Certifier:
     def certify(self, graph: Graph, problem: Problem, about: Mapping[str, Any]) -> Certificate | None:
         """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about."""
         assert len(problem) == 1
-        network = Network.of(graph.nodes)
+        graph = with_maxima(graph)
+        network = network_of(graph)
         budget = self.resources.budget.until(time.monotonic() + self.resources.timeout)
         claim = claim_of(network, problem, about)
         with torch.no_grad():
@@ -57,7 +59,7 @@ class Certifier:
     def _linear(self, graph: Graph, problem: Problem, budget: WorkBudget) -> tuple[Part, ...]:
         propagation = self.cheap.propagate(graph, problem.input_set, budget)
         bounds = specification_bounds(propagation, problem.input_set, problem.specification, budget)
-        if not bool((bounds.lower > bounds.slack).all()):
+        if not bool(bounds.proven.all()):
             return ()
         slopes = slopes_of(propagation.relaxations, 0)
         return (Part((), slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)),)
@@ -71,6 +73,11 @@ class Certifier:
             return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if found.proven else ()
         found = self.splits.run(graph, problem, rows, budget, journal)
         return tuple(journal.parts) if found.proven else ()
+
+
+def network_of(graph: Graph) -> Network:
+    """What the checker sees of a graph: functions with bends are maxima there."""
+    return Network.of(with_maxima(graph).nodes, softmax=graph.tail is not None)
 
 
 def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Claim:

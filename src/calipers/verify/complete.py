@@ -1,13 +1,18 @@
 """Verification that goes on until it knows: cheap bounds, an attack, then branch and bound, under one clock."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import torch
+from torch import nn
 
 from calipers.attacks import PGD, Attack
 from calipers.bounds import FUSED, PAIRED, BoundMethod, Cascade, WorkBudget
+from calipers.bounds.precision import doubled
 from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
+from calipers.graph.rewrite import with_maxima
 from calipers.verify.found import Found
 from calipers.verify.input_search import InputSearch
 from calipers.verify.split_search import SplitSearch
@@ -50,14 +55,22 @@ class Complete:
             "splits": self.splits.parameters,
         }
 
-    def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
+    def verify(self, graph: Graph, problem: Problem, original: nn.Module | None = None) -> VerificationResult:
         stages = Stages(self.resources, (self.glance,), self.cheap, (self.attack,), self._search)
-        return stages.verify(self.name, graph, problem)
+        return stages.verify(self.name, graph, problem, original)
 
     def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
-        if self.inputs.suits(problem.input_set):
-            return self.inputs.run(graph, problem, rows, budget)
-        return self.splits.run(graph, problem, rows, budget)
+        graph = with_maxima(graph)
+        search = self.inputs.run if self.inputs.suits(problem.input_set) else self.splits.run
+        found = search(graph, problem, rows, budget)
+        if found.witness is None and found.exhausted and found.open and budget.left > 0:
+            # Nothing is left to split: what single precision is too coarse for may be decided in double.
+            again = search(graph.to(torch.float64), doubled(problem), found.open, budget)
+            found = found.then(again)
+            if found.witness is not None:
+                point = problem.input_set.project(found.witness.to(problem.specification.d))
+                found = replace(found, witness=point)
+        return found
 
 
 VERIFIERS.add("complete")(Complete)

@@ -13,7 +13,7 @@ from calipers.verify.verifier import Verifier
 
 def run_verifier(verifier: Verifier, model: nn.Module, graph: Graph, problem: Problem) -> VerificationResult:
     """Verify, and replay every witness on the model itself; what the model does not confirm is UNKNOWN."""
-    result = verifier.verify(graph, problem)
+    result = verifier.verify(graph, problem, model)
     verdicts, witness = list(result.verdicts), list(result.witness)
     for i, x in enumerate(result.witness):
         if x is not None and not _confirmed(model, problem[i : i + 1], x):

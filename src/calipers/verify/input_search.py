@@ -2,7 +2,6 @@
 
 import bisect
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from calipers.bounds import FORWARD, ForwardBounds
 from calipers.bounds.boxes import BoxBounds, bound_boxes, bound_boxes_forward
 from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.linear import FUSED, LinearBounds
+from calipers.bounds.work import pass_work, walk_work
 from calipers.check import Halving
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, InputSet, is_box
@@ -26,8 +26,8 @@ Bound = Callable[[Box, Specification], BoxBounds]
 
 # Free inputs with which a pass forward can be enough times faster.
 _FEW = 3
-# Seconds for a batch of boxes from which on batches do not grow.
-_TURN = 0.5
+# Multiplications for a batch of boxes: the time between two looks at the clock.
+_TURN = 2e9
 
 
 @dataclass(frozen=True)
@@ -61,22 +61,28 @@ class InputSearch:
         """Prove that `rows` of the one instance are positive on its box, or find an input where one is not.
 
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
-        proven box. Raises OutOfTimeError where the time is up before the first.
+        proven box. Raises OutOfTimeError where the time is up within the first.
         """
         box = problem.input_set.box()
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
         widest = max(math.prod(node.shape) for node in graph.nodes)
-        most = max(16, budget.fit(widest * widest * asked.d.element_size()))
+        if budget.left <= 0:
+            return Found(dict.fromkeys(rows, -math.inf), None, 0, False)
+        start = self.base.propagate(graph, problem.input_set, budget)
+        work = walk_work(start)
+        most = max(1, min(budget.fit(widest * widest * asked.d.element_size()), int(_TURN / max(1, work))))
         batch = 1
         room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
-        bound = self._bound(graph, box, asked, budget, evidence=journal is not None)
+        inputs = int((box.lower < box.upper).sum())
+        # Looser bounds want boxes of about a quarter of the side.
+        cheap = journal is None and inputs <= _FEW and work >= 4**inputs * pass_work(graph, inputs)
+        bound = self._bound(graph, budget, quick=cheap)
         halvings = _Halvings()
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
         stuck = open_[:0]
         bounded = 0
         while len(open_) and budget.left > 0:
             # The worst boxes first; once they fill the memory, those that are nearly proven.
-            begun = time.monotonic()
             taken, open_ = open_.take(batch, worst=len(open_) < room)
             boxes = Box(taken.lower, taken.upper)
             try:
@@ -88,35 +94,29 @@ class InputSearch:
             witness = _witness(graph, asked, bounds)
             if witness is not None:
                 return Found({}, witness, bounded, False)
-            proven = bounds.lower > bounds.slack
+            proven = bounds.lower > 0
             done = proven.all(1)
             if journal is not None:
                 journal.boxes([halvings.path(k) for k in taken.place[done].tolist()], bounds.planes, done)
-            known = torch.maximum(taken.bound, bounds.lower)
+            known = torch.maximum(taken.bound, bounds.lower.nan_to_num(-torch.inf))
             left = _Open(taken.lower, taken.upper, known, taken.place)[~done]
             halves, whole = halvings.halve(left, bounds.looseness[~done] * ~proven[~done].unsqueeze(2))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
-            # So the deadline is met on large networks too.
-            if len(boxes) == batch and time.monotonic() - begun < _TURN:
-                batch = min(2 * batch, most)
+            batch = min(2 * batch, most)
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
 
-    def _bound(self, graph: Graph, box: Box, asked: Specification, budget: WorkBudget, evidence: bool) -> Bound:
-        """What bounds boxes: one pass forward if it is as many times faster as it has boxes more to bound."""
+    def _bound(self, graph: Graph, budget: WorkBudget, quick: bool) -> Bound:
+        """What bounds boxes: walks, or one pass forward."""
 
-        def walk(boxes: Box, rows: Specification) -> BoxBounds:
+        def walked(boxes: Box, rows: Specification) -> BoxBounds:
             return bound_boxes(self.base, graph, boxes, rows, budget)
 
-        def quick(boxes: Box, rows: Specification) -> BoxBounds:
+        def passed(boxes: Box, rows: Specification) -> BoxBounds:
             return bound_boxes_forward(self.quick, graph, boxes, rows, budget)
 
-        inputs = int((box.lower < box.upper).sum())
-        # Looser bounds want boxes of about a quarter of the side.
-        if evidence or inputs > _FEW or _seconds(walk, box, asked, 1) < 4**inputs * _seconds(quick, box, asked, 32):
-            return walk
-        return quick
+        return passed if quick else walked
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,14 +190,6 @@ class _Halvings:
 
 def _each(rows: Specification, boxes: int) -> Specification:
     return Specification(rows.C.expand(boxes, -1, -1), rows.d.expand(boxes, -1))
-
-
-def _seconds(bound: Bound, box: Box, rows: Specification, count: int) -> float:
-    """Per box, where there are so many."""
-    boxes = box[[0] * count]
-    start = time.perf_counter()
-    bound(boxes, _each(rows, count))
-    return (time.perf_counter() - start) / count
 
 
 def _witness(graph: Graph, asked: Specification, bounds: BoxBounds) -> Tensor | None:

@@ -71,12 +71,12 @@ class Search:
         costs = PseudoCosts(root.places) if costs is None else costs
         tree = _Tree(root, budget, journal, self.choices, costs)
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
-        ascent = ascend(everything, everything.start(), self.root_steps, self.rate)
+        ascent = ascend(everything, everything.start(), self.root_steps, self.rate, budget)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
         while tree.witness is None and tree.open and budget.left > 0 and tree.bounded < most:
             children = _both_sides(tree.chosen(tree.take(), self.trials))
             subdomains, start = _split(root, children)
-            ascent = ascend(subdomains, start, self.steps, self.rate)
+            ascent = ascend(subdomains, start, self.steps, self.rate, budget)
             tree.learn(children, ascent.walk.lower)
             tree.grow(subdomains, ascent, torch.tensor([child.parent.lower for child in children]))
         return tree.found(rows)
@@ -161,8 +161,8 @@ class _Tree:
             worst = account.value.argmin()
             self.witness = ascent.walk.lowest[worst : worst + 1]
             return
-        lower = torch.maximum(ascent.walk.lower, parents)
-        proven = ascent.walk.lower > ascent.walk.slack
+        lower = torch.maximum(ascent.walk.lower.nan_to_num(-torch.inf), parents)
+        proven = ascent.walk.lower > 0
         if self._journal is not None:
             self._journal.subdomains(subdomains, ascent.variables, proven)
         left = (~proven).nonzero()[:, 0]
@@ -211,7 +211,7 @@ class _Tree:
         if solution is not None:
             variables = Variables(variables.below, solution[0])
             walk = one.walk(variables)
-            if bool(walk.lower > walk.slack):
+            if bool(walk.lower > 0):
                 if self._journal is not None:
                     self._journal.subdomains(one, variables, torch.ones(1, dtype=torch.bool))
                 return

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calipers.attacks import Attack, run_attack
 from calipers.attacks.attack import norm_of
 from calipers.bounds import BoundMethod, MarginBounds, OutOfTimeError, WorkBudget
+from calipers.bounds.precision import refined_margins
 from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
@@ -31,20 +32,25 @@ class Stages:
     after: tuple[Attack, ...]
     search: Search
 
-    def verify(self, method: str, graph: Graph, problem: Problem) -> VerificationResult:
+    def verify(
+        self, method: str, graph: Graph, problem: Problem, original: nn.Module | None = None
+    ) -> VerificationResult:
         """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to try."""
         start, begun = time.perf_counter(), time.monotonic()
         end = begun + self.resources.total
         answers = [_Answer.nothing(problem, i) for i in range(len(problem))]
-        self._attacked(self.before, graph, problem, answers)
-        slack = torch.zeros_like(problem.specification.d)
+        model = GraphModule(graph) if original is None else original
+        model = _UntilDeadline(
+            model, self.resources.budget.until(min(end, begun + self.resources.timeout * len(problem)))
+        )
+        self._attacked(self.before, model, problem, answers)
         left = _unknown(answers)
         if left:
             patience = min(end, begun + self.resources.timeout * len(problem))
             bounds = self._bounded(graph, problem[left], patience)
             for k, i in enumerate(left):
-                answers[i], slack[i] = answers[i].bounded(bounds, k), bounds.slack[k]
-        self._attacked(self.after, graph, problem, answers)
+                answers[i] = answers[i].bounded(bounds, k)
+        self._attacked(self.after, model, problem, answers)
         shared = (time.perf_counter() - start) / len(problem)
         for i, answer in enumerate(answers):
             taken = time.perf_counter()
@@ -56,20 +62,24 @@ class Stages:
             method=method,
             verdicts=tuple(answer.verdict for answer in answers),
             lower=torch.stack([answer.lower for answer in answers]),
-            slack=slack.amax(1),
             witness=tuple(answer.witness for answer in answers),
             seconds=tuple(answer.seconds for answer in answers),
             terminations=tuple(answer.termination for answer in answers),
         )
 
-    def _attacked(self, attacks: tuple[Attack, ...], graph: Graph, problem: Problem, answers: list["_Answer"]) -> None:
+    def _attacked(
+        self, attacks: tuple[Attack, ...], model: nn.Module, problem: Problem, answers: list["_Answer"]
+    ) -> None:
         """Put witnesses among the answers that are not known."""
         # Without an attack for the norm, the points that the search meets are the only candidates.
         for attack in (attack for attack in attacks if norm_of(problem) in attack.norms):
             left = _unknown(answers)
             if not left:
                 return
-            attacked = run_attack(attack, GraphModule(graph), problem[left], seed=0)
+            try:
+                attacked = run_attack(attack, model, problem[left], seed=0)
+            except OutOfTimeError:
+                return
             broken = attacked.success.tolist()
             for k, i in enumerate(left):
                 if broken[k]:
@@ -79,10 +89,10 @@ class Stages:
         budget = self.resources.budget.until(deadline)
         try:
             with torch.no_grad():
-                return self.cheap.margins(graph, problem.input_set, problem.specification, budget)
+                return refined_margins(self.cheap, graph, problem.input_set, problem.specification, budget)
         except OutOfTimeError:
             nothing = torch.full_like(problem.specification.d, -torch.inf)
-            return MarginBounds(nothing, torch.zeros_like(nothing))
+            return MarginBounds(nothing)
 
     def _decide(self, graph: Graph, problem: Problem, answer: "_Answer", deadline: float) -> "_Answer":
         try:
@@ -95,6 +105,19 @@ class Stages:
                 raise
             return answer.stopped(Termination.OUT_OF_MEMORY)
         return answer.with_found(found)
+
+
+class _UntilDeadline(nn.Module):
+    """A model that raises OutOfTimeError after a deadline, so that attacks, which know no clock, end there."""
+
+    def __init__(self, model: nn.Module, budget: WorkBudget) -> None:
+        super().__init__()
+        self.model = model
+        self._budget = budget
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._budget.check()
+        return self.model(x)
 
 
 def _unknown(answers: list["_Answer"]) -> list[int]:
@@ -114,13 +137,13 @@ class _Answer:
 
     @classmethod
     def nothing(cls, problem: Problem, i: int) -> "_Answer":
-        """At first."""
+        """What is known before anything was tried."""
         rows = problem.specification.d[i]
         return cls(Verdict.UNKNOWN, torch.full_like(rows, -torch.inf), list(range(len(rows))))
 
     def bounded(self, bounds: MarginBounds, k: int) -> "_Answer":
         """What the cheap bounds say, in their place k."""
-        open_ = (~(bounds.lower[k] > bounds.slack[k])).nonzero()[:, 0].tolist()
+        open_ = (~(bounds.lower[k] > 0)).nonzero()[:, 0].tolist()
         verdict = Verdict.UNKNOWN if open_ else Verdict.VERIFIED
         return replace(
             self, verdict=verdict, lower=bounds.lower[k].nan_to_num(-torch.inf, torch.inf, -torch.inf), open=open_

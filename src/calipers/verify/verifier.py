@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from torch import nn
+
 from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Problem
 from calipers.core.registry import Registry
@@ -24,7 +26,8 @@ class Verifier(Protocol):
     def parameters(self) -> dict[str, Any]:
         """Everything that decides its answers, for the record."""
 
-    def verify(self, graph: Graph, problem: Problem) -> VerificationResult: ...
+    def verify(self, graph: Graph, problem: Problem, original: nn.Module | None = None) -> VerificationResult:
+        """Answers about the graph. original: the model that it was read from, which attacks run on; else the graph."""
 
 
 @runtime_checkable

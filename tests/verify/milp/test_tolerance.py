@@ -11,13 +11,14 @@ from calipers.core.sets import Box
 from calipers.graph import ops
 from calipers.verify.milp import encode
 from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
+from calipers.graph.rewrite import with_maxima
 from tests.nets import FAMILIES, random_graph
 
 EXACT = [family for family in FAMILIES if not family.startswith("smooth")]
 
 
 def task(family: str, seed: int) -> tuple:
-    graph = random_graph(family, seed % 6)
+    graph = with_maxima(random_graph(family, seed % 6))
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, *graph.input_shape, generator=generator, dtype=torch.float64)
     box = Box(x - 0.1, x + 0.1)
@@ -33,8 +34,9 @@ def test_slips_of_the_charged_size_stay_within_the_allowance(family: str, seed: 
     """Every input and every maximum is off by what a condition may be broken by, in random directions."""
     graph, box, spec, generator = task(family, seed)
     scales = Scales.of(graph, box)
-    program = encode(graph, interval_bounds(graph, box), box).program
-    allowed = allowance(graph, box, scales, program, spec)
+    bounds = interval_bounds(graph, box)
+    program = encode(graph, bounds, box).program
+    allowed = allowance(graph, box, scales, bounds, program, spec)
     x = box.sample(generator)
     exact = graph.values(x)
     slipped = [x + _slip(x, generator)]

@@ -14,11 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.bounds.rounding import sizes
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph
+from calipers.graph.rounding import deployed
 from calipers.verify.milp.program import Program
 
 # The solver is asked for TOLERANCE and drops coefficients below DROPPED; CHARGED, a hundred times as much, is
@@ -51,9 +53,14 @@ class Scales:
 
 
 def allowance(
-    graph: Graph, input_set: InputSet, scales: Scales, program: Program, specification: Specification
+    graph: Graph,
+    input_set: InputSet,
+    scales: Scales,
+    bounds: Sequence[IntervalBounds],
+    program: Program,
+    specification: Specification,
 ) -> Float[Tensor, "1 rows"]:
-    """By how much the solver's bound of each row may be too high."""
+    """By how much the solver's bound of each row may exceed what a deployed network computes. bounds: of every node."""
     largest = float(np.maximum(np.abs(program.lower), np.abs(program.upper)).sum())
     reach = float((program.upper - program.lower).sum())
     size = scales.magnitude
@@ -61,6 +68,9 @@ def allowance(
     errors = [_slip(size[0] + unit, largest)]
     for position, node in enumerate(graph.nodes[1:], start=1):
         error = _linear(node.op).evaluate(*(errors[i] for i in node.inputs))
+        rounded = deployed(node.op, [sizes(bounds[i]) for i in node.inputs], sizes(bounds[position]))
+        if rounded is not None:
+            error = error + rounded
         errors.append(error if isinstance(node.op, ops.Affine) else error + _slip(size[position], largest))
     C, d = specification.C.abs(), specification.d.abs()
     row_size = torch.einsum("brc,bc->br", C, size[-1]) + d
@@ -74,20 +84,15 @@ def _slip(size: Tensor, largest: float) -> Tensor:
 
 def _absolute(op: ops.Op) -> ops.Op:
     """An operation that maps magnitudes to magnitudes."""
-    match op:
-        case ops.Linear() | ops.Conv2d() | ops.ConvTranspose2d() | ops.Scale():
-            return replace(op, weight=op.weight.abs(), bias=op.bias.abs())
-        case ops.Pad():
-            return replace(op, value=abs(op.value))
-        case ops.MaxPool2d():
-            return replace(op, floor=None if op.floor is None else abs(op.floor))
-        case _:
-            return op
+    if isinstance(op, ops.Affine):
+        return ops.absolute(op)
+    if isinstance(op, ops.MaxPool2d):
+        return replace(op, floor=None if op.floor is None else abs(op.floor))
+    return op
 
 
 def _linear(op: ops.Op) -> ops.Op:
     """An operation that maps errors to errors."""
-    absolute = _absolute(op)
-    if isinstance(absolute, ops.Affine):
-        return ops.linear_part(absolute)
-    return replace(absolute, floor=None) if isinstance(absolute, ops.MaxPool2d) else absolute
+    if isinstance(op, ops.Affine):
+        return ops.linear_part(ops.absolute(op))
+    return replace(op, floor=None) if isinstance(op, ops.MaxPool2d) else op

@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calipers.attacks import PGD, Attack
 from calipers.bounds import FUSED, LinearBounds, WorkBudget
 from calipers.bounds.linear import specification_bounds
+from calipers.bounds.precision import doubled
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, VerificationResult
-from calipers.core.sets import Box, InputSet, LpBall, is_box
+from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
+from calipers.graph.rewrite import with_maxima
 from calipers.verify.found import Found
 from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.solver import minimise
@@ -50,17 +52,19 @@ class Milp:
 
     def require(self, graph: Graph, input_set: InputSet) -> None:
         """Raise InputError for a network or a set that has no exact program."""
-        require(graph, input_set)
+        require(with_maxima(graph), input_set)
 
-    def verify(self, graph: Graph, problem: Problem) -> VerificationResult:
+    def verify(self, graph: Graph, problem: Problem, original: nn.Module | None = None) -> VerificationResult:
         """Raises InputError where `require` does."""
+        graph = with_maxima(graph)
         require(graph, problem.input_set)
         stages = Stages(self.resources, (), self.base, (self.attack,), self._search)
-        return stages.verify(self.name, graph, problem)
+        return stages.verify(self.name, graph, problem, original)
 
     def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
-        sets, asked = _double(problem.input_set), problem.specification
-        asked = Specification(asked.C[:, rows].double(), asked.d[:, rows].double())
+        exact = doubled(problem)
+        sets, asked = exact.input_set, exact.specification
+        asked = Specification(asked.C[:, rows], asked.d[:, rows])
         propagation = self.base.propagate(graph.to(torch.float64), sets, budget)
         reached = asked.margins(propagation.graph.evaluate(sets.center))
         lower = dict.fromkeys(rows, -np.inf)
@@ -69,9 +73,7 @@ class Milp:
         bounds = specification_bounds(propagation, sets, asked, budget)
         scales = Scales.of(propagation.graph, sets)
         encoding = encode(propagation.graph, scales.outwards(propagation.bounds), sets)
-        # The network itself may compute in single precision: its rounding is allowed for, not only this one's.
-        precision = torch.finfo(problem.specification.d.dtype).eps / torch.finfo(torch.float64).eps
-        needed = bounds.slack * precision + allowance(propagation.graph, sets, scales, encoding.program, asked)
+        needed = allowance(propagation.graph, sets, scales, propagation.bounds, encoding.program, asked)
 
         def point(variables: np.ndarray) -> Tensor:
             x = torch.from_numpy(encoding.inputs.at(variables)).reshape(problem.input_set.center.shape)
@@ -95,15 +97,6 @@ class Milp:
             if found.termination is not Termination.COMPLETED:
                 return Found(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
         return Found(lower, None, nodes, True)
-
-
-def _double(input_set: InputSet) -> InputSet:
-    """The set in double precision; a box is that of its own arithmetic."""
-    if isinstance(input_set, LpBall) and not is_box(input_set):
-        center, radius, scale = input_set.center.double(), input_set.radius.double(), input_set.scale.double()
-        return LpBall(center, radius, input_set.norm, scale, input_set.domain)
-    box = input_set.box()
-    return Box(box.lower.double(), box.upper.double())
 
 
 VERIFIERS.add("milp")(Milp)

@@ -14,7 +14,8 @@ from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
 from calipers.verify.verifier import Resources
 from calipers.verify.vnnlib.property import Case, Property
-from calipers.verify.vnnlib.reduction import Reduction, reduce_property
+from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, require_fit
+from calipers.verify.vnnlib.ties import without_impossible
 
 
 class SatOutcome(StrEnum):
@@ -61,6 +62,10 @@ def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answe
     start = time.monotonic()
     end = start + resources.timeout
     open_: set[SatOutcome] = set()
+    require_fit(network.graph, asked)
+    if asked.cases:
+        budget = resources.budget.until(end)
+        asked = without_impossible(network.graph, boxes(network.graph, asked.cases), asked, budget)
     for reduction in reduce_property(network.graph, asked):
         left = max(0.0, end - time.monotonic())
         verifier = Complete(replace(resources, timeout=left, total=left))

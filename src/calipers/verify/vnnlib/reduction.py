@@ -15,7 +15,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box
 from calipers.graph.assembly import Assembly
 from calipers.graph.graph import Graph
-from calipers.graph.ops import Concat, Linear, MaxPool2d, Reshape
+from calipers.graph.ops import Concat, MaxPool2d, Question, Reshape
 from calipers.verify.vnnlib.property import Case, Clause, Property
 
 
@@ -37,23 +37,33 @@ def reduce_property(graph: Graph, asked: Property) -> list[Reduction]:
 
     Raises InputError if it belongs to another network.
     """
-    sizes = (int(torch.Size(graph.input_shape).numel()), int(torch.Size(graph.nodes[-1].shape).numel()))
-    if sizes != (asked.inputs, asked.outputs):
-        raise InputError(
-            f"property: speaks of {asked.inputs} inputs and {asked.outputs} outputs, the network has {sizes[0]} and "
-            f"{sizes[1]}"
-        )
+    require_fit(graph, asked)
     groups: dict[tuple[bytes, ...], list[Case]] = {}
     for case in asked.cases:
         groups.setdefault(tuple(clause.key for clause in case.clauses), []).append(case)
     return [_reduction(graph, tuple(cases)) for cases in groups.values()]
 
 
-def _reduction(graph: Graph, cases: tuple[Case, ...]) -> Reduction:
-    clauses = cases[0].clauses
+def require_fit(graph: Graph, asked: Property) -> None:
+    """Raise InputError if a property belongs to another network."""
+    sizes = (int(torch.Size(graph.input_shape).numel()), int(torch.Size(graph.nodes[-1].shape).numel()))
+    if sizes != (asked.inputs, asked.outputs):
+        raise InputError(
+            f"property: speaks of {asked.inputs} inputs and {asked.outputs} outputs, the network has {sizes[0]} and "
+            f"{sizes[1]}"
+        )
+
+
+def boxes(graph: Graph, cases: tuple[Case, ...]) -> Box:
+    """The boxes of cases in single precision, rounded outwards."""
     lower = _rounded(np.stack([case.lower for case in cases]), -np.inf)
     upper = _rounded(np.stack([case.upper for case in cases]), np.inf)
-    box = Box(*(torch.from_numpy(side).reshape(-1, *graph.input_shape) for side in (lower, upper)))
+    return Box(*(torch.from_numpy(side).reshape(-1, *graph.input_shape) for side in (lower, upper)))
+
+
+def _reduction(graph: Graph, cases: tuple[Case, ...]) -> Reduction:
+    clauses = cases[0].clauses
+    box = boxes(graph, cases)
     identity = torch.eye(len(clauses)).expand(len(cases), -1, -1)
     specification = Specification(identity, torch.zeros(len(cases), len(clauses)))
     problem = Problem("", tuple(range(len(cases))), box, specification)
@@ -74,7 +84,7 @@ def with_clauses(graph: Graph, clauses: tuple[Clause, ...]) -> Graph:
     def stacked(arrays: list[np.ndarray]) -> Tensor:
         # A row repeated changes no maximum.
         padded = [np.concatenate([a, np.repeat(a[:1], rows - len(a), axis=0)]) for a in arrays]
-        return torch.from_numpy(np.concatenate(padded)).float()
+        return torch.from_numpy(np.concatenate(padded))
 
     inputs, outputs = stacked([c.inputs for c in clauses]), stacked([c.outputs for c in clauses])
     bound = stacked([c.bound for c in clauses])
@@ -85,7 +95,7 @@ def with_clauses(graph: Graph, clauses: tuple[Clause, ...]) -> Graph:
     if bool(inputs.any()):
         last = asm.add("input and output", Concat(0), _flat(asm, 0), last)
         weight = torch.cat([inputs, outputs], 1)
-    last = asm.add("rows", Linear(weight, -bound), last)
+    last = asm.add("rows", Question(weight, -bound, graph.tail is not None), last)
     if rows > 1:
         last = asm.add("by clause", Reshape((len(clauses), 1, rows)), last)
         last = asm.add("largest row", MaxPool2d((1, rows), (1, rows)), last)

@@ -1,0 +1,267 @@
+"""The one maker of allowances for rounding, so that a positive bound is a proof for every evaluation of a network.
+
+Two kinds of errors are charged wherever they are made: what a deployed network may round, in single precision and in
+any order (`graph.rounding`), and what the bounds' own computation may round, in the precision of their tensors.
+docs/bounds.md has the claim and its proof. Intervals are widened; planes around a nonlinearity are moved apart by what
+their slopes make of the noise of its input; functionals pay for the noise of the node they start at, and at the input.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.window import views
+from calipers.core.intervals import IntervalBounds
+from calipers.core.problem import Specification
+from calipers.core.sets import Box, InputSet
+from calipers.graph import ops
+from calipers.graph.graph import Graph
+from calipers.graph.rounding import deployed, gamma, magnitude, tail_error, unit_of
+
+# Longer sums of products are cut into pieces (`rows.dot`), and the pieces added up: roundings of one term at most.
+PIECE = 2048
+# What a term goes through beside its sum: a few products, and the sums of planes and of parts of a bound.
+_BESIDE = 16
+# Roundings of a plane's slopes and offset per candidate: divisions, products and sums of the formulas.
+_PLANE = 8
+# Roundings of the ends of a ball's box, and of the radius that a person wrote in decimals.
+_ENDS = 4
+
+
+def sizes(bounds: IntervalBounds) -> Tensor:
+    """The largest absolute value of every entry."""
+    return torch.maximum(bounds.lower.abs(), bounds.upper.abs())
+
+
+def input_bounds(input_set: InputSet) -> IntervalBounds:
+    """The box around each input set. The ends of a box are meant as they are; those of a ball have been rounded."""
+    box = input_set.box()
+    if isinstance(input_set, Box):
+        return IntervalBounds(box.lower, box.upper)
+    reach = (box.upper - box.lower) > 0
+    slip = _ENDS * unit_of(box.lower.dtype) * torch.maximum(box.lower.abs(), box.upper.abs()) * reach
+    lower, upper = box.lower - slip, box.upper + slip
+    domain = getattr(input_set, "domain", None)
+    if domain is not None:
+        lower, upper = lower.clamp(min=domain[0]), upper.clamp(max=domain[1])
+    return IntervalBounds(lower, upper)
+
+
+def widened(op: ops.Op, given: Sequence[IntervalBounds], found: IntervalBounds) -> IntervalBounds:
+    """The interval of an operation, computed from those given, with room for all evaluations and for its own.
+
+    What is no number becomes infinite: nothing is known there.
+    """
+    size = sizes(found)
+    error = deployed(op, [sizes(b) for b in given], size)
+    if isinstance(op, ops.Weighted | ops.Add) and not isinstance(op, ops.Question):
+        # The middle, the radius and both sums.
+        own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [sizes(b) for b in given])
+        if isinstance(op, ops.Linear):
+            own = own.masked_fill(op.copies, 0.0)
+        error = own if error is None else error + own
+    elif isinstance(op, ops.Sigmoid | ops.Tanh | ops.Softplus | ops.LeakyRelu):
+        own = _PLANE * unit_of(size.dtype) * (1 + size)
+        error = own if error is None else error + own
+    if error is None:
+        return found
+    lower, upper = found.lower - error, found.upper + error
+    return IntervalBounds(lower.nan_to_num(-torch.inf, torch.inf), upper.nan_to_num(torch.inf, torch.inf, -torch.inf))
+
+
+def noise_of(graph: Graph, position: int, bounds: Sequence[IntervalBounds], noise: Sequence[Tensor]) -> Tensor:
+    """How far a node's value may be from the exact affine function of the nonlinearities or inputs before it.
+
+    bounds: of all nodes up to this one. noise: of all nodes before it. What functionals round on their way back
+    through the node is part of it. Zero at the input and after nonlinearities, whose planes have room for their own.
+    """
+    node = graph.nodes[position]
+    size = sizes(bounds[position])
+    if not isinstance(node.op, ops.Affine):
+        return torch.zeros_like(size)
+    given = [sizes(bounds[i]) for i in node.inputs]
+    passed = ops.linear_part(ops.absolute(node.op)).evaluate(*(noise[i] for i in node.inputs))
+    error = deployed(node.op, given, size)
+    if error is not None:
+        passed = passed + error
+    unit = unit_of(size.dtype)
+    if _mixes(node.op):
+        passed = passed + gamma(_products(node.op) + _beside(graph), unit) * magnitude(node.op, given)
+        passed = passed + gamma(_sums(node.shape) + _beside(graph), unit) * _constant(node.op, given)
+    users = sum(i == position for n in graph.nodes for i in n.inputs)
+    if users > 1:
+        passed = passed + gamma(users, unit) * size
+    if position == graph.output:
+        last = tail_error(graph, size)
+        passed = passed if last is None else passed + last
+    return passed
+
+
+def pushed_noise(
+    graph: Graph,
+    position: int,
+    noise: Sequence[Tensor],
+    given: Sequence[IntervalBounds],
+    within: Sequence[Tensor],
+    found: IntervalBounds,
+) -> Tensor:
+    """How far an affine node's value may be from the functions that are pushed forward through it.
+
+    noise, given, within: of its inputs: what is known of theirs, their intervals, and what their functions add up to.
+    found: its own interval.
+    """
+    op = graph.nodes[position].op
+    assert isinstance(op, ops.Affine)
+    passed = ops.linear_part(ops.absolute(op)).evaluate(*noise)
+    error = deployed(op, [sizes(bounds) for bounds in given], sizes(found))
+    if error is not None:
+        passed = passed + error
+    if _mixes(op):
+        unit = unit_of(passed.dtype)
+        passed = passed + gamma(2 * _products(op) + _beside(graph), unit) * magnitude(op, within)
+    return passed
+
+
+def noises(graph: Graph, bounds: Sequence[IntervalBounds]) -> list[Tensor]:
+    """`noise_of` every node."""
+    found: list[Tensor] = []
+    for position in range(len(graph.nodes)):
+        found.append(noise_of(graph, position, bounds, found))
+    return found
+
+
+def room(graph: Graph, noise: Tensor, bounds: IntervalBounds) -> Tensor:
+    """What a unit of slope of a nonlinearity's planes pays for in its input: noise, and its own product's rounding."""
+    return noise + plane_gamma(graph, 1, noise.dtype) * sizes(bounds)
+
+
+def charged(
+    graph: Graph, position: int, planes: Relaxation, given: IntervalBounds, noise: Tensor, output: IntervalBounds
+) -> Relaxation:
+    """Planes of a nonlinearity moved apart by all that rounding can change between its input and its output.
+
+    given, noise: of its input. output: its own interval.
+    """
+    node = graph.nodes[position]
+    op, size = node.op, sizes(output)
+    candidates = len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1
+    unit = unit_of(size.dtype)
+    own, summed = plane_gamma(graph, candidates, size.dtype), gamma(_sums(node.shape) + _beside(graph), unit)
+    paid = noise + own * sizes(given)
+
+    def cost(slope: Tensor, bias: Tensor) -> Tensor:
+        through = _through(op, slope.abs(), paid) if isinstance(op, ops.MaxPool2d) else slope.abs() * paid
+        return through + own * size + (own + summed) * bias.abs()
+
+    lower = cost(planes.lower_slope, planes.lower_bias)
+    upper = cost(planes.upper_slope, planes.upper_bias)
+    error = deployed(op, [sizes(given)], size)
+    if error is not None:
+        lower, upper = lower + error, upper + error
+    return Relaxation(planes.lower_slope, planes.lower_bias - lower, planes.upper_slope, planes.upper_bias + upper)
+
+
+def plane_gamma(graph: Graph, candidates: int, dtype: torch.dtype) -> float:
+    """The relative error of a plane over so many candidates, and of the coefficients that functionals make of it."""
+    return gamma(_PLANE * candidates + _beside(graph), unit_of(dtype))
+
+
+def offset_gamma(graph: Graph, position: int, dtype: torch.dtype) -> float:
+    """The relative error of the sum of a functional's coefficients times the offsets of a node's outputs."""
+    return gamma(_sums(graph.nodes[position].shape) + _beside(graph), unit_of(dtype))
+
+
+def summed_gamma(terms: int, dtype: torch.dtype) -> float:
+    """The relative error of a sum of so many products, and of a few things before and after it."""
+    return gamma(terms + 4 * _BESIDE, unit_of(dtype))
+
+
+def concretized(inputs: int, dtype: torch.dtype) -> float:
+    """The relative error of a functional's extreme over so many inputs."""
+    return gamma(_sums((inputs,)) + 4 * _BESIDE, unit_of(dtype))
+
+
+def interval_rows(specification: Specification, outputs: IntervalBounds) -> Tensor:
+    """Lower bounds (batch, rows) of C f + d from intervals of the outputs f, (batch, classes).
+
+    In double precision and rounded down; the sign of a sum of two numbers is exact, so ties are told apart there.
+    """
+    C, d = specification.C.double(), specification.d.double()
+    low, high = outputs.lower.double().unsqueeze(1), outputs.upper.double().unsqueeze(1)
+    terms = torch.where(C > 0, C * low, torch.where(C < 0, C * high, 0.0))
+    # A product with 1 is exact, and so is the sign of a sum of two.
+    plain = ((C == 0) | (C.abs() == 1)).all(-1) & ((C != 0).sum(-1) + (d != 0) <= 2)
+    error = gamma(C.shape[-1] + 2, unit_of(torch.float64)) * (terms.abs().sum(-1) + d.abs())
+    return rounded_down(terms.sum(-1) + d - error.masked_fill(plain, 0.0), outputs.lower.dtype)
+
+
+def rounded_down(exact: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in double precision as numbers of another format that are not larger."""
+    near = exact.to(dtype)
+    down = torch.nextafter(near, torch.full_like(near, -torch.inf))
+    return torch.where(near.double() > exact, down, near)
+
+
+def _constant(op: ops.Affine, given: Sequence[Tensor]) -> Tensor:
+    """The absolute values that an operation adds to every entry."""
+    match op:
+        case ops.Conv2d() | ops.ConvTranspose2d():
+            return op.bias.abs()[:, None, None]
+        case ops.Linear() | ops.Question() | ops.Scale() | ops.Divide() | ops.BatchNorm():
+            return op.bias.abs()
+        case _:
+            return op.evaluate(*(torch.zeros_like(value[:1]) for value in given)).abs()
+
+
+def _through(op: ops.MaxPool2d, slope: Tensor, paid: Tensor) -> Tensor:
+    parts = views(op, paid, 0.0)
+    total = slope[:, 0] * parts[0]
+    for pixel, part in enumerate(parts[1:], start=1):
+        total = total + slope[:, pixel] * part
+    return total
+
+
+def _beside(graph: Graph) -> int:
+    """Roundings of a term beside those of its own sum: parts of a bound are added up node by node."""
+    return 2 * len(graph.nodes) + _BESIDE
+
+
+def _sums(shape: tuple[int, ...]) -> int:
+    """Roundings of a term in a sum over all entries of a value (`rows.dot`)."""
+    entries = math.prod(shape)
+    return min(entries, PIECE) + math.ceil(entries / PIECE)
+
+
+def _mixes(op: ops.Affine) -> bool:
+    """Whether functionals round on their way back through an operation."""
+    match op:
+        case ops.Reshape() | ops.Concat():
+            return False
+        case ops.Pad():
+            return op.value != 0
+        case ops.Gather():
+            return _repetitions(op) > 1
+        case _:
+            return True
+
+
+def _products(op: ops.Affine) -> int:
+    """How many products an entry of the output adds up, or a functional's coefficient on its way back."""
+    match op:
+        case ops.Linear() | ops.Question():
+            return max(ops.terms(op), op.weight.shape[0])
+        case ops.Conv2d():
+            return max(ops.terms(op), op.weight.shape[0] // op.groups * math.prod(op.weight.shape[2:]))
+        case ops.ConvTranspose2d():
+            return max(ops.terms(op), math.prod(op.weight.shape[1:]))
+        case ops.Gather():
+            return _repetitions(op)
+        case _:
+            return 2
+
+
+def _repetitions(op: ops.Gather) -> int:
+    return int(op.index.flatten().bincount().max())

@@ -1,0 +1,118 @@
+"""What rounding can change in one operation: the one place that knows how networks round.
+
+A network that is deployed computes in single precision: in any order of summation, with or without fused multiply-add,
+by anybody's exponential. `deployed` bounds what that changes in the output of an operation, given its very inputs.
+Standard kernels are meant; Winograd and FFT convolutions, TF32 and half precision round more and are outside.
+Source: Higham 2002, section 3.1.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from calipers.graph import ops
+from calipers.graph.graph import Graph
+
+# The unit roundoff of single precision, in which networks are deployed.
+SINGLE = 2.0**-24
+# What may be lost where numbers are too small for their format, or are flushed to zero.
+_TINY = 2.0**-126
+# Roundings of x * alpha + beta with alpha and beta worked out from statistics, or of ((x - mean) * alpha) + shift.
+_BATCH_NORM = 12
+# Units by which sigmoid, tanh and softplus are off in torch, onnxruntime and numpy: 2.8, 5.5 and 2.7 at most on a dense
+# grid (tests/graph/test_rounding.py); of 1, and of the value where it is larger.
+_SMOOTH = 8
+# Magnitudes are sums in floating point themselves.
+_FUDGE = 1.01
+
+
+def gamma(count: int, unit: float = SINGLE) -> float:
+    """A bound of the relative error of a sum of products, each of which is rounded `count` times at most."""
+    return count * unit / (1 - count * unit) if count * unit < 0.5 else math.inf
+
+
+def unit_of(dtype: torch.dtype) -> float:
+    """The unit roundoff of a format."""
+    return torch.finfo(dtype).eps / 2
+
+
+def magnitude(op: ops.Affine, sizes: Sequence[Tensor]) -> Tensor:
+    """The sum of the absolute values that each entry of the output adds up, given bounds of the inputs' sizes."""
+    return ops.absolute(op).evaluate(*sizes) * _FUDGE
+
+
+def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None:
+    """How far a single-precision evaluation of the operation is from the exact one at most; None for not at all.
+
+    sizes: bounds of the absolute values of the inputs, (batch, *shape). size: of the output.
+    """
+    match op:
+        case ops.Linear() | ops.Conv2d() | ops.ConvTranspose2d():
+            # One more than the terms: a factor may be applied to the sum (Gemm's alpha).
+            count = ops.terms(op) + 1
+            error = gamma(count) * magnitude(op, sizes) + count * _TINY
+            return error.masked_fill(op.copies, 0.0) if isinstance(op, ops.Linear) else error
+        case ops.Question():
+            return ops.linear_part(ops.absolute(op)).evaluate(_order_error(sizes[0])) if op.softmax else None
+        case ops.Scale():
+            # A sign or a power of two changes no digit.
+            plain = (op.bias == 0) & ((op.weight == 0) | (op.weight.abs().frexp().mantissa == 0.5))
+            constant = op.weight == 0
+            return (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(plain | constant, 0.0)
+        case ops.Divide():
+            whole = op.divisor.abs().frexp().mantissa == 0.5
+            return (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(whole, 0.0)
+        case ops.BatchNorm():
+            return gamma(_BATCH_NORM) * magnitude(op, sizes) + _BATCH_NORM * _TINY
+        case ops.Add():
+            return gamma(1) * torch.minimum(sizes[0] + sizes[1], size) * _FUDGE
+        case ops.LeakyRelu():
+            return gamma(1) * op.slope.abs() * sizes[0] * _FUDGE + _TINY
+        case ops.Sigmoid() | ops.Tanh():
+            return torch.full_like(size, _SMOOTH * SINGLE)
+        case ops.Softplus():
+            # Beyond the threshold the function jumps to x.
+            jump = math.log1p(math.exp(-op.threshold)) / op.beta
+            return _SMOOTH * SINGLE * (size + 1 / op.beta) * _FUDGE + jump
+        case _:
+            return None
+
+
+def tail_error(graph: Graph, size: Tensor) -> Tensor | None:
+    """How near logits may be for a softmax after them to lose their order, given bounds of their absolute values."""
+    if graph.tail is None:
+        return None
+    return _order_error(size)
+
+
+def _order_error(size: Tensor) -> Tensor:
+    return 2 * _SMOOTH * SINGLE * (1 + size)
+
+
+def forward_errors(graph: Graph, x: Tensor) -> list[Tensor]:
+    """How far single-precision values of every node may be from exact ones, at a batch of inputs, to first order."""
+    values, errors = graph.values(x), [torch.zeros_like(x)]
+    for position, node in enumerate(graph.nodes[1:], start=1):
+        given = [errors[i] for i in node.inputs]
+        sizes = [values[i].abs() + errors[i] for i in node.inputs]
+        error = _passed(node.op, given)
+        own = deployed(node.op, sizes, values[position].abs() + error)
+        errors.append(error if own is None else error + own)
+    return errors
+
+
+def _passed(op: ops.Op, errors: Sequence[Tensor]) -> Tensor:
+    """What errors of its inputs change in an operation's output."""
+    match op:
+        case ops.MaxPool2d():
+            return ops.MaxPool2d(op.kernel, op.stride, op.padding, op.dilation).evaluate(*errors)
+        case ops.LeakyRelu():
+            return errors[0] * op.slope.abs().clamp(min=1)
+        case ops.Relu() | ops.Clamp() | ops.Absolute() | ops.Sigmoid() | ops.Tanh() | ops.Softplus():
+            return errors[0]
+        case ops.Input():
+            return errors[0]
+        case _:
+            return ops.linear_part(ops.absolute(op)).evaluate(*errors)  # type: ignore[arg-type]
