@@ -60,7 +60,7 @@ def check(graph: Graph, seed: int) -> None:
     rows = identity_rows(last, chosen, 2, torch.float64)
     expected = value.flatten(1)[chosen.image[:, None], chosen.neuron]
     for start in (rows, rows.dense()):
-        found = pull_back(graph, graph.output, start, {})[0]
+        found = pull_back(graph, graph.output, start, {}, None)[0]
         assert torch.allclose(evaluated(found, x), expected, atol=1e-10)
 
 
@@ -127,8 +127,10 @@ def test_intervals_are_the_tightest(name: str) -> None:
     columns = graph.evaluate(torch.eye(size, dtype=torch.float64).reshape(size, *SHAPE)) - constant
     spread = torch.einsum("i,i...->...", radius.flatten(), columns.abs())
     value = graph.evaluate(middle)[0]
-    assert torch.allclose(bounds.lower[0], value - spread)
-    assert torch.allclose(bounds.upper[0], value + spread)
+    # Wider by what single precision may round, and no more.
+    assert bool((bounds.lower[0] <= value - spread).all() and (bounds.upper[0] >= value + spread).all())
+    assert torch.allclose(bounds.lower[0], value - spread, atol=1e-5)
+    assert torch.allclose(bounds.upper[0], value + spread, atol=1e-5)
 
 
 def test_exact_nodes_stop_where_values_meet_again() -> None:

@@ -60,7 +60,8 @@ def test_every_node_is_enclosed(family: str, seed: int) -> None:
         inputs = x.flatten(1)[:, free_inputs(sets)]
         for position, value in enumerate(graph.values(x)):
             enclosure, interval = found.values[position], found.intervals[position]
-            for low, high in ((at(enclosure.lower, inputs), at(enclosure.upper, inputs)), vars(interval).values()):
+            maps = at(enclosure.lower, inputs) - enclosure.noise, at(enclosure.upper, inputs) + enclosure.noise
+            for low, high in (maps, vars(interval).values()):
                 slack = 1e-9 * (1 + value.abs())
                 assert bool((low <= value + slack).all())
                 assert bool((high >= value - slack).all())
@@ -114,7 +115,7 @@ def test_planes_of_any_slope_are_followed(op: ops.Op, seed: int) -> None:
     slopes = slopes if isinstance(op, ops.MaxPool2d) else [slope[:, 0] for slope in slopes]
     bias = torch.zeros_like(value)
     planes = Relaxation(slopes[0], bias, slopes[1], bias)
-    found = push(op, [Enclosure(low, high)], planes)
+    found = push(op, [Enclosure(low, high, torch.zeros_like(low.constant))], torch.zeros_like(bias), planes)
     for x in torch.randn(20, 1, 4, generator=generator):
         ends = at(low, x), at(high, x)
         inner = torch.minimum(*ends) + torch.rand(1, *shape, generator=generator) * (ends[1] - ends[0]).abs()

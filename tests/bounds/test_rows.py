@@ -34,8 +34,8 @@ def test_windowed_rows_give_the_bounds_of_dense_rows(family: str, seed: int) -> 
             continue
         chosen = select(torch.rand(2, *node.shape, generator=torch.Generator().manual_seed(seed)) < 0.6)
         rows = identity_rows(node, chosen, 2, torch.float64)
-        near = concretize(sets, pull_back(graph, position, rows, relaxations)[0])
-        far = concretize(sets, pull_back(graph, position, rows.dense(), relaxations)[0])
+        near = concretize(sets, pull_back(graph, position, rows, relaxations, None)[0])
+        far = concretize(sets, pull_back(graph, position, rows.dense(), relaxations, None)[0])
         assert torch.allclose(near, far, atol=1e-9)
 
 
@@ -102,7 +102,7 @@ def test_a_plane_that_a_row_does_not_take_leaves_no_rounding_behind() -> None:
     sign = torch.where(huge, 1.0, -1.0)
     coefficient = (sign * torch.rand(1, count, generator=generator)).unsqueeze(0)
     rows = Rows(coefficient, torch.zeros(1, 1, 1), torch.zeros(1).long(), None, (count,))
-    pulled = pull_back(graph, 1, rows, {1: relaxation})[0]
+    pulled = pull_back(graph, 1, rows, {1: relaxation}, None)[0]
     assert torch.equal(pulled.coefficient[0], coefficient[0] * slope)
     expected = float((coefficient[0] * bias).double()[~huge].sum())
     assert abs(float(pulled.constant) - expected) <= 1e-5

@@ -64,7 +64,9 @@ def test_the_slopes_of_a_bound_give_that_bound(family: str, method: LinearBounds
     propagation = method.propagate(graph, box, WorkBudget())
     region = Region.box(box.lower[0].numpy(), box.upper[0].numpy())
     enclosure = Enclosure.of(network_of(graph), region, slopes_of(propagation.relaxations, 0), paired=method.paired)
-    assert (enclosure.rows(spec.C[0].numpy(), spec.d[0].numpy()) >= expected - 2e-6).all()  # their allowances for single precision differ a little
+    assert (
+        enclosure.rows(spec.C[0].numpy(), spec.d[0].numpy()) >= expected - 2e-6
+    ).all()  # their allowances for single precision differ a little
 
 
 @given(st.integers(0, 10**6), st.booleans(), st.integers(2, 4))

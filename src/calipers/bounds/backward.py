@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.rounding import constant_gamma
 from calipers.bounds.rows import Rows, clip_to_value
 from calipers.bounds.transpose import transpose
 from calipers.graph import ops
@@ -36,7 +37,7 @@ def pull_back(
     visit: sees the rows at every node on the way and may add to them what is non-positive there.
     Returns rows by node; their sum, over values within the bounds, encloses the rows given.
     """
-    pending = {start: rows if noise is None else rows.within(noise)}
+    pending = {start: rows if noise is None else rows.within(noise, constant_gamma(graph, rows.constant.dtype))}
     reached: dict[int, Rows] = {}
     for position in range(start, -1, -1):
         if position not in pending:

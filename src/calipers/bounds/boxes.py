@@ -13,7 +13,7 @@ from calipers.bounds.concretize import concretize
 from calipers.bounds.forward import ForwardBounds
 from calipers.bounds.linear import LinearBounds, Propagation
 from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.rounding import interval_rows
+from calipers.bounds.rounding import interval_rows, row_error
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import specification_rows
 from calipers.bounds.window import pixels
@@ -51,11 +51,13 @@ def bound_boxes(
             share[position] = rows.coefficient.flatten(2).abs()
         return rows
 
-    rows = specification_rows(specification.C, specification.d)
+    rows = specification_rows(specification, propagation.bounds[graph.output])
     noise = propagation.noise[graph.output]
     at_input = pull_back(graph, graph.output, rows, propagation.relaxations, noise, visit=visit)[0]
+    outputs = propagation.bounds[graph.output]
+    interval = interval_rows(specification, outputs) - row_error(specification.C, specification.d, outputs)
     return BoxBounds(
-        torch.maximum(concretize(boxes, at_input)[0], interval_rows(specification, propagation.bounds[-1])),
+        torch.maximum(concretize(boxes, at_input)[0], interval),
         torch.where(at_input.coefficient > 0, boxes.lower.unsqueeze(1), boxes.upper.unsqueeze(1)),
         _looseness(propagation, boxes, share),
         propagation.relaxations,

@@ -27,7 +27,7 @@ from calipers.bounds.rounding import (
     summed_gamma,
 )
 from calipers.bounds.rows import Rows
-from calipers.bounds.tail import tail, tail_margins
+from calipers.bounds.tail import last_nonlinear, tail, tail_margins
 from calipers.core.errors import InputError
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
@@ -116,13 +116,13 @@ class ForwardBounds:
         return Enclosures(sets, values, intervals)
 
     def _margins(self, graph: Graph, input_set: InputSet, specification: Specification) -> MarginBounds:
-        found = self.propagate(graph, input_set, set(tail(graph, specification, None)))
+        found = self.propagate(graph, input_set, last_nonlinear(graph))
         intervals = dict(found.intervals)
         for position, node in enumerate(graph.nodes):
             if position not in intervals:
                 intervals[position] = transfer(node.op, *(intervals[i] for i in node.inputs))
         noise = noises(graph, [intervals[position] for position in range(len(graph.nodes))])
-        reached = tail(graph, specification, noise[graph.output])
+        reached = tail(graph, specification, intervals[graph.output], noise[graph.output])
         largest = sizes(input_bounds(found.sets))
         coefficient, constant, lost, size = torch.zeros(()), torch.zeros(()), torch.zeros(()), specification.d.abs()
         for position, part in reached.items():

@@ -23,7 +23,7 @@ class IntervalPropagation:
     ) -> MarginBounds:
         graph.require_order(specification.C, specification.d)
         intervals = interval_bounds(graph, input_set)
-        reached = tail(graph, specification, noises(graph, intervals)[graph.output])
+        reached = tail(graph, specification, intervals[graph.output], noises(graph, intervals)[graph.output])
         return tail_margins(reached, dict(enumerate(intervals)))
 
 

@@ -133,7 +133,7 @@ def specification_bounds(
     """Lower bounds of specification rows by one walk from the output."""
     graph = propagation.graph
     graph.require_order(specification.C, specification.d)
-    rows = specification_rows(specification.C, specification.d)
+    rows = specification_rows(specification, propagation.bounds[graph.output])
     bytes_per_image = specification.d.shape[1] * row_bytes(graph, graph.output, windowed=False)
     lower = []
     for part in cut(rows, budget.chunks(len(specification), bytes_per_image)):

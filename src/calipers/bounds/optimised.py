@@ -96,7 +96,7 @@ class _Search:
         cls, propagation: Propagation, input_set: InputSet, specification: Specification, image: Int[Tensor, " some"]
     ) -> "_Search":
         graph = propagation.graph
-        bounds = [IntervalBounds(b.lower[image], b.upper[image]) for b in propagation.bounds]
+        bounds = [b.at(image) for b in propagation.bounds]
         fixed = {position: relaxation.at(image) for position, relaxation in propagation.relaxations.items()}
         noise = [n[image] for n in propagation.noise]
         wanted = {}
@@ -145,7 +145,7 @@ class _Search:
         fixed = {position: relaxation.at(image) for position, relaxation in self.start.relaxations.items()}
         planes = self._relaxed(self.outer, bounds, fixed, rows)
         single = Specification(self.specification.C.flatten(0, 1).unsqueeze(1), self.specification.d.reshape(-1, 1))
-        outputs = IntervalBounds(bounds[-1].lower[image], bounds[-1].upper[image])
+        outputs = bounds[-1].at(image)
         noise = [n[image] for n in self.start.noise]
         repeated = Propagation(graph, [*bounds[:-1], outputs], planes, noise)
         found = specification_bounds(repeated, self.sets[image], single, budget)

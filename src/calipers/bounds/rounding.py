@@ -21,12 +21,13 @@ from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rounding import deployed, gamma, magnitude, tail_error, unit_of
 
-# Longer sums of products are cut into pieces (`rows.dot`), and the pieces added up: roundings of one term at most.
-PIECE = 2048
+# Longer sums over a value's entries are cut into pieces and the pieces added up: a term is rounded less often.
+PIECE = 256
 # What a term goes through beside its sum: a few products, and the sums of planes and of parts of a bound.
 _BESIDE = 16
 # Roundings of a plane's slopes and offset per candidate: divisions, products and sums of the formulas.
 _PLANE = 8
+_FUDGE = 1.01  # magnitudes are sums in floating point themselves
 # Roundings of the ends of a ball's box, and of the radius that a person wrote in decimals.
 _ENDS = 4
 
@@ -121,7 +122,7 @@ def pushed_noise(
         passed = passed + error
     if _mixes(op):
         unit = unit_of(passed.dtype)
-        passed = passed + gamma(2 * _products(op) + _beside(graph), unit) * magnitude(op, within)
+        passed = passed + gamma(2 * ops.terms(op) + _beside(graph), unit) * magnitude(op, within)
     return passed
 
 
@@ -174,6 +175,11 @@ def offset_gamma(graph: Graph, position: int, dtype: torch.dtype) -> float:
     return gamma(_sums(graph.nodes[position].shape) + _beside(graph), unit_of(dtype))
 
 
+def constant_gamma(graph: Graph, dtype: torch.dtype) -> float:
+    """The relative error of the sums that a functional's own constant takes part in, node by node."""
+    return gamma(_beside(graph), unit_of(dtype))
+
+
 def summed_gamma(terms: int, dtype: torch.dtype) -> float:
     """The relative error of a sum of so many products, and of a few things before and after it."""
     return gamma(terms + 4 * _BESIDE, unit_of(dtype))
@@ -184,6 +190,20 @@ def concretized(inputs: int, dtype: torch.dtype) -> float:
     return gamma(_sums((inputs,)) + 4 * _BESIDE, unit_of(dtype))
 
 
+def row_error(C: Tensor, d: Tensor, outputs: IntervalBounds) -> Tensor:
+    """How far rows C f + d, (batch, rows), may be from exact ones where they too are evaluated in single precision.
+
+    The sign of a difference of two numbers is exact: rows that compare two outputs, or one with a number, owe nothing.
+    """
+    size = torch.einsum("brc,bc->br", C.abs(), sizes(outputs)) + d.abs()
+    return (gamma(C.shape[-1] + 2) * _FUDGE * size).masked_fill(_plain(C, d), 0.0)
+
+
+def _plain(C: Tensor, d: Tensor) -> Tensor:
+    """Rows of at most two terms, each of them exact."""
+    return ((C == 0) | (C.abs() == 1)).all(-1) & ((C != 0).sum(-1) + (d != 0) <= 2)
+
+
 def interval_rows(specification: Specification, outputs: IntervalBounds) -> Tensor:
     """Lower bounds (batch, rows) of C f + d from intervals of the outputs f, (batch, classes).
 
@@ -192,10 +212,8 @@ def interval_rows(specification: Specification, outputs: IntervalBounds) -> Tens
     C, d = specification.C.double(), specification.d.double()
     low, high = outputs.lower.double().unsqueeze(1), outputs.upper.double().unsqueeze(1)
     terms = torch.where(C > 0, C * low, torch.where(C < 0, C * high, 0.0))
-    # A product with 1 is exact, and so is the sign of a sum of two.
-    plain = ((C == 0) | (C.abs() == 1)).all(-1) & ((C != 0).sum(-1) + (d != 0) <= 2)
     error = gamma(C.shape[-1] + 2, unit_of(torch.float64)) * (terms.abs().sum(-1) + d.abs())
-    return rounded_down(terms.sum(-1) + d - error.masked_fill(plain, 0.0), outputs.lower.dtype)
+    return rounded_down(terms.sum(-1) + d - error.masked_fill(_plain(C, d), 0.0), outputs.lower.dtype)
 
 
 def rounded_down(exact: Tensor, dtype: torch.dtype) -> Tensor:
@@ -249,14 +267,16 @@ def _mixes(op: ops.Affine) -> bool:
 
 
 def _products(op: ops.Affine) -> int:
-    """How many products an entry of the output adds up, or a functional's coefficient on its way back."""
+    """How many products a functional's coefficient adds up on its way back through an operation."""
     match op:
         case ops.Linear() | ops.Question():
-            return max(ops.terms(op), op.weight.shape[0])
+            return op.weight.shape[0]
         case ops.Conv2d():
-            return max(ops.terms(op), op.weight.shape[0] // op.groups * math.prod(op.weight.shape[2:]))
+            # An input lies in so many windows.
+            seen = [math.ceil(k / s) for k, s in zip(op.weight.shape[2:], op.stride, strict=True)]
+            return op.weight.shape[0] // op.groups * math.prod(seen)
         case ops.ConvTranspose2d():
-            return max(ops.terms(op), math.prod(op.weight.shape[1:]))
+            return math.prod(op.weight.shape[1:])
         case ops.Gather():
             return _repetitions(op)
         case _:

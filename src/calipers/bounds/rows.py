@@ -70,18 +70,24 @@ class Rows:
             if channels_lie_last(coefficient):
                 coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
             coefficient, values = coefficient.flatten(2), values.flatten(2).mT
-            if coefficient.shape[2] <= PIECE:
-                return (coefficient @ values).squeeze(-1)
-            pieces = zip(coefficient.split(PIECE, 2), values.split(PIECE, 1), strict=True)
-            return torch.stack([(part @ value).squeeze(-1) for part, value in pieces]).sum(0)
+            whole = coefficient.shape[2] // PIECE * PIECE
+            rest = (coefficient[..., whole:] @ values[:, whole:]).squeeze(-1)
+            if not whole:
+                return rest
+            pieces = coefficient[..., :whole].unflatten(2, (-1, PIECE)).transpose(1, 2)
+            sums = pieces @ values[:, :whole].unflatten(1, (-1, PIECE))
+            return sums.squeeze(-1).sum(1) + rest
         products = (self.coefficient * values).flatten(2)
-        if products.shape[2] <= PIECE:
-            return products.sum(2)
-        return torch.stack([part.sum(2) for part in products.split(PIECE, 2)]).sum(0)
+        whole = products.shape[2] // PIECE * PIECE
+        rest = products[..., whole:].sum(2)
+        return rest + products[..., :whole].unflatten(2, (-1, PIECE)).sum(3).sum(2) if whole else rest
 
-    def within(self, noise: Tensor) -> "Rows":
-        """The rows when their node's value is off by the noise (batch, *shape): lower bounds fall, upper ones rise."""
-        lost = self.absolute().dot(self.spread(noise))
+    def within(self, noise: Tensor, error: float) -> "Rows":
+        """Room for rounding: lower bounds fall, upper ones rise.
+
+        noise: of the node's value, (batch, *shape). error: relative, of the sums that the constants will take part in.
+        """
+        lost = self.absolute().dot(self.spread(noise)) + error * self.constant.abs().amax(0)
         return replace(self, constant=self.constant + torch.stack([-lost, lost][: len(self.constant)]))
 
     def absolute(self) -> "Rows":

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from calipers.bounds.budget import WorkBudget
+from calipers.bounds.rounding import row_error
 from calipers.bounds.rows import Rows
+from calipers.core.intervals import IntervalBounds
+from calipers.core.problem import Specification
 from calipers.graph.graph import Node
 
 
@@ -79,10 +82,11 @@ def identity_rows(node: Node, selection: Selection, sides: int, dtype: torch.dty
     return Rows(one_hot, constant, selection.image, None, node.shape)
 
 
-def specification_rows(C: Float[Tensor, "batch rows classes"], d: Float[Tensor, "batch rows"]) -> Rows:
-    """Rows C f + d over the network's output; lower side only."""
+def specification_rows(specification: Specification, outputs: IntervalBounds) -> Rows:
+    """Rows C f + d over the network's output, less what their own evaluation may round; lower side only."""
+    C, d = specification.C, specification.d
     image = torch.arange(len(C), device=C.device)
-    return Rows(C, d.unsqueeze(0), image, None, (C.shape[-1],))
+    return Rows(C, (d - row_error(C, d, outputs)).unsqueeze(0), image, None, (C.shape[-1],))
 
 
 def cut(rows: Rows, parts: Iterator[slice]) -> Iterator[Rows]:

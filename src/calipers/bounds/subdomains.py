@@ -22,6 +22,7 @@ from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.rounding import offset_gamma, plane_gamma, room, sizes
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
+from calipers.bounds.start import specification_rows
 from calipers.bounds.window import Windows
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
@@ -201,9 +202,9 @@ class Subdomains:
             return rows
 
         C = self.root.specification.C[self.image, self.row].unsqueeze(1)
-        d = self.root.specification.d[self.image, self.row].reshape(1, -1, 1)
+        d = self.root.specification.d[self.image, self.row].unsqueeze(1)
         noise = self.root.propagation.noise[graph.output][self.image]
-        rows = Rows(C, d, torch.arange(len(self)), None, (C.shape[-1],))
+        rows = specification_rows(Specification(C, d), self.root.propagation.bounds[graph.output].at(self.image))
         at_input = pull_back(graph, graph.output, rows, self.planes(variables), noise, visit=visit)[0]
         for position in {*self.ceilings, *self.fixed} - set(coefficients):
             coefficients[position] = C.new_zeros(len(self), math.prod(graph.nodes[position].shape))  # beside the way

@@ -17,13 +17,26 @@ from calipers.graph import ops
 from calipers.graph.graph import Graph
 
 
-def tail(graph: Graph, specification: Specification, noise: Tensor | None) -> dict[int, Rows]:
+def last_nonlinear(graph: Graph) -> set[int]:
+    """Positions of the nonlinearities, or of the input, that the output is an affine function of."""
+    found, pending = set(), {graph.output}
+    while pending:
+        position = pending.pop()
+        op = graph.nodes[position].op
+        if isinstance(op, ops.Affine):
+            pending.update(graph.nodes[position].inputs)
+        else:
+            found.add(position)
+    return found
+
+
+def tail(graph: Graph, specification: Specification, outputs: IntervalBounds, noise: Tensor) -> dict[int, Rows]:
     """The rows of a specification over the last nonlinearities, by position, or over the input.
 
-    noise: of the output; None where only the positions matter.
+    outputs, noise: of the output.
     """
     nonlinear = {i for i, node in enumerate(graph.nodes) if isinstance(node.op, ops.Nonlinear)}
-    rows = specification_rows(specification.C, specification.d)
+    rows = specification_rows(specification, outputs)
     return pull_back(graph, graph.output, rows, {}, noise, stop=nonlinear | {0})
 
 

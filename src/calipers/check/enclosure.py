@@ -13,7 +13,7 @@ from calipers.check.layers import Array, order_error
 from calipers.check.network import Maximum, Network, Node, Smooth, apply, candidates
 from calipers.check.planes import Interval, Planes, Slopes, plane_below, planes_of
 from calipers.check.region import Region
-from calipers.check.rounding import gamma
+from calipers.check.rounding import deployed_gamma, gamma
 from calipers.check.tightened import Tightened
 
 # Rows that walk together; their coefficients are arrays of the widest value's size.
@@ -112,7 +112,10 @@ class Enclosure:
         interval = np.where(C > 0, C * last.lower, C * last.upper).sum(1) + d - gamma(C.shape[1]) * size
         walked = self.walk(len(self.network.nodes) - 1, C, d, splits, multipliers)
         order = 1.01 * np.abs(C) @ order_error(last.largest) if self.network.softmax else 0.0
-        return np.maximum(interval, walked) - order
+        # The sign of a sum of two numbers is exact; longer rows are rounded where they are evaluated.
+        plain = ((C == 0) | (np.abs(C) == 1)).all(1) & ((C != 0).sum(1) + (d != 0) <= 2)
+        own = np.where(plain, 0.0, deployed_gamma(C.shape[1] + 2) * size)
+        return np.maximum(interval, walked) - order - own
 
     def walk(
         self, start: int, rows: Array, constant: Array, splits: Sequence[Split] = (), multipliers: Array | None = None

@@ -18,6 +18,10 @@ class IntervalBounds:
         """The tighter of both on each side."""
         return IntervalBounds(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
 
+    def at(self, index: Tensor) -> "IntervalBounds":
+        """Those of some members of the batch, in the order given."""
+        return IntervalBounds(self.lower[index], self.upper[index])
+
     def repeated(self, times: int) -> "IntervalBounds":
         """Every member of the batch so many times in a row."""
         return IntervalBounds(self.lower.repeat_interleave(times, 0), self.upper.repeat_interleave(times, 0))

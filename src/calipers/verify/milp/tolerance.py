@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.bounds.rounding import sizes
+from calipers.bounds.rounding import row_error, sizes
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, LpBall
@@ -74,7 +74,8 @@ def allowance(
         errors.append(error if isinstance(node.op, ops.Affine) else error + _slip(size[position], largest))
     C, d = specification.C.abs(), specification.d.abs()
     row_size = torch.einsum("brc,bc->br", C, size[-1]) + d
-    return torch.einsum("brc,bc->br", C, errors[-1]) + _slip(row_size, largest) + CHARGED * reach
+    own = row_error(specification.C, specification.d, bounds[-1])
+    return torch.einsum("brc,bc->br", C, errors[-1]) + _slip(row_size, largest) + CHARGED * reach + own
 
 
 def _slip(size: Tensor, largest: float) -> Tensor:
