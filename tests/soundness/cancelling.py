@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from calipers.core.sets import Box
+from calipers.core.norms import Norm, per_sample
+from calipers.core.sets import Box, InputSet, LpBall
 from tests.soundness.layers import Abs, Clip, Extreme, Gain, Joined, Residual
 
 T = TypeVar("T")
@@ -74,14 +75,18 @@ def network(name: str, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
     return module.eval().requires_grad_(False), (draw.inputs,)
 
 
-def sets(shape: tuple[int, ...], seed: int, batch: int) -> Box:
-    """Boxes of all widths: none, a few ulps, ..., the whole unit cube; some inputs are fixed."""
+def sets(shape: tuple[int, ...], seed: int, batch: int) -> InputSet:
+    """Boxes or, now and then, balls of all widths: none, a few ulps, ..., the whole unit cube."""
     generator = torch.Generator().manual_seed(seed)
     center = torch.rand(batch, *shape, generator=generator) * 2 - 1
-    size = 10 ** (-7.5 * torch.rand(batch, *([1] * len(shape)), generator=generator))
-    size = size * (torch.rand(size.shape, generator=generator) > 0.05)
+    size = 10 ** (-7.5 * torch.rand(batch, generator=generator))
+    size = size * (torch.rand(batch, generator=generator) > 0.05)
+    if seed % 4 == 3:
+        norm = (Norm.L2, Norm.L1, Norm.LINF)[seed // 4 % 3]
+        scale = 0.5 + torch.rand(shape, generator=generator)
+        return LpBall(center, size, norm, scale, (-1.0, 1.0) if seed // 12 % 2 else None)
     free = torch.rand(batch, *shape, generator=generator) > 0.15
-    width = size * torch.rand(batch, *shape, generator=generator) * free
+    width = per_sample(size, center) * torch.rand(batch, *shape, generator=generator) * free
     return Box(center - width, center + width)
 
 

@@ -1,0 +1,133 @@
+"""All that claims something of a network: by name, whether it does."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from calipers.bounds import FORWARD, FUSED, METHODS, WorkBudget
+from calipers.bounds.boxes import bound_boxes, bound_boxes_forward
+from calipers.core.errors import InputError
+from calipers.core.problem import Problem, Specification
+from calipers.core.results import Verdict
+from calipers.core.sets import Box, InputSet, LpBall, is_box
+from calipers.graph.from_onnx import OnnxNetwork
+from calipers.graph.graph import Graph
+from calipers.verify import Certifier, Complete, Milp, Resources
+from calipers.verify.input_search import InputSearch
+from calipers.verify.split_search import SplitSearch
+from calipers.verify.vnnlib import Property, SatOutcome, decide
+
+Claim = Callable[[Graph, Problem, float], bool]
+
+
+def bounds_claims(
+    graph: Graph, sets: InputSet, specification: Specification, double: bool = True
+) -> dict[str, Bool[Tensor, "batch rows"]]:
+    """What every method claims of every row, and the bounds behind the search over inputs.
+
+    double: also of the network in double precision.
+    """
+    claimed = {}
+    with torch.no_grad():
+        for name in METHODS:
+            found = METHODS[name].margins(graph, sets, specification, WorkBudget())
+            claimed[name] = found.lower > found.slack
+        if is_box(sets):
+            box = sets.box()
+            walk = bound_boxes(FUSED, graph, box, specification, WorkBudget())
+            quick = bound_boxes_forward(FORWARD, graph, box, specification, WorkBudget())
+            claimed["boxes"], claimed["boxes forward"] = walk.lower > walk.slack, quick.lower > quick.slack
+        if double:
+            asked = Specification(specification.C.double(), specification.d.double())
+            for name in ("ibp", "fused", "forward"):
+                found = METHODS[name].margins(graph.to(torch.float64), _double(sets), asked, WorkBudget())
+                claimed[f"double {name}"] = found.lower > found.slack
+    return claimed
+
+
+def _double(sets: InputSet) -> InputSet:
+    if isinstance(sets, LpBall) and not is_box(sets):
+        return LpBall(sets.center.double(), sets.radius.double(), sets.norm, sets.scale.double(), sets.domain)
+    box = sets.box()
+    return Box(box.lower.double(), box.upper.double())
+
+
+def _input_search(graph: Graph, problem: Problem, seconds: float) -> bool:
+    search = InputSearch()
+    if not search.suits(problem.input_set):
+        return False
+    return search.run(graph, problem, _rows(problem), _until(seconds)).proven
+
+
+def _split_search(graph: Graph, problem: Problem, seconds: float) -> bool:
+    return SplitSearch().run(graph, problem, _rows(problem), _until(seconds)).proven
+
+
+def _complete(graph: Graph, problem: Problem, seconds: float) -> bool:
+    return Complete(Resources(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
+
+
+def _milp(graph: Graph, problem: Problem, seconds: float) -> bool:
+    try:
+        return Milp(Resources(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
+    except InputError:  # networks and sets that have no program
+        return False
+
+
+def _certificate(graph: Graph, problem: Problem, seconds: float) -> bool:
+    """Only what the checker accepts is given as a certificate."""
+    return Certifier(Resources(timeout=seconds)).certify(graph, problem, {}) is not None
+
+
+SEARCHES: dict[str, Claim] = {
+    "input search": _input_search,
+    "split search": _split_search,
+    "complete": _complete,
+    "milp": _milp,
+    "certificate": _certificate,
+}
+
+
+def search_claims(name: str, graph: Graph, problem: Problem, seconds: float) -> bool:
+    """Whether a search proves the one instance. What runs out of time claims nothing, so time never makes a failure."""
+    from calipers.bounds import OutOfTimeError
+
+    try:
+        with torch.no_grad() if name in ("input search", "split search") else torch.enable_grad():
+            return SEARCHES[name](graph, problem, seconds)
+    except OutOfTimeError:
+        return False
+
+
+def vnnlib_claims(network: OnnxNetwork, problem: Problem, folder: Path, seconds: float) -> bool:
+    """Whether the one row of the one instance is `unsat` as a property in a file: C y + d <= 0."""
+    box = problem.input_set.box()
+    C, d = problem.specification.C[0, 0].double().tolist(), float(problem.specification.d[0, 0].double())
+    sides = zip(box.lower.flatten().double().tolist(), box.upper.flatten().double().tolist(), strict=True)
+    lines = [f"(declare-const X_{i} Real)" for i in range(box.lower.numel())]
+    lines += [f"(declare-const Y_{i} Real)" for i in range(len(C))]
+    for i, (low, high) in enumerate(sides):
+        lines += [f"(assert (>= X_{i} {_decimal(low)}))", f"(assert (<= X_{i} {_decimal(high)}))"]
+    terms = " ".join(f"(* {_decimal(c)} Y_{k})" for k, c in enumerate(C) if c)
+    lines.append(f"(assert (<= (+ {terms} 0.0) {_decimal(-d)}))")
+    file = folder / "row.vnnlib"
+    file.write_text("\n".join(lines))
+    return decide(network, Property.load(file), Resources(timeout=seconds)).outcome is SatOutcome.UNSAT
+
+
+def _decimal(value: float) -> str:
+    """All digits of a float, without an exponent."""
+    return np.format_float_positional(value, trim="0")
+
+
+def _rows(problem: Problem) -> list[int]:
+    return list(range(problem.specification.d.shape[1]))
+
+
+def _until(seconds: float) -> WorkBudget:
+    return WorkBudget(deadline=time.monotonic() + seconds)

@@ -1,0 +1,132 @@
+"""Nothing false is proven of networks whose values cancel, whatever the arithmetic they are evaluated in."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from calipers.core.errors import ModelError
+from calipers.core.problem import Problem, Specification
+from calipers.graph.from_onnx import OnnxNetwork, load_onnx_network
+from calipers.graph.from_torch import from_module
+from tests.soundness import cancelling
+from tests.soundness.claims import Question, Tally, ask
+from tests.soundness.methods import SEARCHES, bounds_claims, search_claims, vnnlib_claims
+from tests.soundness.replays import Deployed
+from tests.soundness.to_onnx import write_onnx
+
+# With 64 sets of 4 rows each: more than 10^6 trials over all kinds.
+NETWORKS = 252
+PARTS = 4
+
+
+def read(kind: str, seed: int, folder: Path) -> tuple[OnnxNetwork, Deployed] | None:
+    """A network by way of a file; None where the file is refused, which is not this test's business."""
+    module, shape = cancelling.network(kind, seed)
+    try:
+        network = load_onnx_network(write_onnx(module, shape, folder / "net.onnx"))
+    except ModelError:
+        return None
+    return network, Deployed(module, shape, network.run)
+
+
+def few(asked: Question, count: int, seed: int) -> list[tuple[int, int]]:
+    """Sets with a row that are false, and one that may be true."""
+    generator = torch.Generator().manual_seed(seed)
+    false, other = asked.broken.nonzero(), (~asked.broken).nonzero()
+    drawn = [p[torch.randperm(len(p), generator=generator)[:n]].tolist() for p, n in ((false, count), (other, 1))]
+    return [(image, row) for image, row in drawn[0] + drawn[1]]
+
+
+def search(
+    tally: Tally, network: OnnxNetwork, asked: Question, count: int, seed: int, folder: Path, seconds: float
+) -> None:
+    """Ask the searches one by one; properties in files are boxes."""
+    for image, row in few(asked, count, seed):
+        specification = asked.specification[[image]]
+        one = Specification(specification.C[:, row : row + 1], specification.d[:, row : row + 1])
+        problem = Problem("net", (0,), asked.sets[[image]], one)
+        said = {name: search_claims(name, network.graph, problem, seconds) for name in SEARCHES}
+        said["vnnlib"] = vnnlib_claims(network, problem, folder, seconds)
+        claimed = {name: torch.zeros_like(asked.broken) for name in said}
+        for name, yes in said.items():
+            claimed[name][image, row] = yes
+        tally.judge(asked, claimed, f"seed {seed}")
+
+
+@pytest.mark.parametrize("kind", cancelling.KINDS)
+def test_no_bound_proves_what_is_false(kind: str, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
+    tally = Tally()
+    for seed in (0, 3):
+        found = read(kind, seed, tmp_path)
+        if found is not None:
+            network, deployed = found
+            asked = ask(deployed, cancelling.sets(deployed.shape, seed, 24), seed)
+            tally.question(asked)
+            tally.judge(asked, bounds_claims(network.graph, asked.sets, asked.specification), f"{kind} {seed}")
+    sound(tally)
+
+
+@pytest.mark.parametrize("kind", cancelling.KINDS)
+def test_no_search_proves_what_is_false(kind: str, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
+    tally = Tally()
+    found = read(kind, 4, tmp_path)
+    if found is not None:
+        network, deployed = found
+        asked = ask(deployed, cancelling.sets(deployed.shape, 4, 24), 4)
+        search(tally, network, asked, 2, 4, tmp_path, 0.05)
+    sound(tally)
+
+
+@pytest.mark.parametrize("kind", ["clip_never_reached", "tiny_variance", "bends", "extremes"])
+def test_no_bound_proves_what_is_false_of_a_module(kind: str, sound: Callable[[Tally], None]) -> None:
+    sound(of_modules(kind, [1]))
+
+
+def of_modules(kind: str, seeds: list[int]) -> Tally:
+    """The same by way of torch.export, which converts layers in another way."""
+    tally = Tally()
+    for seed in seeds:
+        module, shape = cancelling.network(kind, seed)
+        try:
+            graph = from_module(module, torch.rand(2, *shape))
+        except ModelError:
+            continue
+        asked = ask(Deployed(module, shape), cancelling.sets(shape, seed, 24), seed)
+        tally.question(asked)
+        tally.judge(asked, bounds_claims(graph, asked.sets, asked.specification), f"module {kind} {seed}")
+    return tally
+
+
+@pytest.mark.parametrize("kind", cancelling.KINDS)
+def test_no_exact_network_is_refused(kind: str, tmp_path: Path) -> None:
+    """What single precision makes of sums that cancel is no sign that the graph is another network."""
+    for seed in range(4):
+        module, shape = cancelling.network(kind, seed)
+        load_onnx_network(write_onnx(module, shape, tmp_path / "net.onnx"))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("kind", cancelling.KINDS)
+def test_nothing_false_is_proven_in_full(kind: str, part: int, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
+    tally = Tally()
+    for seed in range(part, NETWORKS, PARTS):
+        found = read(kind, seed, tmp_path)
+        if found is not None:
+            network, deployed = found
+            asked = ask(deployed, cancelling.sets(deployed.shape, seed // PARTS, 64), seed)
+            tally.question(asked)
+            tally.judge(asked, bounds_claims(network.graph, asked.sets, asked.specification), f"{kind} {seed}")
+            if seed // PARTS % 4 == 0:
+                search(tally, network, asked, 2, seed, tmp_path, 0.2)
+    sound(tally)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("kind", cancelling.KINDS)
+def test_nothing_false_is_proven_of_modules_in_full(kind: str, sound: Callable[[Tally], None]) -> None:
+    sound(of_modules(kind, list(range(8))))
