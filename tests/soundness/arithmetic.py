@@ -49,7 +49,7 @@ class Exact:
         return Dyadic.of(values)
 
     def affine(self, x: Dyadic, weight: Tensor, bias: Tensor) -> Dyadic:
-        return x @ Dyadic.of(weight).T + Dyadic.of(bias)
+        return x @ Dyadic.of(weight).transposed + Dyadic.of(bias)
 
     def scaled(self, x: Dyadic, weight: Tensor, bias: Tensor) -> Dyadic:
         return x * Dyadic.of(weight) + Dyadic.of(bias)

@@ -1,5 +1,6 @@
 """Networks whose values cancel: what is left is of the size of the rounding of what was there before."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -58,7 +59,7 @@ class Draw:
     def body(self, *sizes: int) -> list[nn.Module]:
         """Linear layers and ReLUs; a ReLU comes last."""
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [self.linear(inputs, outputs), nn.ReLU()]
         return layers
 

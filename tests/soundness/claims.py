@@ -128,7 +128,7 @@ def _descend(network: Deployed, sets: InputSet, C: Tensor, drawn: Tensor) -> Ten
 class Tally:
     """What methods said of questions. wrong: claims that some evaluation breaks; by: which evaluations did.
 
-    trials: sets with a row, each asked of every method. false: those known to be false. points: of sets, that were tried.
+    trials: sets with a row, each asked of every method. false: those known to be false. points: that were tried.
     """
 
     networks: int = 0

@@ -31,6 +31,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     total.update(counts)
     if total["trials"]:
         terminalreporter.write_line(
-            f"soundness: {total['trials']:,} sets with a row on {total['networks']:,} networks, {total['false']:,} of them "
-            f"known to be false; {total['points']:,} points tried; {total['claims']:,} claims, {total['wrong']:,} wrong"
+            f"soundness: {total['trials']:,} sets with a row on {total['networks']:,} networks, {total['false']:,} of "
+            f"them known to be false; {total['points']:,} points; {total['claims']:,} claims, {total['wrong']:,} wrong"
         )

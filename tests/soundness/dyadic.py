@@ -60,7 +60,7 @@ class Dyadic:
         return Dyadic(self.numerator @ other.numerator, self.places + other.places)
 
     @property
-    def T(self) -> "Dyadic":
+    def transposed(self) -> "Dyadic":
         return Dyadic(self.numerator.T, self.places)
 
     def maximum(self, other: "Dyadic") -> "Dyadic":

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from calipers.bounds import FORWARD, FUSED, METHODS, WorkBudget
+from calipers.bounds import FORWARD, FUSED, METHODS, OutOfTimeError, WorkBudget
 from calipers.bounds.boxes import bound_boxes, bound_boxes_forward
 from calipers.core.errors import InputError
 from calipers.core.problem import Problem, Specification
@@ -21,20 +21,23 @@ from calipers.verify import Certifier, Complete, Milp, Resources
 from calipers.verify.input_search import InputSearch
 from calipers.verify.split_search import SplitSearch
 from calipers.verify.vnnlib import Property, SatOutcome, decide
+from tests.soundness.claims import Question
 
 Claim = Callable[[Graph, Problem, float], bool]
 
 
 def bounds_claims(
-    graph: Graph, sets: InputSet, specification: Specification, double: bool = True
+    graph: Graph, sets: InputSet, specification: Specification, slow: bool = True
 ) -> dict[str, Bool[Tensor, "batch rows"]]:
-    """What every method claims of every row, and the bounds behind the search over inputs.
+    """What every method claims of every row, and the bounds behind the search over inputs; some in double precision.
 
-    double: also of the network in double precision.
+    slow: also `optimised`, which takes as long as all others together.
     """
     claimed = {}
     with torch.no_grad():
         for name in METHODS:
+            if name == "optimised" and not slow:
+                continue
             found = METHODS[name].margins(graph, sets, specification, WorkBudget())
             claimed[name] = found.lower > found.slack
         if is_box(sets):
@@ -42,11 +45,10 @@ def bounds_claims(
             walk = bound_boxes(FUSED, graph, box, specification, WorkBudget())
             quick = bound_boxes_forward(FORWARD, graph, box, specification, WorkBudget())
             claimed["boxes"], claimed["boxes forward"] = walk.lower > walk.slack, quick.lower > quick.slack
-        if double:
-            asked = Specification(specification.C.double(), specification.d.double())
-            for name in ("ibp", "fused", "forward"):
-                found = METHODS[name].margins(graph.to(torch.float64), _double(sets), asked, WorkBudget())
-                claimed[f"double {name}"] = found.lower > found.slack
+        asked = Specification(specification.C.double(), specification.d.double())
+        for name in ("ibp", "fused", "forward"):
+            found = METHODS[name].margins(graph.to(torch.float64), _double(sets), asked, WorkBudget())
+            claimed[f"double {name}"] = found.lower > found.slack
     return claimed
 
 
@@ -61,11 +63,13 @@ def _input_search(graph: Graph, problem: Problem, seconds: float) -> bool:
     search = InputSearch()
     if not search.suits(problem.input_set):
         return False
-    return search.run(graph, problem, _rows(problem), _until(seconds)).proven
+    with torch.no_grad():
+        return search.run(graph, problem, _rows(problem), _until(seconds)).proven
 
 
 def _split_search(graph: Graph, problem: Problem, seconds: float) -> bool:
-    return SplitSearch().run(graph, problem, _rows(problem), _until(seconds)).proven
+    with torch.no_grad():
+        return SplitSearch().run(graph, problem, _rows(problem), _until(seconds)).proven
 
 
 def _complete(graph: Graph, problem: Problem, seconds: float) -> bool:
@@ -93,18 +97,32 @@ SEARCHES: dict[str, Claim] = {
 }
 
 
-def search_claims(name: str, graph: Graph, problem: Problem, seconds: float) -> bool:
-    """Whether a search proves the one instance. What runs out of time claims nothing, so time never makes a failure."""
-    from calipers.bounds import OutOfTimeError
+def search_claims(
+    network: OnnxNetwork, asked: Question, image: int, row: int, folder: Path, seconds: float
+) -> dict[str, Bool[Tensor, "batch rows"]]:
+    """What every search claims of one row on one set, and a property in a file.
 
+    A search that is out of time claims nothing: a slow machine makes no failure, it only tries less.
+    """
+    one = asked.specification[[image]]
+    one = Specification(one.C[:, row : row + 1], one.d[:, row : row + 1])
+    problem = Problem("net", (0,), asked.sets[[image]], one)
+    said = {name: _in_time(claim, network.graph, problem, seconds) for name, claim in SEARCHES.items()}
+    said["vnnlib"] = _vnnlib(network, problem, folder, seconds)
+    claimed = {name: torch.zeros_like(asked.broken) for name in said}
+    for name, yes in said.items():
+        claimed[name][image, row] = yes
+    return claimed
+
+
+def _in_time(claim: Claim, graph: Graph, problem: Problem, seconds: float) -> bool:
     try:
-        with torch.no_grad() if name in ("input search", "split search") else torch.enable_grad():
-            return SEARCHES[name](graph, problem, seconds)
+        return claim(graph, problem, seconds)
     except OutOfTimeError:
         return False
 
 
-def vnnlib_claims(network: OnnxNetwork, problem: Problem, folder: Path, seconds: float) -> bool:
+def _vnnlib(network: OnnxNetwork, problem: Problem, folder: Path, seconds: float) -> bool:
     """Whether the one row of the one instance is `unsat` as a property in a file: C y + d <= 0."""
     box = problem.input_set.box()
     C, d = problem.specification.C[0, 0].double().tolist(), float(problem.specification.d[0, 0].double())

@@ -116,7 +116,7 @@ def _spike(kind: str, point: Tensor, width: float, generator: torch.Generator) -
     two = layer(seen, 1 + _EXTRA)
     two.weight.data[0] = 0.0
     if smooth:
-        # Every pair of steps is a bump of height about 1 (twice that for tanh): all of them together pass the threshold.
+        # Every pair of steps is a bump of height about 1, of tanh 2: all of them together pass the threshold.
         height = {"sigmoid": 1.0, "tanh": 2.0}[kind]
         two.weight.data[0, : 2 * n] = 6.0 / height * torch.tensor([1.0, -1.0]).repeat(n)
         two.bias.data[0] = -6.0 * (n - 0.6)

@@ -1,7 +1,9 @@
 """Every way in which a network may be evaluated at a point: a proven row must be positive in all of them."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,9 +23,13 @@ class Deployed:
     shape: tuple[int, ...]
     runtime: Callable[[Tensor], Tensor] | None = None
 
+    @cached_property
+    def _doubled(self) -> nn.Module:
+        return deepcopy(self.module).double()
+
     def double(self, x: Tensor) -> Tensor:
         """Outputs in double precision, from inputs of either."""
-        return _doubled(self.module)(x.double())
+        return self._doubled(x.double())
 
 
 def breaks(
@@ -56,16 +62,3 @@ def _exact(network: Deployed, x: Tensor, C: Tensor, d: Tensor) -> Tensor:
 
 def _row(outputs: Tensor, C: Tensor, d: Tensor) -> Tensor:
     return (C.double() * outputs.double()).sum(1) + d.double()
-
-
-_DOUBLED: dict[int, tuple[nn.Module, nn.Module]] = {}
-
-
-def _doubled(module: nn.Module) -> nn.Module:
-    """A copy in double precision; the last one is kept."""
-    import copy
-
-    if id(module) not in _DOUBLED or _DOUBLED[id(module)][0] is not module:
-        _DOUBLED.clear()
-        _DOUBLED[id(module)] = module, copy.deepcopy(module).double()
-    return _DOUBLED[id(module)][1]

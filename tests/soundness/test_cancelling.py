@@ -7,18 +7,20 @@ import pytest
 import torch
 
 from calipers.core.errors import ModelError
-from calipers.core.problem import Problem, Specification
 from calipers.graph.from_onnx import OnnxNetwork, load_onnx_network
 from calipers.graph.from_torch import from_module
 from tests.soundness import cancelling
 from tests.soundness.claims import Question, Tally, ask
-from tests.soundness.methods import SEARCHES, bounds_claims, search_claims, vnnlib_claims
+from tests.soundness.methods import bounds_claims, search_claims
 from tests.soundness.replays import Deployed
 from tests.soundness.to_onnx import write_onnx
 
 # With 64 sets of 4 rows each: more than 10^6 trials over all kinds.
 NETWORKS = 252
 PARTS = 4
+# What the short form tries where it does not try all.
+SLOW = ("clip_never_reached", "residual_cancels")
+SEARCHED = ("large_weights", "clip_never_reached", "residual_cancels", "tiny_variance", "joined_branches")
 
 
 def read(kind: str, seed: int, folder: Path) -> tuple[OnnxNetwork, Deployed] | None:
@@ -42,17 +44,9 @@ def few(asked: Question, count: int, seed: int) -> list[tuple[int, int]]:
 def search(
     tally: Tally, network: OnnxNetwork, asked: Question, count: int, seed: int, folder: Path, seconds: float
 ) -> None:
-    """Ask the searches one by one; properties in files are boxes."""
+    """Ask the searches one by one."""
     for image, row in few(asked, count, seed):
-        specification = asked.specification[[image]]
-        one = Specification(specification.C[:, row : row + 1], specification.d[:, row : row + 1])
-        problem = Problem("net", (0,), asked.sets[[image]], one)
-        said = {name: search_claims(name, network.graph, problem, seconds) for name in SEARCHES}
-        said["vnnlib"] = vnnlib_claims(network, problem, folder, seconds)
-        claimed = {name: torch.zeros_like(asked.broken) for name in said}
-        for name, yes in said.items():
-            claimed[name][image, row] = yes
-        tally.judge(asked, claimed, f"seed {seed}")
+        tally.judge(asked, search_claims(network, asked, image, row, folder, seconds), f"seed {seed}")
 
 
 @pytest.mark.parametrize("kind", cancelling.KINDS)
@@ -64,22 +58,24 @@ def test_no_bound_proves_what_is_false(kind: str, tmp_path: Path, sound: Callabl
             network, deployed = found
             asked = ask(deployed, cancelling.sets(deployed.shape, seed, 24), seed)
             tally.question(asked)
-            tally.judge(asked, bounds_claims(network.graph, asked.sets, asked.specification), f"{kind} {seed}")
+            said = bounds_claims(network.graph, asked.sets, asked.specification, slow=kind in SLOW)
+            tally.judge(asked, said, f"{kind} {seed}")
     sound(tally)
 
 
-@pytest.mark.parametrize("kind", cancelling.KINDS)
+@pytest.mark.parametrize("kind", SEARCHED)
 def test_no_search_proves_what_is_false(kind: str, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
     tally = Tally()
     found = read(kind, 4, tmp_path)
     if found is not None:
         network, deployed = found
         asked = ask(deployed, cancelling.sets(deployed.shape, 4, 24), 4)
-        search(tally, network, asked, 2, 4, tmp_path, 0.05)
+        tally.question(asked)
+        search(tally, network, asked, 1, 4, tmp_path, 0.05)
     sound(tally)
 
 
-@pytest.mark.parametrize("kind", ["clip_never_reached", "tiny_variance", "bends", "extremes"])
+@pytest.mark.parametrize("kind", ["clip_never_reached", "tiny_variance"])
 def test_no_bound_proves_what_is_false_of_a_module(kind: str, sound: Callable[[Tally], None]) -> None:
     sound(of_modules(kind, [1]))
 
@@ -95,7 +91,8 @@ def of_modules(kind: str, seeds: list[int]) -> Tally:
             continue
         asked = ask(Deployed(module, shape), cancelling.sets(shape, seed, 24), seed)
         tally.question(asked)
-        tally.judge(asked, bounds_claims(graph, asked.sets, asked.specification), f"module {kind} {seed}")
+        said = bounds_claims(graph, asked.sets, asked.specification, slow=False)
+        tally.judge(asked, said, f"module {kind} {seed}")
     return tally
 
 
@@ -120,7 +117,7 @@ def test_nothing_false_is_proven_in_full(kind: str, part: int, tmp_path: Path, s
             asked = ask(deployed, cancelling.sets(deployed.shape, seed // PARTS, 64), seed)
             tally.question(asked)
             tally.judge(asked, bounds_claims(network.graph, asked.sets, asked.specification), f"{kind} {seed}")
-            if seed // PARTS % 4 == 0:
+            if seed // PARTS % 7 == 0:
                 search(tally, network, asked, 2, seed, tmp_path, 0.2)
     sound(tally)
 

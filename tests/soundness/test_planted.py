@@ -10,7 +10,7 @@ from calipers.attacks import PGD, run_attack
 from calipers.core.problem import Problem, Specification
 from calipers.graph.from_onnx import load_onnx_network
 from tests.soundness.claims import Tally
-from tests.soundness.methods import SEARCHES, bounds_claims, search_claims, vnnlib_claims
+from tests.soundness.methods import bounds_claims, search_claims
 from tests.soundness.planted import KINDS, Planted, planted, question
 from tests.soundness.replays import Deployed
 from tests.soundness.to_onnx import write_onnx
@@ -26,42 +26,35 @@ def whole(made: Planted) -> Problem:
 
 
 def try_everything(kind: str, seed: int, folder: Path, seconds: float, searched: int) -> Tally:
-    """Bounds on the ball and on boxes around the point; searches on the ball and on `searched` of the boxes."""
+    """Bounds on the ball and on boxes around the point; searches on the first `searched` of them."""
     tally, made = Tally(), planted(kind, seed)
     shape = tuple(made.point.shape[1:])
     network = load_onnx_network(write_onnx(made.module, shape, folder / "net.onnx"))
     asked = question(made, Deployed(made.module, shape, network.run), seed)
     tally.question(asked)
-    tally.judge(asked, bounds_claims(network.graph, asked.sets, asked.specification), f"{kind} {seed}")
-    for image in range(1 + searched):
-        for row in (0,) if image == 0 else (1,):
-            one = Specification(
-                asked.specification.C[[image], row : row + 1], asked.specification.d[[image], row : row + 1]
-            )
-            problem = Problem("net", (0,), asked.sets[[image]], one)
-            said = {name: search_claims(name, network.graph, problem, seconds) for name in SEARCHES}
-            said["vnnlib"] = vnnlib_claims(network, problem, folder, seconds)
-            claimed = {name: torch.zeros_like(asked.broken) for name in said}
-            for name, yes in said.items():
-                claimed[name][image, row] = yes
-            tally.judge(asked, claimed, f"planted {kind} {seed}")
+    said = bounds_claims(network.graph, asked.sets, asked.specification, slow=searched > 1)
+    tally.judge(asked, said, f"planted {kind} {seed}")
+    for image in range(searched):
+        # The ball with the network's own margin, boxes with one of rounding's size.
+        said = search_claims(network, asked, image, min(image, 1), folder, seconds)
+        tally.judge(asked, said, f"planted {kind} {seed}")
     return tally
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_point_is_wrong_and_attacks_miss_it(kind: str) -> None:
     missed = 0
-    for seed in range(3):
+    for seed in range(2):
         made = planted(kind, seed)
         assert made.box.contains(made.point).all()
         assert made.depth > 0
         missed += not bool(run_attack(PGD(steps=15, restarts=2), made.module, whole(made), seed).success)
-    assert missed >= 2
+    assert missed >= 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_proven_around_a_planted_point(kind: str, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
-    sound(try_everything(kind, 0, tmp_path, 0.1, 1))
+    sound(try_everything(kind, 0, tmp_path, 0.05, 1))
 
 
 @pytest.mark.full
@@ -73,7 +66,7 @@ def test_nothing_is_proven_around_planted_points_in_full(
 ) -> None:
     found, total = 0, 0
     for seed in range(part, NETWORKS, 2):
-        sound(try_everything(kind, seed, tmp_path, 1.0, 3))
+        sound(try_everything(kind, seed, tmp_path, 0.3, 3))
         made = planted(kind, seed)
         found += bool(run_attack(PGD(steps=40, restarts=5), made.module, whole(made), seed).success)
         total += 1
