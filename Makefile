@@ -37,7 +37,7 @@ test: $(VENV)/.installed-dev ## the tests
 	@echo "== running the tests"
 	@$(BIN)/python -m pytest -n 2 -m 'not full and not packaging'
 
-soundness: $(VENV)/.installed-dev ## the full soundness battery: every bound against samples, vertices, descent and exact minima
+soundness: $(VENV)/.installed-dev ## the full soundness battery: all proofs against exact arithmetic, sums in any order, and planted counterexamples
 	@$(BIN)/python -m pytest -n 2 -m full tests/soundness
 
 wheel-test: $(VENV)/.installed-dev ## build the wheel, install it into a new environment, run the main job there

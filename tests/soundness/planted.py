@@ -5,6 +5,7 @@ spike is built by hand, disturbed, and trained together with noise so that PGD's
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ class Planted:
     above: float
 
 
+@lru_cache(maxsize=16)
 def planted(kind: str, seed: int) -> Planted:
     """A network of 5 to 8 inputs and 2 outputs whose class 0 is wrong at one point of a ball of radius 0.1 to 0.3."""
     for attempt in range(_TRIES):

