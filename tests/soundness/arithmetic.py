@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.soundness import dyadic
 from tests.soundness.dyadic import Dyadic
-from tests.soundness.layers import Abs, Clip, Extreme, Gain, Joined, Residual
+from tests.soundness.layers import Abs, Clip, Extreme, Gain, Joined, Residual, pair
 
 Value = Any
 Shape = tuple[int, ...]
@@ -177,6 +177,8 @@ def _layer(layer: nn.Module, given: tuple[Value, Shape], a: Arithmetic) -> tuple
         case nn.MaxPool2d():
             return _max_pool(layer, x, shape, a)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             repeats = int(np.prod(shape[1:], dtype=int))
             mean, variance, weight, bias = (
                 t.repeat_interleave(repeats)
@@ -225,8 +227,7 @@ def _windows(shape: Shape, layer: nn.Conv2d | nn.MaxPool2d) -> tuple[Tensor, Sha
     """(pixels of a window, channels, windows): places of the entries a window sees, -1 for padding."""
     entries = torch.arange(1, 1 + int(np.prod(shape)), dtype=torch.float64).reshape(shape)
     kernel, stride, padding, dilation = (
-        (v, v) if isinstance(v, int) else tuple(v)
-        for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     )
     laid = F.unfold(entries[None], kernel, dilation, padding, stride)[0].long() - 1
     size = [
@@ -256,8 +257,8 @@ def _places(index: Tensor, zero: int) -> np.ndarray:
 def _max_pool(layer: nn.MaxPool2d, x: Value, shape: Shape, a: Arithmetic) -> tuple[Value, Shape]:
     index, size = _windows(shape, layer)
     # A pixel that is there stands for the padding of its window.
-    index = torch.where(index < 0, index.amax(0), index).flatten(1).numpy()
-    best = x[:, index[0]]
-    for one in index[1:]:
+    places = torch.where(index < 0, index.amax(0), index).flatten(1).numpy()
+    best = x[:, places[0]]
+    for one in places[1:]:
         best = a.maximum(best, x[:, one])
     return best, (shape[0], *size)

@@ -251,13 +251,11 @@ def extremes(draw: Draw) -> nn.Module:
 @kind
 def joined_branches(draw: Draw) -> nn.Module:
     """Two nearly equal branches side by side, of which the last layer takes the difference."""
-    one = nn.Sequential(*draw.body(draw.inputs, 3))
-    one[0].bias.data *= draw.power(0, 5)
-    two = nn.Sequential(draw.linear(draw.inputs, 3), nn.ReLU())
-    two[0].weight.data, two[0].bias.data = draw.ulps(one[0].weight.data), draw.ulps(one[0].bias.data)
+    one, two = draw.linear(draw.inputs, 3, bias=draw.power(0, 5)), draw.linear(draw.inputs, 3)
+    two.weight.data, two.bias.data = draw.ulps(one.weight.data), draw.ulps(one.bias.data)
     last = draw.linear(6, 2)
     last.weight.data[:, 3:] = draw.ulps(-last.weight.data[:, :3])
-    return nn.Sequential(Joined(one, two), last)
+    return nn.Sequential(Joined(nn.Sequential(one, nn.ReLU()), nn.Sequential(two, nn.ReLU())), last)
 
 
 @kind
@@ -265,6 +263,7 @@ def convolution(draw: Draw) -> nn.Module:
     """Convolutions with large biases, a pool, and a residual sum of feature maps."""
     first, inner = nn.Conv2d(1, 2, 2), nn.Conv2d(2, 2, 3, padding=1)
     for layer in (first, inner):
+        assert layer.bias is not None
         layer.weight.data = draw.normal(*layer.weight.shape)
         layer.bias.data = draw.power(0, 5) * draw.normal(2)
     enter = [draw.linear(draw.inputs, 16), nn.Unflatten(1, (1, 4, 4))]

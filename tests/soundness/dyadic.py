@@ -1,8 +1,9 @@
 """Exact numbers for whole arrays: integers over a common power of two, which every float is."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]  # comes with torch, by way of sympy, without types
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Dyadic:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.numerator.shape)
 
-    def __getitem__(self, index: object) -> "Dyadic":
+    def __getitem__(self, index: Any) -> "Dyadic":
         return Dyadic(self.numerator[index], self.places)
 
     def reshape(self, *shape: int) -> "Dyadic":

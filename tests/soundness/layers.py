@@ -1,7 +1,14 @@
 """Layers that torch has as functions only."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A setting of a window, given as one number or as two."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
 class Residual(nn.Module):

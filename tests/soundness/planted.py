@@ -46,7 +46,10 @@ def planted(kind: str, seed: int) -> Planted:
 
 
 def question(made: Planted, network: Deployed, seed: int, sets: int = 24, rows: int = 3) -> Question:
-    """The ball and boxes in it around the point; the row is broken there by what the network has, or by a few ulps."""
+    """The ball and boxes in it around the point.
+
+    Row 0 is broken there by what the network has, the others by a few ulps; the last holds at the point by as much.
+    """
     generator = torch.Generator().manual_seed(seed)
     share = 10 ** (-6 * torch.rand(sets, 1, generator=generator))
     share[0] = 1.0
@@ -64,6 +67,7 @@ def question(made: Planted, network: Deployed, seed: int, sets: int = 24, rows: 
     below = 2.0**power * torch.finfo(torch.float32).eps * size
     d = (-value - below).float()
     d[:, 0] = 0.0
+    d[:, -1] = (below - value)[:, -1].float()
     specification = Specification(C, d)
     nearest = made.point.expand(1, sets, rows, -1)
     return Question(network, box, specification, nearest, value + d.double() <= 0, sets)
@@ -84,7 +88,9 @@ def _attempt(kind: str, generator: torch.Generator) -> Planted | None:
             return None
         # Only the spike reaches below 0, by anything between a hair and a third.
         share, gap = float(10 ** (-0.5 - 4 * torch.rand(1, generator=generator))), low - depth
-        net[-1].bias[0] -= depth + share * gap
+        last = net[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias[0] -= depth + share * gap
         depth = float(_margin(net, point))
     net.eval().requires_grad_(False)
     return Planted(net, box, point, -depth, (1 - share) * gap) if depth < 0 else None

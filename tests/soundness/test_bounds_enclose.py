@@ -10,7 +10,8 @@ from calipers.attacks.query import Query, smallest_margin
 from calipers.bounds import METHODS
 from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Problem, Specification
-from calipers.graph.graph import GraphModule
+from calipers.core.sets import InputSet, LpBall
+from calipers.graph.graph import Graph, GraphModule
 from tests.nets import BASIC, FAMILIES, points, random_graph, random_set
 
 SEEDS = st.integers(0, 2**20)
@@ -40,9 +41,9 @@ def enclose(family: str, seed: int, dtype: torch.dtype, networks: int = 6) -> No
         assert breach <= 0, f"{method} on {family} {seed}: bound exceeds a value by {breach:g}"
 
 
-def _descend(graph, sets, specification) -> torch.Tensor:
+def _descend(graph: Graph, sets: InputSet, specification: Specification) -> torch.Tensor:
     """Values that gradient descent reaches, row by row: sampling alone seldom comes near a tight bound."""
-    if not hasattr(sets, "norm") or sets.norm not in PGD().norms:
+    if not isinstance(sets, LpBall) or sets.norm not in PGD().norms:
         return torch.full_like(specification.d, torch.inf)
     lowest = []
     for row in range(specification.d.shape[1]):

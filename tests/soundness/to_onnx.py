@@ -1,6 +1,7 @@
 """Modules as ONNX files, one node a layer, with the weights bit by bit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from tests.soundness.layers import Abs, Clip, Extreme, Gain, Joined, Residual
+from tests.soundness.layers import Abs, Clip, Extreme, Gain, Joined, Residual, pair
 
 
 def write_onnx(module: nn.Module, shape: tuple[int, ...], path: Path) -> Path:
@@ -35,7 +36,7 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def node(self, kind: str, *inputs: str, **settings: object) -> str:
+    def node(self, kind: str, *inputs: str, **settings: Any) -> str:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **settings))
         return name
@@ -53,10 +54,10 @@ class _Writer:
                 settings = self._windows(layer, layer.weight.shape[2:])
                 return self.node("Conv", x, self.constant(layer.weight), self._bias(layer), **settings)
             case nn.MaxPool2d():
-                size = layer.kernel_size
-                size = (size, size) if isinstance(size, int) else size
-                return self.node("MaxPool", x, **self._windows(layer, size))
+                return self.node("MaxPool", x, **self._windows(layer, pair(layer.kernel_size)))
             case nn.BatchNorm1d() | nn.BatchNorm2d():
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
                 held = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
                 return self.node("BatchNormalization", x, *(self.constant(t) for t in held), epsilon=layer.eps)
             case Gain():
@@ -93,7 +94,5 @@ class _Writer:
 
     @staticmethod
     def _windows(layer: nn.Conv2d | nn.MaxPool2d, size: tuple[int, ...]) -> dict[str, list[int]]:
-        stride, padding, dilation = (
-            [v, v] if isinstance(v, int) else list(v) for v in (layer.stride, layer.padding, layer.dilation)
-        )
+        stride, padding, dilation = (list(pair(v)) for v in (layer.stride, layer.padding, layer.dilation))
         return {"strides": stride, "pads": padding + padding, "dilations": dilation, "kernel_shape": list(size)}
