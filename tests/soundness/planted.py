@@ -52,7 +52,8 @@ def question(made: Planted, network: Deployed, seed: int, sets: int = 24, rows: 
     """
     generator = torch.Generator().manual_seed(seed)
     share = 10 ** (-6 * torch.rand(sets, 1, generator=generator))
-    share[0] = 1.0
+    # The whole ball first, then boxes that a search can go through.
+    share[:3] = torch.tensor([[1.0], [0.1], [0.01]])
     side = torch.rand(2, sets, made.point.shape[1], generator=generator)
     side[:, 0] = 1.0
     # Subtracting and adding round: the point itself must stay inside.
