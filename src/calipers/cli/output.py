@@ -10,10 +10,16 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from calipers.core.errors import InputError
+from calipers.report.limits import certificate_status
+from calipers.report.numbers import finite
 from calipers.report.page import Report
+from calipers.report.requirements import requirement_lines
 from calipers.report.table import rates_table
+from calipers.report.threat import allowed
+from calipers.report.verdict import verdict, warning_lines
 from calipers.store.store import FILE_NAME, Store
 
 
@@ -37,7 +43,7 @@ def open_store(folder: Path) -> Store:
 
 def write_json(data: dict[str, Any], target: str) -> None:
     """Machine-readable output to a file, or alone to standard output ("-")."""
-    text = json.dumps(data, indent=2)
+    text = json.dumps(finite(data), indent=2, allow_nan=False)
     if target == "-":
         print(text)
         return
@@ -64,21 +70,33 @@ def finish(report: Report, folder: Path, json_: str | None) -> None:
     if json_ is not None:
         write_json(report.to_json(), json_)
     if json_ != "-":
-        certificates = folder / "certificates" / report.numbers.run_id
-        if certificates.is_dir():
-            count = len(list(certificates.glob("*.npz")))
-            console().print(f"{count} certificates in {certificates}", markup=False, soft_wrap=True)
         print_report(report, page)
 
 
 def print_report(report: Report, page: Path) -> None:
-    """Verdict, table, warnings and, as the last line, the path of the page."""
+    """The numbers and, as the last line, the path of the page."""
+    print_numbers(report)
     out = console()
-    out.print(str(report), markup=False, soft_wrap=True)
-    out.print()
-    out.print(rates_table(report.numbers))
-    for warning in report.numbers.warnings:
-        out.print(f"[bold yellow]warning[/] {warning.code}:", end=" ")
-        out.print(f"{warning.message} ({warning.evidence})", markup=False, soft_wrap=True)
     out.print("Report:")
-    out.print(str(page), soft_wrap=True)
+    out.print(str(page), markup=False, soft_wrap=True)
+
+
+def print_numbers(report: Report, *more: Table) -> None:
+    """Verdict, threat, tables, certificates, required levels and warnings."""
+    out, numbers = console(), report.numbers
+    for sentence in (verdict(numbers, report.words), allowed(numbers.spec, report.words)):
+        out.print(sentence, markup=False, soft_wrap=True)
+    out.print()
+    for table in (rates_table(numbers, out.width), *more):
+        out.print(table)
+    if report.certificates is not None:
+        where = f"They are the certificates in {report.certificates.folder}"
+        out.print(f"{certificate_status(report.certificates)} {where}", markup=False, soft_wrap=True)
+    for one, line in zip(
+        report.requirements, requirement_lines(report.requirements, numbers.spec.unit), strict=True
+    ):
+        out.print(line, style="bold cyan" if one.passed else "bold red", markup=False, soft_wrap=True)
+    for line in warning_lines(numbers):
+        word, rest = line.split(" ", 1)
+        out.print(f"[bold yellow]{word}[/]", end=" ")
+        out.print(rest, markup=False, soft_wrap=True)

@@ -40,21 +40,18 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
 
     calipers show latest --json -
     """
-    from calipers.cli.output import console, open_store, write_json
+    from calipers.cli.output import open_store, print_numbers, write_json
     from calipers.evaluate.measure import refresh
+    from calipers.report.load import load_report
     from calipers.report.nearest import load_nearest
     from calipers.report.numbers import rates_json
-    from calipers.report.table import rates_table
-    from calipers.report.wording import verdict
 
     with open_store(out) as store:
-        report = refresh(store, store.run(run).run_id)
-        searched = any(method.minimum_norm for method in report.spec.attacks)
-        nearest = load_nearest(store, report.run_id) if searched else None
+        numbers = refresh(store, store.run(run).run_id)
+        report = load_report(store, numbers.run_id)
+        searched = any(method.minimum_norm for method in numbers.spec.attacks)
+        nearest = [load_nearest(store, numbers.run_id).table()] if searched else []
     if json_ is not None:
-        write_json(rates_json(report), json_)
+        write_json(rates_json(report.numbers), json_)
     if json_ != "-":
-        console().print(verdict(report), markup=False, soft_wrap=True)
-        console().print(rates_table(report))
-        if nearest is not None:
-            console().print(nearest.table())
+        print_numbers(report, *nearest)

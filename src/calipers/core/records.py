@@ -186,11 +186,11 @@ class RobustnessReport:
     warnings: tuple[SanityWarning, ...]
 
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
-        """The row called `name` at `epsilon`; KeyError if the run has none."""
+        """The row called `name` at `epsilon`; KeyError if the run has none, as where no attack or no verifier ran."""
         for row in self.rates:
             if row.name == name and row.epsilon == epsilon:
                 return row
-        raise KeyError(f"no row {name!r} at epsilon {epsilon}")
+        raise KeyError(f"{name!r} was not measured at epsilon {epsilon}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -74,19 +74,25 @@ class _Table:
     def jaws(self, samples: list[int]) -> list[Rate]:
         """Clean accuracy, and empirical, certified and undecided shares at every radius.
 
-        A side without methods keeps its trivial bound: no attack leaves clean accuracy, no proof leaves nothing.
+        A side that nothing looked at has no row: it was not measured, which is neither clean accuracy nor 0.
         """
         rows = self._rows("clean", None, samples, {s for s in samples if self._correct(s)})
+        attacks = [(Kind.ATTACK, method.name) for method in self.spec.attacks]
+        proofs = [(Kind.VERIFY, method.name) for method in self.spec.verifiers]
+        # Searches that prove also find counterexamples, so the upper jaw can be there without attacks.
+        above = bool(attacks) or any(self._correct(sample) for sample, found in self.broken.items() if found)
         for epsilon in self.spec.epsilons:
-            attacks = [(Kind.ATTACK, method.name) for method in self.spec.attacks]
-            proofs = [(Kind.VERIFY, method.name) for method in self.spec.verifiers]
-            attacked, tried = self._answered(attacks, epsilon, samples), self._answered(proofs, epsilon, samples)
+            attacked = self._answered(attacks or proofs, epsilon, samples)
+            tried = self._answered(proofs, epsilon, samples)
             both = [sample for sample in attacked if sample in set(tried)]
             surviving = {s for s in attacked if self._survives(s, epsilon)}
             proven = {s for s in tried if self._certified(s, epsilon)}
-            rows += self._rows("empirical", epsilon, attacked, surviving)
-            rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
-            rows += self._rows("undecided", epsilon, both, surviving - proven)
+            if above:
+                rows += self._rows("empirical", epsilon, attacked, surviving)
+            if proofs:
+                rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
+            if above and proofs:
+                rows += self._rows("undecided", epsilon, both, surviving - proven)
         return rows
 
     def bracket(self, sample: int) -> Bracket:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from calipers.core.records import Bracket, Rate, RobustnessReport
-from calipers.report.jaws import Jaws, jaws
+from calipers.report.jaws import Jaws, both_measured, jaws
+from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.palette import (
     ATTACK,
     ATTACK_SOFT,
@@ -25,26 +26,26 @@ from calipers.report.palette import (
     WRONG,
 )
 from calipers.report.svg import NARROW, WIDE, Chart, Format, draw
-from calipers.report.wording import percent, plain_percent, radius
+from calipers.report.wording import measured, plain_percent, radius
 
 MOST_ROWS = 400  # more rows than a chart has pixels only make the page heavy
 
 
-def bracket_chart(report: RobustnessReport) -> Chart | None:
+def bracket_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Chart | None:
     """Accuracy against epsilon, the room between the jaws shaded; None if no radius has been measured."""
     rows = jaws(report)
     if not rows:
         return None
     spoken = "; ".join(
-        f"at {radius(row.epsilon, report.spec.unit)} certified {plain_percent(row.certified.measured)}, "
-        f"empirical {plain_percent(row.empirical.measured)}"
+        f"at {radius(row.epsilon, report.spec.unit)} certified {measured(row.certified)}, "
+        f"empirical {measured(row.empirical)}"
         for row in rows
     )
     alt = f"Accuracy against epsilon. Clean accuracy {plain_percent(rows[0].clean.measured)}; {spoken}."
-    return _both("jaws", alt, report, lambda axes, form: _draw_jaws(axes, rows, report, form))
+    return _both("jaws", alt, report, lambda axes, form: _draw_jaws(axes, rows, report, words, form))
 
 
-def perturbation_chart(report: RobustnessReport) -> Chart | None:
+def perturbation_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Chart | None:
     """One row per sample: proven radius, nearest adversarial example, undecided between; None without samples."""
     rows = sorted(report.brackets, key=_robustness, reverse=True)
     if not rows or not jaws(report):
@@ -58,7 +59,7 @@ def perturbation_chart(report: RobustnessReport) -> Chart | None:
         + (f", at a median distance of {float(np.median(found)):.4g}." if found else ".")
         + (f" Every {step}th sample is drawn." if step > 1 else "")
     )
-    return _both("perturbation", alt, report, lambda axes, form: _draw_perturbations(axes, drawn, report, form))
+    return _both("perturbation", alt, report, lambda axes, form: _draw_perturbations(axes, drawn, report, words, form))
 
 
 def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
@@ -66,11 +67,13 @@ def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
     return right, math.inf if row.distance is None else row.distance, row.certified or 0.0, -row.sample_id
 
 
-def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, form: Format) -> None:
+def _draw_jaws(
+    axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, words: Nouns, form: Format
+) -> None:
     clean = rows[0].clean
     radii = np.array([0.0, *(row.epsilon for row in rows)])
-    top = 100 * np.array([clean.measured, *(row.empirical.measured for row in rows)])
-    low = 100 * np.array([clean.measured, *(row.certified.measured for row in rows)])
+    top = 100 * np.array([clean.measured, *(row.at_most for row in rows)])
+    low = 100 * np.array([clean.measured, *(row.at_least for row in rows)])
     span = float(radii[-1]) or 1.0
     # A known adversarial example breaks every larger radius and a proof holds for every smaller one, so between
     # measured radii the upper jaw keeps its left value and the lower jaw its right value: these stairs are no guess.
@@ -79,26 +82,32 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, for
     axes.fill_between(x, 0, lower, color=PROOF_SOFT.light, linewidth=0)
     axes.fill_between(x, lower, upper, color=GAP_SOFT.light, linewidth=0)
     axes.fill_between(x, upper, top[0], color=ATTACK_SOFT.light, linewidth=0)
-    # The straight lines do guess, but they lead the eye from one measured gap to the next.
-    axes.fill_between(radii, low, top, facecolor="none", edgecolor=GAP.light, hatch="///", linewidth=0)
     axes.fill_between(x, top[0], 100, color=WRONG.light, linewidth=0)
-    axes.plot(radii, low, color=PROOF.light, linewidth=1.8)
-    axes.plot(radii, top, color=ATTACK.light, linewidth=1.8)
-    axes.axhline(top[0], color=INK.light, linewidth=1.1, xmax=1 / 1.17)
+    if both_measured(rows):
+        # The straight lines do guess, but they lead the eye from one measured gap to the next.
+        axes.fill_between(radii, low, top, facecolor="none", edgecolor=GAP.light, hatch="///", linewidth=0)
+    for colour, jaw in ((PROOF.light, "certified"), (ATTACK.light, "empirical")):
+        known = [(row.epsilon, rate) for row in rows if (rate := getattr(row, jaw)) is not None]
+        if known:
+            places = [(0.0, clean), *known]
+            axes.plot([at for at, _ in places], [100 * rate.measured for _, rate in places], color=colour, linewidth=1.8)
+    axes.axhline(top[0], color=INK.light, linewidth=1.1, xmin=0.02 / 1.19, xmax=1.02 / 1.19)
     if has_distances(report):
         _known_distances(axes, report.brackets, span)
     nudge = 0.006 * span
     _jaw(axes, 0.0, clean, INK.light, "o")
     for row in rows:
-        heights = (100 * row.certified.measured, 100 * row.empirical.measured)
-        axes.plot([row.epsilon] * 2, heights, color=INK.light, linewidth=1.0)
-        _jaw(axes, row.epsilon + nudge, row.empirical, ATTACK.light, "v")
-        _jaw(axes, row.epsilon - nudge, row.certified, PROOF.light, "^")
+        if row.undecided is not None:
+            axes.plot([row.epsilon] * 2, (100 * row.at_least, 100 * row.at_most), color=INK.light, linewidth=1.0)
+        if row.empirical is not None:
+            _jaw(axes, row.epsilon + nudge, row.empirical, ATTACK.light, "v")
+        if row.certified is not None:
+            _jaw(axes, row.epsilon - nudge, row.certified, PROOF.light, "^")
     _end_labels(axes, rows[-1], span)
     axes.set_xlim(-0.02 * span, 1.17 * span)
     axes.set_ylim(0, 100.6)
-    _radius_ticks(axes, rows, report.spec.unit, form)
-    axes.set_ylabel("share of the images" if form is WIDE else "")
+    _radius_ticks(axes, [row.epsilon for row in rows], 1.19 * span, report.spec.unit, form)
+    axes.set_ylabel(f"share of the {words.samples}" if form is WIDE else "")
 
 
 def has_distances(report: RobustnessReport) -> bool:
@@ -116,14 +125,21 @@ def _known_distances(axes: Axes, brackets: Sequence[Bracket], span: float) -> No
     axes.step(places, heights, where="post", color=ATTACK.light, linewidth=1.4, linestyle=(0, (2, 1)))
 
 
-def _radius_ticks(axes: Axes, rows: tuple[Jaws, ...], unit: str, form: Format) -> None:
-    """Ticks at the measured radii; where two would touch, the smaller one goes without."""
-    closest = rows[-1].epsilon * 0.6 / form.ticks
-    ticks = [rows[-1].epsilon]
-    for row in reversed(rows[:-1]):
-        if ticks[0] - row.epsilon >= closest and row.epsilon >= closest:
-            ticks.insert(0, row.epsilon)
-    axes.set_xticks([0.0, *ticks], ["0", *(radius(tick, unit) for tick in ticks)])
+def _radius_ticks(axes: Axes, radii: Sequence[float], width: float, unit: str, form: Format) -> None:
+    """A tick at 0 and at every measured radius; where two labels would touch, the smaller radius goes without its own.
+
+    width: of the axis, in units of the radius.
+    """
+    letters = max(len(radius(at, unit)) for at in radii)
+    closest = width * (letters + 1.5) / form.letters
+    labels = {0.0: "0"}
+    last = math.inf
+    for at in sorted(set(radii), reverse=True):
+        told = last - at >= closest and (at >= closest or at == 0.0)
+        labels[at] = radius(at, unit) if told else ""
+        last = at if told else last
+    axes.set_xticks(list(labels), list(labels.values()))
+    axes.tick_params(axis="x", length=4, color=MUTED.light)
 
 
 def _jaw(axes: Axes, x: float, rate: Rate, colour: str, marker: str) -> None:
@@ -146,21 +162,31 @@ def _jaw(axes: Axes, x: float, rate: Rate, colour: str, marker: str) -> None:
 def _end_labels(axes: Axes, row: Jaws, span: float) -> None:
     room = 6.0
     labels = [
-        (row.clean, "clean", INK.light),
-        (row.empirical, "empirical", ATTACK.light),
-        (row.certified, "certified", PROOF.light),
+        (row.clean, 100 * row.clean.measured, "clean", INK.light),
+        (row.empirical, 100 * row.at_most, "empirical", ATTACK.light),
+        (row.certified, 100 * row.at_least, "certified", PROOF.light),
     ]
     ceiling = 97.0
-    for index, (rate, name, colour) in enumerate(labels):
+    for index, (rate, height, name, colour) in enumerate(labels):
         floor = 3.0 + room * (len(labels) - 1 - index)
-        y = max(floor, min(100 * rate.measured, ceiling))
+        y = max(floor, min(height, ceiling))
         ceiling = y - room
-        text = f"{name} {percent(rate.measured)}"
-        axes.text(row.epsilon + 0.03 * span, y, text, color=colour, va="center", fontweight="bold")
+        missing = rate is None
+        axes.text(
+            row.epsilon + 0.03 * span,
+            y,
+            f"{name} {measured(rate)}",
+            color=MUTED.light if missing else colour,
+            va="center",
+            fontweight="normal" if missing else "bold",
+        )
 
 
-def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessReport, form: Format) -> None:
-    largest = max(row.epsilon for row in jaws(report))
+def _draw_perturbations(
+    axes: Axes, rows: list[Bracket], report: RobustnessReport, words: Nouns, form: Format
+) -> None:
+    radii = [row.epsilon for row in jaws(report)]
+    largest = max(radii)
     # One far adversarial example must not squeeze all others against the axis.
     farthest = max([largest, *(row.distance for row in rows if row.distance is not None)])
     reach = 1.08 * min(farthest, 3 * largest) or 1.0
@@ -182,16 +208,12 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
     axes.fill_betweenx(y, 0, np.repeat(np.where(right, np.nan, reach), 2), color=WRONG.light, linewidth=0)
     known = np.array([row.distance is not None and row.distance < reach for row in rows])
     axes.plot(np.repeat(np.where(right & known, broken, np.nan), 2), y, color=ATTACK.light, linewidth=2.0)
-    for row in jaws(report):
-        axes.axvline(row.epsilon, color=INK.light, linewidth=0.9, linestyle=(0, (1, 3)))
-        label = radius(row.epsilon, report.spec.unit)
-        if form is WIDE:
-            axes.text(row.epsilon, 101, label, color=MUTED.light, ha="center", va="bottom", fontsize="small")
+    for at in radii:
+        axes.axvline(at, color=INK.light, linewidth=0.9, linestyle=(0, (1, 3)))
     axes.set_xlim(0, reach)
-    axes.xaxis.set_major_locator(MaxNLocator(form.ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _radius_ticks(axes, radii, reach, report.spec.unit, form)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("images, the most robust below" if form is WIDE else "")
+    axes.set_ylabel(f"{words.samples}, the most robust below" if form is WIDE else "")
 
 
 def _both(name: str, alt: str, report: RobustnessReport, paint: Callable[[Axes, Format], None]) -> Chart:
@@ -200,7 +222,7 @@ def _both(name: str, alt: str, report: RobustnessReport, paint: Callable[[Axes, 
         axes.set_xlabel(f"radius of the perturbation, {report.spec.norm}, {report.spec.unit}")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
-        axes.tick_params(length=0, pad=6)
+        axes.tick_params(axis="y", length=0, pad=6)
         axes.spines[["top", "right", "left"]].set_visible(False)
 
     wide = draw(WIDE, name, 12.0, lambda axes: finish(axes, WIDE))

@@ -1,4 +1,4 @@
-"""Adversarial examples as small pictures."""
+"""Adversarial examples as small pictures, or as numbers where the data are no images."""
 
 import base64
 import io
@@ -10,6 +10,7 @@ from PIL import Image
 from calipers.core.errors import InputError
 
 AMPLIFICATION = 10
+MOST_CHANGES = 5
 LONGEST_SIDE = 72  # three noisy RGB pictures of this size for each of twelve samples stay below one megabyte
 
 
@@ -35,10 +36,9 @@ class GalleryItem:
                 f"gallery: sample {self.sample_id} has shape {self.original.shape}, its adversarial example "
                 f"{self.adversarial.shape}; both must be the same"
             )
-        if not 1 <= self.original.ndim <= 3 or self.original.size == 0:
+        if self.original.size == 0:
             raise InputError(
-                f"gallery: sample {self.sample_id} has shape {self.original.shape}; "
-                "accepted: (channels, height, width), (height, width) or (features,)"
+                f"gallery: sample {self.sample_id} has shape {self.original.shape}; accepted: one value or more"
             )
 
 
@@ -58,8 +58,31 @@ class Pictures:
     note: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """One value of a sample before and after. place: its index, counted from 0."""
+
+    place: tuple[int, ...]
+    before: float
+    after: float
+
+
+def largest_changes(item: GalleryItem, most: int = MOST_CHANGES) -> tuple[Change, ...]:
+    """The values that changed most, the largest change first; values that stayed are left out."""
+    before, after = item.original.astype(np.float64), item.adversarial.astype(np.float64)
+    size = np.abs(after - before).reshape(-1)
+    order = [int(i) for i in np.argsort(-size, kind="stable")[:most] if size[i] > 0]
+    places = [tuple(int(axis) for axis in np.unravel_index(i, before.shape)) for i in order]
+    return tuple(Change(place, float(before[place]), float(after[place])) for place in places)
+
+
+def changed_values(item: GalleryItem) -> int:
+    """How many values differ."""
+    return int((item.original != item.adversarial).sum())
+
+
 def pictures(item: GalleryItem, domain: tuple[float, float] | None) -> Pictures:
-    """Draw the item. Values are shown on `domain`, or on [0, 1] where there is none.
+    """Draw an item of up to three dimensions. Values are shown on `domain`, or on [0, 1] where there is none.
 
     The difference is adversarial - original, ten times enlarged: mid-grey is no change, lighter is more.
     """

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from calipers.core.errors import InputError
-from calipers.core.records import RobustnessReport
+from calipers.core.records import Kind, RobustnessReport
 from calipers.evaluate.certify import certificates
 from calipers.report.gallery import GalleryItem
 from calipers.report.page import Report
@@ -26,7 +26,15 @@ def load_report(store: Store, run_id: str) -> Report:
         )
     # The numbers may have been kept before the run was closed or taken up again: the store knows how it stands now.
     numbers = replace(RobustnessReport.from_dict(raw), status=run.status)
-    return Report(numbers, _gallery(store, run.run_id), store.path, certificates(store, run.run_id))
+    return Report(
+        numbers, _gallery(store, run.run_id), store.path, certificates(store, run.run_id), _shape(store, run.run_id)
+    )
+
+
+def _shape(store: Store, run_id: str) -> tuple[int, ...] | None:
+    """Of one sample, as it was kept with the clean predictions; None before there are any."""
+    unit = min((name for name in store.units(run_id) if name.startswith(Kind.CLEAN)), default=None)
+    return None if unit is None else store.arrays(run_id, unit)["image"].shape[1:]
 
 
 def _gallery(store: Store, run_id: str) -> tuple[GalleryItem, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from calipers.core.records import Bracket, RobustnessReport
 from calipers.core.tables import Row, to_json
+from calipers.report.rate_groups import JAWS
 
 
 def all_numbers(report: RobustnessReport) -> dict[str, Any]:
@@ -31,11 +32,24 @@ def rates_json(report: RobustnessReport) -> dict[str, Any]:
     """The project's machine-readable shape (docs/design.md) of the rates alone."""
     spec = report.spec
     rows = [Row.of_rate(rate.name, rate, spec.norm, spec.unit) for rate in report.rates]
+    rows += _not_measured(report)
     warnings = [f"{warning.message} ({warning.evidence})" for warning in report.warnings]
     return {
         **to_json(report.command, rows, spec.seed, warnings, spec.versions["calipers"]),
         "run": report.run_id,
     }
+
+
+def _not_measured(report: RobustnessReport) -> list[Row]:
+    """A row without a number for each jaw that nothing looked at, or not yet: null, which is another thing than 0."""
+    spec = report.spec
+    there = {(rate.name, rate.epsilon) for rate in report.rates}
+    return [
+        Row(name, None, 0, "fraction", epsilon=epsilon, norm=spec.norm, epsilon_unit=spec.unit)
+        for epsilon in spec.epsilons
+        for name in JAWS
+        if (name, epsilon) not in there
+    ]
 
 
 def brackets_of(columns: dict[str, list[Any]]) -> tuple[Bracket, ...]:
@@ -49,16 +63,16 @@ def brackets_of(columns: dict[str, list[Any]]) -> tuple[Bracket, ...]:
 
 def script_json(value: dict[str, Any]) -> str:
     """Compact JSON that cannot end the script element it stands in."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _finite(value: Any) -> Any:
-    # JSON has neither NaN nor infinity: the rate of nothing is null.
+def finite(value: Any) -> Any:
+    """The value with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

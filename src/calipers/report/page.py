@@ -11,22 +11,34 @@ from calipers.core.errors import StoreError
 from calipers.core.records import Rate, RobustnessReport
 from calipers.evaluate.certify import Certificates
 from calipers.report.gallery import GalleryItem
+from calipers.report.nouns import Nouns, nouns
 from calipers.report.numbers import all_numbers
-from calipers.report.render import render
-from calipers.report.wording import verdict
+from calipers.report.render import Shown, render
+from calipers.report.requirements import Required, requirement_json, requirement_lines
+from calipers.report.threat import allowed
+from calipers.report.verdict import verdict, warning_lines
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
     """A run's numbers, its gallery of nearest adversarial examples, the store they came from, and its certificates.
 
-    In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words.
+    shape: of one sample, where it is known. requirements: levels that were asked for, with what was measured.
+    In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words, with the
+    warnings.
     """
 
     numbers: RobustnessReport
     gallery: tuple[GalleryItem, ...] = ()
     store_path: Path | None = None
     certificates: Certificates | None = None
+    shape: tuple[int, ...] | None = None
+    requirements: tuple[Required, ...] = ()
+
+    @property
+    def words(self) -> Nouns:
+        """What samples and values of this data are called."""
+        return nouns(self.shape)
 
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
@@ -34,7 +46,10 @@ class Report:
 
     def html(self) -> str:
         """The page; the same report always gives the same text."""
-        return render(self.numbers, self.gallery, self.store_path, self.certificates)
+        shown = Shown(
+            self.numbers, self.words, self.gallery, self.store_path, self.certificates, self.requirements, self.to_json()
+        )
+        return render(shown)
 
     def save(self, path: Path | str) -> Path:
         """Write the page to `path`, whole or not at all, and return the path. Missing folders are made.
@@ -61,7 +76,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All numbers: the project's machine-readable rows, every class, every sample's bracket, the specification."""
-        return all_numbers(self.numbers)
+        required = {"requirements": [requirement_json(one) for one in self.requirements]} if self.requirements else {}
+        return {**all_numbers(self.numbers), **required}
 
     def _repr_html_(self) -> str:
         # An isolated frame: the page's styles must not reach the notebook, nor the notebook's the page.
@@ -72,7 +88,9 @@ class Report:
         )
 
     def __str__(self) -> str:
-        return verdict(self.numbers)
+        lines = [verdict(self.numbers, self.words), allowed(self.numbers.spec, self.words)]
+        required = requirement_lines(self.requirements, self.numbers.spec.unit)
+        return "\n".join([*lines, *required, *warning_lines(self.numbers)])
 
     def __repr__(self) -> str:
-        return f"<Report of run {self.numbers.run_id}: {verdict(self.numbers)}>"
+        return f"<Report of run {self.numbers.run_id}: {verdict(self.numbers, self.words)}>"

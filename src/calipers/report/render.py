@@ -14,11 +14,26 @@ from markupsafe import Markup
 from calipers.core.records import Bracket, Rate, RobustnessReport
 from calipers.evaluate.certify import Certificates
 from calipers.report import wording
+from calipers.report.commands import check_command, is_call, script, shell_words
 from calipers.report.figures import bracket_chart, has_distances, perturbation_chart
-from calipers.report.gallery import AMPLIFICATION, GalleryItem, Pictures, pictures
-from calipers.report.jaws import Jaws, jaws, jaws_of
-from calipers.report.numbers import all_numbers, script_json
+from calipers.report.gallery import (
+    AMPLIFICATION,
+    Change,
+    GalleryItem,
+    Pictures,
+    changed_values,
+    largest_changes,
+    pictures,
+)
+from calipers.report.jaws import Jaws, both_measured, jaws, jaws_of
+from calipers.report.limits import PROVEN, ROUNDING, certificate_status, limits
+from calipers.report.nouns import Nouns
+from calipers.report.numbers import script_json
 from calipers.report.palette import style_sheet
+from calipers.report.rate_groups import rate_groups
+from calipers.report.requirements import Required, asked, reached
+from calipers.report.threat import allowed
+from calipers.report.verdict import caution, findings
 
 MOST_PICTURES = 12
 MOST_LISTED = 500
@@ -28,14 +43,6 @@ _HEADLINES = {
     "certified": "Certified robust accuracy",
     "undecided": "Undecided",
 }
-
-
-@dataclass(frozen=True)
-class RateGroup:
-    """Rows of the table of rates at one epsilon; None stands for the unperturbed samples."""
-
-    epsilon: float | None
-    rows: tuple[Rate, ...]
 
 
 @dataclass(frozen=True)
@@ -49,50 +56,76 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One sample of the gallery with its pictures."""
+    """One sample of the gallery: with its pictures, or with the values that changed where it is no image."""
 
     item: GalleryItem
-    pictures: Pictures
+    pictures: Pictures | None
+    changes: tuple[Change, ...]
+    changed: int
 
 
-def render(
-    report: RobustnessReport,
-    gallery: tuple[GalleryItem, ...],
-    store_path: Path | None,
-    certificates: Certificates | None,
-) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """All that a page shows. data: the numbers to embed."""
+
+    report: RobustnessReport
+    words: Nouns
+    gallery: tuple[GalleryItem, ...]
+    store_path: Path | None
+    certificates: Certificates | None
+    requirements: tuple[Required, ...]
+    data: dict[str, Any]
+
+
+def render(shown: Shown) -> str:
     """The whole page."""
+    report, words, found = shown.report, shown.words, shown.certificates
     rows = jaws(report)
-    listed = [row for row in report.brackets if row.undecided or row.timed_out]
+    both = both_measured(rows)
+    # Where nothing looked at one side, every sample is open; only what did not complete is worth a list.
+    listed = [row for row in report.brackets if (both and row.undecided) or row.timed_out]
     context: dict[str, Any] = {
         "report": report,
         "spec": report.spec,
-        "caution": wording.caution(report),
-        "findings": wording.findings(report),
+        "words": words,
+        "caution": caution(report),
+        "findings": findings(report, words),
+        "allowed": allowed(report.spec, words),
+        "requirements": shown.requirements,
         "clipping": wording.clipping(report.spec),
         "clean": next((row for row in report.rates if row.name == "clean" and row.n > 0), None),
         "jaws": rows,
-        "bracket_chart": bracket_chart(report),
+        "both": both,
+        "above": any(row.empirical is not None for row in rows),
+        "below": any(row.certified is not None for row in rows),
+        "bracket_chart": bracket_chart(report, words),
         "distances": has_distances(report),
-        "perturbation_chart": perturbation_chart(report),
-        "groups": _groups([row for row in report.rates if not row.name.endswith("|correct")]),
-        "correct_groups": _groups([row for row in report.rates if row.name.endswith("|correct")]),
+        "perturbation_chart": perturbation_chart(report, words),
+        "groups": rate_groups(report),
+        "correct_groups": rate_groups(report, correct=True),
         "classes": tuple(_classes(report)),
-        "decided": _median_sentence(report),
-        "exhibits": _exhibits(report, gallery),
-        "gallery_size": len(gallery),
+        "decided": _median_sentence(report, words, any(row.certified is not None for row in rows)),
+        "exhibits": _exhibits(report, shown.gallery, words),
+        "gallery_size": len(shown.gallery),
         "amplification": AMPLIFICATION,
         "listed": sorted(listed, key=_by_openness)[:MOST_LISTED],
         "listed_count": len(listed),
         "undecided_count": sum(bool(row.undecided) for row in listed),
         "timed_out_count": sum(bool(row.timed_out) for row in listed),
-        "store_path": store_path,
-        "certificates": certificates,
+        "store_path": shown.store_path,
+        "certificates": found,
+        "certificate_status": certificate_status(found),
+        "check_command": None if found is None else check_command(report.command, report.spec, found.folder),
+        "proven": PROVEN,
+        "rounding": ROUNDING,
+        "limits": tuple(limits(report, words)),
+        "script_of_call": script(report.command) if is_call(report.command) else None,
+        "command_words": shell_words(report.command),
         "headlines": _HEADLINES,
         "palette": Markup(style_sheet()),
         "css": Markup(_text("style.css")),
         "script": Markup(_text("script.js")),
-        "data": Markup(script_json(all_numbers(report))),
+        "data": Markup(script_json(shown.data)),
     }
     return _environment().get_template("page.html.j2").render(context)
 
@@ -107,6 +140,10 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         pc=lambda share: _thin(wording.percent(share)),
+        measured=lambda rate: _thin(wording.measured(rate)),
+        required=asked,
+        reached=lambda one: _thin(reached(one)),
+        place=_place,
         thin=_thin,
         interval=wording.interval,
         number=wording.number,
@@ -123,20 +160,13 @@ def _thin(text: str) -> str:
     return text.replace(" %", "\u202f%").replace(" ms", "\u202fms").replace(" µs", "\u202fµs")
 
 
+def _place(place: tuple[int, ...]) -> str:
+    """The index of a value as it is written in Python, without the brackets where there is one axis."""
+    return str(place[0]) if len(place) == 1 else str(list(place))
+
+
 def _text(name: str) -> str:
     return (resources.files("calipers.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _groups(rows: list[Rate]) -> tuple[RateGroup, ...]:
-    radii = sorted({row.epsilon for row in rows if row.epsilon is not None})
-    order = list(_HEADLINES)
-
-    def rank(row: Rate) -> int:
-        name = row.name.removesuffix("|correct")
-        return order.index(name) if name in order else len(order)
-
-    groups = (RateGroup(at, tuple(sorted((r for r in rows if r.epsilon == at), key=rank))) for at in (None, *radii))
-    return tuple(group for group in groups if group.rows)
 
 
 def _classes(report: RobustnessReport) -> Iterator[ClassRow]:
@@ -146,19 +176,22 @@ def _classes(report: RobustnessReport) -> Iterator[ClassRow]:
             yield ClassRow(label, clean, jaws_of(rates, report.spec.epsilons))
 
 
-def _exhibits(report: RobustnessReport, gallery: tuple[GalleryItem, ...]) -> tuple[Exhibit, ...]:
+def _exhibits(report: RobustnessReport, gallery: tuple[GalleryItem, ...], words: Nouns) -> tuple[Exhibit, ...]:
     worst = sorted(gallery, key=lambda item: (item.distance, item.sample_id))[:MOST_PICTURES]
-    return tuple(Exhibit(item, pictures(item, report.spec.domain)) for item in worst)
+    if words.pictures:
+        return tuple(Exhibit(item, pictures(item, report.spec.domain), (), 0) for item in worst)
+    return tuple(Exhibit(item, None, largest_changes(item), changed_values(item)) for item in worst)
 
 
-def _median_sentence(report: RobustnessReport) -> str:
+def _median_sentence(report: RobustnessReport, words: Nouns, below: bool) -> str:
     right = [row for row in report.brackets if row.prediction == row.label]
     found = [row.distance for row in right if row.distance is not None]
     proven = sum(row.certified is not None for row in right)
     middle = f" (median distance {wording.number(median(found))})" if found else ""
     return (
-        f"Of {len(right)} correctly classified images {len(found)} have a known adversarial example{middle} "
-        f"and {proven} are proven robust at one radius of the run or more."
+        f"Of {len(right)} correctly classified {words.many(len(right))} {len(found)} "
+        f"{'has' if len(found) == 1 else 'have'} a known adversarial example{middle}"
+        + (f" and {proven} {'is' if proven == 1 else 'are'} proven robust at one radius of the run or more." if below else ".")
     )
 
 

@@ -31,16 +31,19 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Format:
-    """Size of a drawing in inches of 72 px, and the name that keeps its element ids apart."""
+    """Size of a drawing in inches of 72 px, and the name that keeps its element ids apart.
+
+    letters: so many digits of a tick label fill the width.
+    """
 
     name: str
     width: float
     height: float
-    ticks: int
+    letters: int
 
 
-WIDE = Format("wide", 13.0, 5.5, 8)
-NARROW = Format("narrow", 5.3, 5.2, 4)
+WIDE = Format("wide", 13.0, 5.5, 112)
+NARROW = Format("narrow", 5.3, 5.2, 46)
 
 
 @dataclass(frozen=True)

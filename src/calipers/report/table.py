@@ -4,42 +4,47 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from calipers.core.records import Rate, RobustnessReport
-from calipers.report.wording import clipping, interval, percent, radius, spent, verdict
+from calipers.core.records import RobustnessReport
+from calipers.report.rate_groups import NamedRate, rate_groups
+from calipers.report.wording import DASH, clipping, interval, measured, radius, spent
 
-__all__ = ["rates_table", "verdict"]
-
-_HEADLINE = ("clean", "empirical", "certified", "undecided")
 _STYLES = {"clean": "bold", "empirical": "bold yellow", "certified": "bold cyan", "undecided": "bold"}
+# Columns give way to the names of methods where there is no room for all.
+_FULL, _NARROW = 72, 58
 
 
-def rates_table(report: RobustnessReport) -> Table:
-    """Clean, empirical, certified and undecided at every epsilon, each followed by the methods and their times."""
+def rates_table(report: RobustnessReport, width: int = 100) -> Table:
+    """Clean, empirical, certified and undecided at every epsilon, each followed by the methods and their times.
+
+    width: of the terminal; below 72 columns times are left out, below 58 intervals as well.
+    """
     spec = report.spec
     title = f"{spec.norm}, epsilon in {spec.unit} units, {clipping(spec)}"
+    heads = ["measured"]
+    heads += ["95 % interval"] if width >= _NARROW else []
+    heads += ["n"]
+    heads += ["per sample"] if width >= _FULL else []
     table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("epsilon", justify="right", no_wrap=True)
     table.add_column("rate of", overflow="fold")
-    for head in ("measured", "95 % interval", "n", "per sample"):
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    rows = [row for row in report.rates if not row.name.endswith("|correct")]
-    for epsilon in (None, *sorted({row.epsilon for row in rows if row.epsilon is not None})):
-        group = sorted((row for row in rows if row.epsilon == epsilon), key=_rank)
-        for index, row in enumerate(group):
-            label = radius(epsilon, spec.unit) if epsilon is not None and index == 0 else ""
-            table.add_row(label, *_cells(row), end_section=index == len(group) - 1)
+    for group in rate_groups(report):
+        for index, row in enumerate(group.rows):
+            label = radius(group.epsilon, spec.unit) if group.epsilon is not None and index == 0 else ""
+            table.add_row(label, *_cells(row, heads), end_section=index == len(group.rows) - 1)
     return table
 
 
-def _rank(row: Rate) -> int:
-    return _HEADLINE.index(row.name) if row.name in _HEADLINE else len(_HEADLINE)
-
-
-def _cells(row: Rate) -> tuple[Text, ...]:
-    headline = row.name in _HEADLINE
-    name = row.name if headline else f"  {row.name}"
-    texts = (percent(row.measured), interval(row), str(row.n), spent(row))
+def _cells(row: NamedRate, heads: list[str]) -> tuple[Text, ...]:
+    texts = {
+        "measured": measured(row.rate),
+        "95 % interval": interval(row.rate),
+        "n": DASH if row.rate is None else str(row.rate.n),
+        "per sample": spent(row.rate),
+    }
+    style = "" if row.headline and row.rate is not None else "dim"
     return (
-        Text(name, style=_STYLES.get(row.name, "dim")),
-        *(Text(text, style="" if headline else "dim") for text in texts),
+        Text(row.name if row.headline else f"  {row.name}", style=_STYLES.get(row.name, "dim")),
+        *(Text(texts[head], style=style) for head in heads),
     )
