@@ -32,6 +32,7 @@ from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel
 from calipers.models.loading import load_model as load_any
 from calipers.models.normalise import input_std
+from calipers.report.call import Name, call_of
 from calipers.report.load import load_report
 from calipers.report.nearest import Nearest, load_nearest
 from calipers.report.page import Report
@@ -85,8 +86,27 @@ def measure(
         batch_size,
     )
     measurement = prepare(model, data, threat, [threat.epsilon] if epsilons is None else epsilons, settings)
+    call = command or call_of(
+        measure,
+        {
+            "model": Name("model"),
+            "dataset": Name("data"),
+            "threat": threat,
+            "epsilons": epsilons,
+            "samples": len(data),
+            "attacks": attacks,
+            "verifiers": verifiers,
+            "seed": seed,
+            "batch_size": batch_size,
+            "memory": memory,
+            "timeout": timeout,
+            "propagations": propagations,
+            "certify": certify,
+            "out": out,
+        },
+    )
     with Store(out) as store:
-        run = find_or_create(store, measurement, command or _call(model, data, threat, epsilons, settings), resume)
+        run = find_or_create(store, measurement, call, resume)
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
         if certify:
@@ -128,7 +148,22 @@ def attack(
     settings = Settings(found, (), seed, batch_size, Distance(distance))
     norm = Distance(distance).norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
     measurement = prepare(loaded, data, ThreatModel(norm, 0.0, domain, unit), (), settings)
-    call = command or f"calipers.attack({loaded.name}, {data.name}, {str(distance)!r}, propagations={propagations})"
+    call = command or call_of(
+        attack,
+        {
+            "model": Name("model"),
+            "dataset": Name("data"),
+            "distance": str(distance),
+            "attacks": attacks,
+            "propagations": propagations,
+            "domain": domain,
+            "unit": unit,
+            "samples": len(data),
+            "seed": seed,
+            "batch_size": batch_size,
+            "out": out,
+        },
+    )
     with Store(out) as store:
         run = find_or_create(store, measurement, call, resume)
         with track(measurement.work) as tracker:
@@ -157,19 +192,3 @@ def _loaded(model: nn.Module | LoadedModel) -> LoadedModel:
     if isinstance(model, LoadedModel):
         return model
     return LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
-
-
-def _call(
-    model: LoadedModel,
-    data: ImageDataset,
-    threat: ThreatModel,
-    epsilons: Sequence[float] | None,
-    settings: Settings,
-) -> str:
-    """The Python call, as far as it can be told, for the report's "how to repeat"."""
-    radii = "" if epsilons is None else f", epsilons={list(epsilons)}"
-    methods = f"attacks={[a.name for a in settings.attacks]}, verifiers={[v.name for v in settings.verifiers]}"
-    return (
-        f"calipers.measure({model.name}, {data.name}, {threat!r}{radii}, samples={len(data)}, {methods}, "
-        f"seed={settings.seed}, batch_size={settings.batch_size})"
-    )

@@ -1,6 +1,6 @@
 """Realistic finished runs, small enough to draw in a moment."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -170,4 +170,39 @@ WARNINGS = (
     SanityWarning(
         "clean-below-chance", "The model is no better than guessing.", "clean accuracy 9.0 % on 10 balanced classes"
     ),
+)
+
+
+def without(report: RobustnessReport, kind: str) -> RobustnessReport:
+    """The report of a run that had no attacks (kind "attack") or no verifiers ("verify"), as it is summed up."""
+    jaw = {"attack": "empirical", "verify": "certified"}[kind]
+
+    def rest(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
+        return tuple(rate for rate in rates if not rate.name.startswith((jaw, "undecided", f"{kind}:")))
+
+    gone = {"distance": None} if kind == "attack" else {"certified": None}
+    return replace(
+        report,
+        spec=replace(report.spec, **{"attacks" if kind == "attack" else "verifiers": ()}),
+        rates=rest(report.rates),
+        per_class=tuple((label, rest(rates)) for label, rates in report.per_class),
+        brackets=tuple(replace(row, undecided=report.spec.epsilons, **gone) for row in report.brackets),
+    )
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A level that was asked for."""
+
+    rate: str
+    at_least: float
+    epsilon: float
+    measured: float | None
+    passed: bool
+
+
+REQUIRED = (
+    Requirement("certified", 0.6, 0.03, 0.62, True),
+    Requirement("empirical", 0.95, 0.03, 0.905, False),
+    Requirement("certified", 0.01, 0.1, None, False),
 )

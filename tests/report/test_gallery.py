@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from calipers.core.errors import InputError
-from calipers.report.gallery import LONGEST_SIDE, GalleryItem, pictures
+from calipers.report.gallery import LONGEST_SIDE, GalleryItem, changed_values, largest_changes, pictures
 
 
 def item(original: np.ndarray, adversarial: np.ndarray) -> GalleryItem:
@@ -62,4 +62,19 @@ def test_shapes_that_cannot_be_a_pair_are_refused() -> None:
     with pytest.raises(InputError, match=r"sample 3 has shape \(1, 2, 2\).*\(1, 2, 3\)"):
         item(np.zeros((1, 2, 2)), np.zeros((1, 2, 3)))
     with pytest.raises(InputError, match="accepted"):
-        item(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 2, 2)))
+        item(np.zeros((1, 0)), np.zeros((1, 0)))
+
+
+def test_the_largest_changes_come_first_with_their_places() -> None:
+    rng = np.random.default_rng(2)
+    original = rng.random((2, 3, 4, 5))
+    change = np.zeros_like(original)
+    change[1, 2, 0, 4], change[0, 0, 3, 1] = -0.5, 0.25
+    shown = item(original, original + change)
+    found = largest_changes(shown)
+    assert [row.place for row in found] == [(1, 2, 0, 4), (0, 0, 3, 1)]
+    assert [row.after - row.before for row in found] == pytest.approx([-0.5, 0.25])
+    assert changed_values(shown) == 2
+    noisy = item(original, original + rng.standard_normal(original.shape))
+    sizes = [abs(row.after - row.before) for row in largest_changes(noisy, 7)]
+    assert sizes == sorted(np.abs(noisy.adversarial - noisy.original).ravel(), reverse=True)[:7]

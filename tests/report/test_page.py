@@ -1,18 +1,25 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calipers.core.errors import StoreError
 from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
+from calipers.evaluate.certify import Certificates
+from calipers.report.limits import PROVEN, ROUNDING, certificate_status, limits
+from calipers.report.nouns import ANYTHING
 from calipers.report.numbers import all_numbers, brackets_of, rates_json
 from calipers.report.page import Report
-from calipers.report.wording import findings
+from calipers.report.requirements import requirement_lines
+from calipers.report.threat import allowed
+from calipers.report.verdict import findings, warning_lines
 
-from .examples import WARNINGS, make_gallery, make_report
+from .examples import REQUIRED, WARNINGS, make_gallery, make_report, without
 
 LIMIT = 1_500_000
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
@@ -21,7 +28,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
 class Page(HTMLParser):
     """Elements with their attributes, their text, and the open elements at the end."""
 
-    VOID = frozenset({"meta", "link", "img", "br", "path", "use", "rect"})
+    VOID = frozenset({"meta", "link", "img", "br", "path", "use", "rect", "col"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,6 +61,12 @@ def embedded(text: str) -> dict[str, object]:
     return value
 
 
+def words_of(report: Report | Page) -> str:
+    """The text of a page with plain spaces."""
+    page = report if isinstance(report, Page) else Page(report.html())
+    return " ".join(page.text.replace("\u202f", " ").split())
+
+
 def report_page(report: RobustnessReport, **gallery: int) -> Report:
     return Report(report, make_gallery(report, **gallery), Path("runs/calipers.sqlite"))
 
@@ -62,14 +75,31 @@ def test_elements_are_balanced_and_sections_in_order(five_epsilons: RobustnessRe
     page = Page(report_page(five_epsilons).html())
     assert page.open == []
     titles = [attrs["aria-labelledby"] for tag, attrs in page.elements if tag == "section"]
-    assert titles == ["title", "bracket", "rates", "classes", "perturbations", "gallery", "checks", "open", "repeat"]
+    assert titles == [
+        "title",
+        "bracket",
+        "rates",
+        "classes",
+        "perturbations",
+        "gallery",
+        "checks",
+        "open",
+        "limits",
+        "repeat",
+    ]
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
 
 
 def test_the_verdict_comes_first(one_epsilon: RobustnessReport) -> None:
-    text = " ".join(Page(report_page(one_epsilon).html()).text.replace("\u202f", " ").split())
-    assert text.index(findings(one_epsilon)) < text.index("Between the jaws") < text.index("To repeat it")
+    report = report_page(one_epsilon)
+    text = words_of(report)
+    assert (
+        text.index(findings(one_epsilon, report.words))
+        < text.index(allowed(one_epsilon.spec, report.words))
+        < text.index("Between the jaws")
+        < text.index("To repeat it")
+    )
 
 
 def test_user_strings_are_text(one_epsilon: RobustnessReport) -> None:
@@ -270,7 +300,10 @@ def test_notebooks_get_an_isolated_frame(one_epsilon: RobustnessReport) -> None:
 
 def test_words(one_epsilon: RobustnessReport) -> None:
     report = Report(one_epsilon)
-    assert str(report) == findings(one_epsilon)
+    assert str(report).splitlines() == [findings(one_epsilon), allowed(one_epsilon.spec, report.words)]
+    warned = Report(replace(one_epsilon, warnings=WARNINGS), (), requirements=REQUIRED)
+    assert str(warned).splitlines()[2:5] == requirement_lines(REQUIRED, one_epsilon.spec.unit)
+    assert str(warned).splitlines()[5:] == warning_lines(WARNINGS)
     assert one_epsilon.run_id in repr(report)
     assert report.to_json() == all_numbers(one_epsilon)
 
@@ -283,3 +316,87 @@ def test_minimum_norm_attacks_draw_the_distances_they_found(five_epsilons: Robus
     page = Report(replace(five_epsilons, spec=spec)).html()
     assert sentence in page
     assert len(re.findall("stroke-dasharray", page)) > len(re.findall("stroke-dasharray", without))
+
+
+@pytest.mark.parametrize("kind", ["attack", "verify"])
+@pytest.mark.parametrize("epsilons", [(0.03,), (0.01, 0.02, 0.03)])
+def test_a_side_that_was_not_run_is_not_measured(kind: str, epsilons: tuple[float, ...]) -> None:
+    numbers = without(make_report(epsilons), kind)
+    html = Report(numbers).html()
+    page = Page(html)
+    text = words_of(page)
+    assert page.open == []
+    jaw, other = ("empirical", "certified") if kind == "attack" else ("certified", "empirical")
+    assert "not measured" in text
+    assert f"{jaw} not measured" in text  # the chart's label
+    assert ("Proven means" in text) == (kind == "attack")
+    bars = [attrs["aria-label"] for _, attrs in page.elements if attrs.get("class") == "bar"][1:]
+    side = "broken by an attack" if kind == "attack" else "proven"
+    assert bars
+    assert all(f"{side} not measured" in spoken and "undecided not measured" in spoken for spoken in bars)
+    data = embedded(html)
+    rows = {(row["name"], row["epsilon"]): row for row in data["rows"]}  # type: ignore[attr-defined]
+    for epsilon in epsilons:
+        assert rows[jaw, epsilon]["measured"] is rows["undecided", epsilon]["measured"] is None
+        assert rows[jaw, epsilon]["n"] == 0
+        assert rows[other, epsilon]["measured"] == numbers.rate(other, epsilon).measured
+
+
+def test_a_layer_that_no_verifier_knows_is_told_and_the_rest_stands(one_epsilon: RobustnessReport) -> None:
+    warning = SanityWarning("not-proven", "no verifier knows the layer Hardswish 'body.3'", "1 of 7 layers")
+    numbers = replace(without(one_epsilon, "verify"), warnings=(warning,))
+    text = words_of(report_page(numbers))
+    assert "1 sanity warning below" in text
+    assert "Hardswish 'body.3'" in text
+    assert "The lower bound was not measured" in text
+    assert "Proofs were not measured, so every image that is not broken is open." in text
+
+
+def test_data_that_are_no_images_are_called_samples(one_epsilon: RobustnessReport) -> None:
+    rng = np.random.default_rng(0)
+    before = rng.random(30)
+    items = tuple(
+        replace(item, original=before, adversarial=before + 0.01 * rng.standard_normal(30))
+        for item in make_gallery(one_epsilon, count=3)
+    )
+    seen = Report(one_epsilon, items, shape=(30,)).html()
+    assert seen == Report(one_epsilon, items).html()
+    for text in (seen, Report(one_epsilon).html()):
+        page = Page(text)
+        shown = page.text + " ".join(attrs.get("aria-label", "") for _, attrs in page.elements)
+        assert page.open == []
+        assert not re.search("image|pixel", shown.replace("docs/images", ""))
+        assert [tag for tag, _ in page.elements if tag == "img"] == []
+    assert "30 of 30 values changed" in words_of(Page(seen))
+
+
+def test_required_levels_stand_beside_what_was_measured(one_epsilon: RobustnessReport) -> None:
+    assert 'class="required"' not in Report(one_epsilon).html()
+    report = Report(one_epsilon, requirements=REQUIRED)
+    html = report.html()
+    text = words_of(Page(html))
+    assert "passed certified at least 60 % at 0.03: 62 %" in text
+    assert "failed empirical at least 95 % at 0.03: 90.5 %" in text
+    assert "failed certified at least 1 % at 0.1: not measured" in text
+    assert embedded(html)["requirements"] == [asdict(one) for one in REQUIRED]
+    assert "requirements" not in Report(one_epsilon).to_json()
+
+
+def test_meaning_limits_and_certificates_are_told(five_epsilons: RobustnessReport) -> None:
+    found = Certificates(Path("runs/my certificates"), 5, 7)
+    text = words_of(Report(five_epsilons, certificates=found))
+    assert all(sentence in text for sentence in (PROVEN, ROUNDING, certificate_status(found)))
+    assert all(sentence.replace("\u202f", " ") in text for sentence in limits(five_epsilons, ANYTHING))
+    assert "calipers check 'runs/my certificates'/*.npz --model capm.convsmall" in text
+
+
+def test_bars_share_a_frame_and_ticks_stand_at_the_radii() -> None:
+    text = Report(make_report((0.01, 0.02, 0.05), n=60)).html()
+    for name in ("jaws-wide", "jaws-narrow", "perturbation-wide", "perturbation-narrow"):
+        drawing = next(svg for svg in re.findall(r"<svg viewBox.*?</svg>", text, re.DOTALL) if f'id="{name}-' in svg)
+        labels = re.findall(r">([0-9.]+)</text>", drawing)
+        assert {float(label) for label in labels} == {0.0, 0.01, 0.02, 0.05}, name
+        assert len(re.findall(rf'id="{name}-xtick_', drawing)) == 4
+    columns = [attrs for tag, attrs in Page(text).elements if tag == "col"]
+    assert columns[3:] == [{}] * 3  # no width of their own in a fixed layout: equal shares of the rest
+    assert "table-layout: fixed" in (files("calipers.report") / "templates" / "style.css").read_text()

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calipers.core.errors import InputError
+from calipers.core.records import SanityWarning
 from calipers.report.limits import certificate_status
 from calipers.report.numbers import finite
 from calipers.report.page import Report
@@ -92,11 +93,15 @@ def print_numbers(report: Report, *more: Table) -> None:
     if report.certificates is not None:
         where = f"They are the certificates in {report.certificates.folder}"
         out.print(f"{certificate_status(report.certificates)} {where}", markup=False, soft_wrap=True)
-    for one, line in zip(
-        report.requirements, requirement_lines(report.requirements, numbers.spec.unit), strict=True
-    ):
+    for one, line in zip(report.requirements, requirement_lines(report.requirements, numbers.spec.unit), strict=True):
         out.print(line, style="bold cyan" if one.passed else "bold red", markup=False, soft_wrap=True)
-    for line in warning_lines(numbers):
+    print_warnings(numbers.warnings)
+
+
+def print_warnings(warnings: Sequence[SanityWarning]) -> None:
+    """One line each."""
+    out = console()
+    for line in warning_lines(warnings):
         word, rest = line.split(" ", 1)
         out.print(f"[bold yellow]{word}[/]", end=" ")
         out.print(rest, markup=False, soft_wrap=True)

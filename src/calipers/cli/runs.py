@@ -40,7 +40,7 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
 
     calipers show latest --json -
     """
-    from calipers.cli.output import open_store, print_numbers, write_json
+    from calipers.cli.output import console, open_store, print_numbers, write_json
     from calipers.evaluate.measure import refresh
     from calipers.report.load import load_report
     from calipers.report.nearest import load_nearest
@@ -50,7 +50,7 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
         numbers = refresh(store, store.run(run).run_id)
         report = load_report(store, numbers.run_id)
         searched = any(method.minimum_norm for method in numbers.spec.attacks)
-        nearest = [load_nearest(store, numbers.run_id).table()] if searched else []
+        nearest = [load_nearest(store, numbers.run_id).table(console().width)] if searched else []
     if json_ is not None:
         write_json(rates_json(report.numbers), json_)
     if json_ != "-":

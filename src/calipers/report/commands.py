@@ -2,6 +2,7 @@
 
 import ast
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 from calipers.core.records import RunSpec
@@ -33,7 +34,7 @@ def shell_words(command: str) -> tuple[str, ...]:
 
 
 def check_command(command: str, spec: RunSpec, certificates: Path) -> str:
-    """The shell command that checks a run's certificates. Where the model came as an object, MODEL stands for a file."""
+    """The shell command that checks a run's certificates. For a model that came as an object, MODEL stands."""
     given = _options(command)
     model = given.get("--model", spec.model if Path(spec.model).suffix in (".json", ".onnx", ".pt2") else "MODEL")
     weights = f" --weights {shlex.quote(given['--weights'])}" if "--weights" in given else ""
@@ -46,5 +47,5 @@ def _options(command: str) -> dict[str, str]:
         words = shlex.split(command)
     except ValueError:
         return {}
-    given = dict(zip(words, words[1:], strict=False)) | dict(word.split("=", 1) for word in words if "=" in word)
+    given = dict(pairwise(words)) | dict(word.split("=", 1) for word in words if "=" in word)
     return {name: given[name] for name in ("--model", "--weights") if name in given}

@@ -67,9 +67,7 @@ def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
     return right, math.inf if row.distance is None else row.distance, row.certified or 0.0, -row.sample_id
 
 
-def _draw_jaws(
-    axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, words: Nouns, form: Format
-) -> None:
+def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, words: Nouns, form: Format) -> None:
     clean = rows[0].clean
     radii = np.array([0.0, *(row.epsilon for row in rows)])
     top = 100 * np.array([clean.measured, *(row.at_most for row in rows)])
@@ -90,7 +88,9 @@ def _draw_jaws(
         known = [(row.epsilon, rate) for row in rows if (rate := getattr(row, jaw)) is not None]
         if known:
             places = [(0.0, clean), *known]
-            axes.plot([at for at, _ in places], [100 * rate.measured for _, rate in places], color=colour, linewidth=1.8)
+            axes.plot(
+                [at for at, _ in places], [100 * rate.measured for _, rate in places], color=colour, linewidth=1.8
+            )
     axes.axhline(top[0], color=INK.light, linewidth=1.1, xmin=0.02 / 1.19, xmax=1.02 / 1.19)
     if has_distances(report):
         _known_distances(axes, report.brackets, span)
@@ -182,9 +182,7 @@ def _end_labels(axes: Axes, row: Jaws, span: float) -> None:
         )
 
 
-def _draw_perturbations(
-    axes: Axes, rows: list[Bracket], report: RobustnessReport, words: Nouns, form: Format
-) -> None:
+def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessReport, words: Nouns, form: Format) -> None:
     radii = [row.epsilon for row in jaws(report)]
     largest = max(radii)
     # One far adversarial example must not squeeze all others against the axis.

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from calipers.core.records import RobustnessReport
+from calipers.core.records import RobustnessReport, RunSpec
 from calipers.evaluate.certify import Certificates
 from calipers.report.jaws import both_measured, jaws
 from calipers.report.nouns import Nouns
+from calipers.report.wording import radius
 
 PROVEN = (
     "Proven means that no evaluation of the network on an input inside the radius gives another class: neither in "
@@ -28,9 +29,13 @@ def certificate_status(found: Certificates | None) -> str:
     rest = "none is missing" if missing <= 0 else f"{missing} {'is' if missing == 1 else 'are'} missing"
     proofs = "proof is" if found.verified == 1 else "proofs are"
     return (
-        f"{found.written} of {found.verified} {proofs} written down as certificates; {rest}. Each was checked before it "
-        "was kept, by a program that shares no code with the verifiers."
+        f"{found.written} of {found.verified} {proofs} written down as certificates; {rest}. Each was checked "
+        "before it was kept, by a program that shares no code with the verifiers."
     )
+
+
+def _up_to(spec: RunSpec) -> str:
+    return f" up to {radius(max(spec.epsilons), spec.unit)}" if spec.epsilons else ""
 
 
 def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
@@ -44,7 +49,8 @@ def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
     )
     others = "Rotations, blur, other light" if words.pictures else "Missing values, drift, other sources of data"
     yield (
-        f"They are about {spec.norm} perturbations of the radii above. {others} and every other change are not measured."
+        f"They are about {spec.norm} perturbations{_up_to(spec)} alone. {others} and every other change are not "
+        "measured."
     )
     rows = jaws(report)
     if any(row.empirical is not None for row in rows) or not spec.epsilons:
@@ -55,6 +61,6 @@ def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
             "searches, or more time, may decide them."
         )
     yield (
-        "They are about this network with these weights (the digest below). Trained again, pruned or quantised it is "
-        "another one."
+        "The bounds are about this network with these weights (the digest below). Trained again, pruned or quantised it "
+        "is another one."
     )

@@ -1,5 +1,6 @@
 """Distances of the nearest adversarial examples of a run: per attack, and of the best attack for every sample."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,17 +9,26 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.errors import InputError
-from calipers.core.records import Kind, Outcome, RunSpec
+from calipers.core.records import Kind, Outcome, RunSpec, SanityWarning
 from calipers.core.tables import Row
 from calipers.evaluate.distances import BEST, Distances, distances_of
 from calipers.evaluate.metrics import rate
+from calipers.report.nouns import ANYTHING
+from calipers.report.threat import allowed
+from calipers.report.verdict import warning_lines
 from calipers.report.wording import clipping, number, percent, seconds
 from calipers.store.store import Store
+
+# Each with the width of a terminal from which on it has room.
+_COLUMNS = {"found": 0, "of": 0, "median": 0, "95 % interval": 64, "mean": 0, "passes": 96, "per sample": 96}
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A run of minimum-norm attacks in numbers. samples: all; correct: those classified correctly as they are."""
+    """A run of minimum-norm attacks in numbers. samples: all; correct: those classified correctly as they are.
+
+    `str` is the result in plain words, with the warnings.
+    """
 
     run_id: str
     command: str
@@ -26,6 +36,11 @@ class Nearest:
     samples: int
     correct: int
     attacks: tuple[Distances, ...]
+    warnings: tuple[SanityWarning, ...]
+
+    def __str__(self) -> str:
+        told = [f"{self.correct} of {self.samples} samples are classified correctly.", *map(_told, self.attacks)]
+        return "\n".join([" ".join(told), allowed(self.spec, ANYTHING), *warning_lines(self.warnings)])
 
     def rows(self) -> Iterator[Row]:
         """One group per attack: success, median and mean distance, passes."""
@@ -34,26 +49,27 @@ class Nearest:
         for one in self.attacks:
             yield from one.rows(norm, unit)
 
-    def table(self) -> Table:
-        """The same for the terminal."""
+    def table(self, width: int = 100) -> Table:
+        """The same for a terminal of this width; a narrow one goes without some columns."""
+        heads = [head for head, least in _COLUMNS.items() if width >= least]
         title = f"Nearest adversarial examples, {self.spec.norm} in {self.spec.unit} units, {clipping(self.spec)}"
         table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("attack", overflow="fold")
-        for head in ("found", "of", "median", "95 % interval", "mean", "passes", "per sample"):
+        for head in heads:
             table.add_column(head, justify="right", no_wrap=True)
         for one in self.attacks:
             low, high = one.median_interval
-            share = percent(one.found / len(one.distances)) if one.distances else ""
-            table.add_row(
-                Text(one.attack, style="bold yellow" if one.attack == BEST else ""),
-                share,
-                str(len(one.distances)),
-                number(one.median),
-                f"{number(low)} to {number(high)}",
-                number(one.mean),
-                f"{one.passes:.0f}",
-                seconds(one.seconds),
-            )
+            cells = {
+                "found": percent(one.found / len(one.distances)) if one.distances else "",
+                "of": str(len(one.distances)),
+                "median": number(one.median),
+                "95 % interval": f"{number(low)} to {number(high)}",
+                "mean": number(one.mean),
+                "passes": f"{one.passes:.0f}",
+                "per sample": seconds(one.seconds),
+            }
+            name = Text(one.attack, style="bold yellow" if one.attack == BEST else "")
+            table.add_row(name, *(cells[head] for head in heads))
         return table
 
 
@@ -65,4 +81,13 @@ def load_nearest(store: Store, run_id: str) -> Nearest:
     records = store.records(run.run_id)
     clean = [record for record in records if record.kind is Kind.CLEAN]
     correct = sum(record.outcome is Outcome.CORRECT for record in clean)
-    return Nearest(run.run_id, run.command, run.spec, len(clean), correct, distances_of(run.spec, records))
+    summed = store.metric(run.run_id, "report") or {"warnings": []}
+    warnings = tuple(SanityWarning(**warning) for warning in summed["warnings"])
+    return Nearest(run.run_id, run.command, run.spec, len(clean), correct, distances_of(run.spec, records), warnings)
+
+
+def _told(one: Distances) -> str:
+    if not one.distances:
+        return f"{one.attack}: none to break."
+    where = f", at a median distance of {number(one.median)}" if math.isfinite(one.median) else ""
+    return f"{one.attack}: {one.found} of {len(one.distances)} broken{where}."

@@ -38,7 +38,7 @@ class Report:
     @property
     def words(self) -> Nouns:
         """What samples and values of this data are called."""
-        return nouns(self.shape)
+        return nouns(self.gallery[0].original.shape if self.shape is None and self.gallery else self.shape)
 
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
@@ -47,7 +47,13 @@ class Report:
     def html(self) -> str:
         """The page; the same report always gives the same text."""
         shown = Shown(
-            self.numbers, self.words, self.gallery, self.store_path, self.certificates, self.requirements, self.to_json()
+            self.numbers,
+            self.words,
+            self.gallery,
+            self.store_path,
+            self.certificates,
+            self.requirements,
+            self.to_json(),
         )
         return render(shown)
 
@@ -90,7 +96,7 @@ class Report:
     def __str__(self) -> str:
         lines = [verdict(self.numbers, self.words), allowed(self.numbers.spec, self.words)]
         required = requirement_lines(self.requirements, self.numbers.spec.unit)
-        return "\n".join([*lines, *required, *warning_lines(self.numbers)])
+        return "\n".join([*lines, *required, *warning_lines(self.numbers.warnings)])
 
     def __repr__(self) -> str:
         return f"<Report of run {self.numbers.run_id}: {verdict(self.numbers, self.words)}>"

@@ -191,7 +191,11 @@ def _median_sentence(report: RobustnessReport, words: Nouns, below: bool) -> str
     return (
         f"Of {len(right)} correctly classified {words.many(len(right))} {len(found)} "
         f"{'has' if len(found) == 1 else 'have'} a known adversarial example{middle}"
-        + (f" and {proven} {'is' if proven == 1 else 'are'} proven robust at one radius of the run or more." if below else ".")
+        + (
+            f" and {proven} {'is' if proven == 1 else 'are'} proven robust at one radius of the run or more."
+            if below
+            else "."
+        )
     )
 
 

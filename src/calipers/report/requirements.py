@@ -1,11 +1,12 @@
 """Required levels beside what was measured."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from calipers.report.wording import NOT_MEASURED, plain_percent, radius
 
 
+@runtime_checkable
 class Required(Protocol):
     """A level that a rate must reach at a radius. measured: None where the rate was not measured, which fails."""
 

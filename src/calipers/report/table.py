@@ -9,21 +9,18 @@ from calipers.report.rate_groups import NamedRate, rate_groups
 from calipers.report.wording import DASH, clipping, interval, measured, radius, spent
 
 _STYLES = {"clean": "bold", "empirical": "bold yellow", "certified": "bold cyan", "undecided": "bold"}
-# Columns give way to the names of methods where there is no room for all.
-_FULL, _NARROW = 72, 58
+# Columns give way to the names of methods: each with the width of a terminal from which on it has room.
+_COLUMNS = {"measured": 0, "95 % interval": 58, "n": 0, "per sample": 72}
 
 
 def rates_table(report: RobustnessReport, width: int = 100) -> Table:
     """Clean, empirical, certified and undecided at every epsilon, each followed by the methods and their times.
 
-    width: of the terminal; below 72 columns times are left out, below 58 intervals as well.
+    width: of the terminal; a narrow one goes without times and intervals.
     """
     spec = report.spec
     title = f"{spec.norm}, epsilon in {spec.unit} units, {clipping(spec)}"
-    heads = ["measured"]
-    heads += ["95 % interval"] if width >= _NARROW else []
-    heads += ["n"]
-    heads += ["per sample"] if width >= _FULL else []
+    heads = [head for head, least in _COLUMNS.items() if width >= least]
     table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("epsilon", justify="right", no_wrap=True)
     table.add_column("rate of", overflow="fold")

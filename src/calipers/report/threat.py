@@ -1,5 +1,7 @@
 """The threat model in one plain sentence: what a perturbation was allowed to do."""
 
+from collections.abc import Callable
+
 from calipers.core.records import RunSpec
 from calipers.report.nouns import Nouns
 from calipers.report.wording import percent_of, radius
@@ -15,15 +17,15 @@ _DISTANCES = {
 
 def allowed(spec: RunSpec, words: Nouns) -> str:
     """What the largest radius of the run allows; what a distance is, for a run without radii."""
+    stays = _stays(spec, words)
     if not spec.epsilons:
         meant = _DISTANCES[spec.norm].format(value=words.value, values=words.values)
-        return f"A distance is {meant}{_units(spec)}{_stay(spec)}."
+        return f"A distance is {meant}{_units(spec)}{stays}."
     largest = max(spec.epsilons)
-    at = "" if len(spec.epsilons) == 1 else f"At the largest radius, {radius(largest, spec.unit)}: "
-    if largest == 0:
-        return f"{_start(at, 'nothing')} may change."
-    sentence = {"linf": _each, "l2": _length, "l1": _sum}[spec.norm](spec, largest, words)
-    return f"{_start(at, sentence)}{_stay(spec)}."
+    told = "nothing may change" if largest == 0 else _TOLD[spec.norm](spec, largest, words) + stays
+    if len(spec.epsilons) == 1:
+        return f"{told[0].upper()}{told[1:]}."
+    return f"At the largest radius, {radius(largest, spec.unit)}, {told}."
 
 
 def _each(spec: RunSpec, epsilon: float, words: Nouns) -> str:
@@ -75,12 +77,10 @@ def _units(spec: RunSpec) -> str:
     return ", each change divided by the standard deviation of its channel"
 
 
-def _stay(spec: RunSpec) -> str:
+def _stays(spec: RunSpec, words: Nouns) -> str:
     if spec.domain is None:
-        return "; values may leave the range of the data"
-    return f"; values stay between {spec.domain[0]:g} and {spec.domain[1]:g}"
+        return f"; no {words.value} has to stay inside a range"
+    return f"; every {words.value} stays between {spec.domain[0]:g} and {spec.domain[1]:g}"
 
 
-def _start(at: str, sentence: str) -> str:
-    """The sentence with a capital letter where it comes first."""
-    return at + sentence if at else sentence[0].upper() + sentence[1:]
+_TOLD: dict[str, Callable[[RunSpec, float, Nouns], str]] = {"linf": _each, "l2": _length, "l1": _sum}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from calipers.core.records import RobustnessReport, RunSpec
+from calipers.core.records import RobustnessReport, RunSpec, SanityWarning
 from calipers.report.jaws import Jaws, jaws
 from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.wording import clipping, interval, plain_percent, radius
@@ -50,9 +50,9 @@ def verdict(report: RobustnessReport, words: Nouns = ANYTHING) -> str:
     return " ".join(part for part in (caution(report), findings(report, words)) if part is not None)
 
 
-def warning_lines(report: RobustnessReport) -> list[str]:
-    """The sanity warnings, one line each."""
-    return [f"warning {warning.code}: {warning.message} ({warning.evidence})" for warning in report.warnings]
+def warning_lines(warnings: Sequence[SanityWarning]) -> list[str]:
+    """Sanity warnings, one line each."""
+    return [f"warning {warning.code}: {warning.message} ({warning.evidence})" for warning in warnings]
 
 
 def _nearest(report: RobustnessReport) -> str:
