@@ -81,9 +81,9 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, wor
     axes.fill_between(x, lower, upper, color=GAP_SOFT.light, linewidth=0)
     axes.fill_between(x, upper, top[0], color=ATTACK_SOFT.light, linewidth=0)
     axes.fill_between(x, top[0], 100, color=WRONG.light, linewidth=0)
-    if both_measured(rows):
-        # The straight lines do guess, but they lead the eye from one measured gap to the next.
-        axes.fill_between(radii, low, top, facecolor="none", edgecolor=GAP.light, hatch="///", linewidth=0)
+    # The straight lines do guess, but they lead the eye from one measured gap to the next.
+    gap = (radii, low, top) if both_measured(rows) else (x, lower, upper)
+    axes.fill_between(*gap, facecolor="none", edgecolor=GAP.light, hatch="///", linewidth=0)
     for colour, jaw in ((PROOF.light, "certified"), (ATTACK.light, "empirical")):
         known = [(row.epsilon, rate) for row in rows if (rate := getattr(row, jaw)) is not None]
         if known:
@@ -126,7 +126,7 @@ def _known_distances(axes: Axes, brackets: Sequence[Bracket], span: float) -> No
 
 
 def _radius_ticks(axes: Axes, radii: Sequence[float], width: float, unit: str, form: Format) -> None:
-    """A tick at 0 and at every measured radius; where two labels would touch, the smaller radius goes without its own.
+    """A tick at 0 and at every radius; where two labels would touch, the smaller radius goes without its own.
 
     width: of the axis, in units of the radius.
     """
@@ -209,7 +209,9 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
     for at in radii:
         axes.axvline(at, color=INK.light, linewidth=0.9, linestyle=(0, (1, 3)))
     axes.set_xlim(0, reach)
-    _radius_ticks(axes, radii, reach, report.spec.unit, form)
+    # Beyond the largest radius, where the nearest examples of some attacks lie, its multiples give the scale.
+    beyond = [factor * largest for factor in (2, 3) if factor * largest <= reach]
+    _radius_ticks(axes, [*radii, *beyond], reach, report.spec.unit, form)
     axes.set_ylim(0, 100)
     axes.set_ylabel(f"{words.samples}, the most robust below" if form is WIDE else "")
 

@@ -61,6 +61,6 @@ def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
             "searches, or more time, may decide them."
         )
     yield (
-        "The bounds are about this network with these weights (the digest below). Trained again, pruned or quantised it "
-        "is another one."
+        "The bounds are about this network with these weights (the digest below). Trained again, pruned or quantised "
+        "it is another one."
     )

@@ -82,6 +82,8 @@ def render(shown: Shown) -> str:
     report, words, found = shown.report, shown.words, shown.certificates
     rows = jaws(report)
     both = both_measured(rows)
+    above = any(row.empirical is not None for row in rows)
+    below = any(row.certified is not None for row in rows)
     # Where nothing looked at one side, every sample is open; only what did not complete is worth a list.
     listed = [row for row in report.brackets if (both and row.undecided) or row.timed_out]
     context: dict[str, Any] = {
@@ -96,15 +98,15 @@ def render(shown: Shown) -> str:
         "clean": next((row for row in report.rates if row.name == "clean" and row.n > 0), None),
         "jaws": rows,
         "both": both,
-        "above": any(row.empirical is not None for row in rows),
-        "below": any(row.certified is not None for row in rows),
+        "above": above,
+        "below": below,
         "bracket_chart": bracket_chart(report, words),
         "distances": has_distances(report),
         "perturbation_chart": perturbation_chart(report, words),
         "groups": rate_groups(report),
         "correct_groups": rate_groups(report, correct=True),
         "classes": tuple(_classes(report)),
-        "decided": _median_sentence(report, words, any(row.certified is not None for row in rows)),
+        "decided": _median_sentence(report, words, above, below),
         "exhibits": _exhibits(report, shown.gallery, words),
         "gallery_size": len(shown.gallery),
         "amplification": AMPLIFICATION,
@@ -144,6 +146,7 @@ def _environment() -> jinja2.Environment:
         required=asked,
         reached=lambda one: _thin(reached(one)),
         place=_place,
+        signed=lambda value: f"{value:+.3g}".replace("-", "\N{MINUS SIGN}"),
         thin=_thin,
         interval=wording.interval,
         number=wording.number,
@@ -183,20 +186,16 @@ def _exhibits(report: RobustnessReport, gallery: tuple[GalleryItem, ...], words:
     return tuple(Exhibit(item, None, largest_changes(item), changed_values(item)) for item in worst)
 
 
-def _median_sentence(report: RobustnessReport, words: Nouns, below: bool) -> str:
+def _median_sentence(report: RobustnessReport, words: Nouns, above: bool, below: bool) -> str:
+    """How many of the correctly classified samples are known to be fragile, and how many to be robust."""
     right = [row for row in report.brackets if row.prediction == row.label]
     found = [row.distance for row in right if row.distance is not None]
     proven = sum(row.certified is not None for row in right)
     middle = f" (median distance {wording.number(median(found))})" if found else ""
-    return (
-        f"Of {len(right)} correctly classified {words.many(len(right))} {len(found)} "
-        f"{'has' if len(found) == 1 else 'have'} a known adversarial example{middle}"
-        + (
-            f" and {proven} {'is' if proven == 1 else 'are'} proven robust at one radius of the run or more."
-            if below
-            else "."
-        )
-    )
+    known = f"{len(found)} {'has' if len(found) == 1 else 'have'} a known adversarial example{middle}"
+    robust = f"{proven} {'is' if proven == 1 else 'are'} proven robust at one radius of the run or more"
+    told = " and ".join([known] * above + [robust] * below)
+    return f"Of {len(right)} correctly classified {words.many(len(right))} {told}."
 
 
 def _by_openness(row: Bracket) -> tuple[int, int]:
