@@ -142,3 +142,25 @@ def test_a_contradiction_names_both_records(proof, attack) -> None:
 
 def test_a_break_outside_the_proven_ball_is_no_contradiction() -> None:
     check_soundness([record(7, Kind.VERIFY, V, SMALL), record(7, Kind.ATTACK, B, LARGE, distance=0.15)])
+
+
+def names(found) -> set[str]:
+    return {row.name for row in (*found.rates, *(row for _, rows in found.per_class for row in rows))}
+
+
+@pytest.mark.parametrize("side", ["attacks", "verifiers"])
+def test_a_side_that_nothing_looked_at_has_no_rate(side: str) -> None:
+    kind = {"attacks": Kind.ATTACK, "verifiers": Kind.VERIFY}[side]
+    records = [r for r in (*full(0, (S, V), (B, U)), *full(1, (S, V), (S, U))) if r.kind is not kind]
+    found = names(report(records, **{side: ()}))
+    missing, there = ("empirical", "certified") if side == "attacks" else ("certified", "empirical")
+    assert there in found
+    assert not {missing, f"{missing}|correct", "undecided", "undecided|correct"} & found
+
+
+def test_a_search_that_finds_counterexamples_is_an_upper_jaw_too() -> None:
+    records = [r for r in (*full(0, (S, V), (S, V)), *full(1, (S, V), (S, U))) if r.kind is not Kind.ATTACK]
+    changed = [dataclasses.replace(r, outcome=Outcome.FALSIFIED) if r.outcome is U else r for r in records]
+    found = report(changed, attacks=())
+    assert (found.rate("empirical", SMALL).measured, found.rate("empirical", LARGE).measured) == (1.0, 0.5)
+    assert found.rate("undecided", LARGE).measured == 0.0

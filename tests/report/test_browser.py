@@ -111,6 +111,32 @@ def test_a_narrow_screen_gets_its_own_charts_and_no_sideways_scrolling(browser: 
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 420
 
 
+@pytest.mark.parametrize("width", [420, 1280])
+def test_bars_of_all_classes_and_radii_are_equally_long(browser: Any, address: str, width: int) -> None:
+    emulate(browser, width=width)
+    browser.get(address)
+    script = "return [...document.querySelectorAll('table.classes .bar')].map((e) => e.getBoundingClientRect().width)"
+    lengths = browser.execute_script(script)
+    assert len(lengths) == 30
+    assert max(lengths) - min(lengths) < 0.5
+    assert min(lengths) > 60
+
+
+def test_what_is_too_wide_scrolls_in_a_frame_of_its_own(browser: Any, address: str) -> None:
+    emulate(browser, width=420)
+    browser.get(address)
+    browser.execute_script("document.querySelectorAll('details').forEach((e) => { e.open = true })")
+    script = "return [...document.querySelectorAll('.scroll')].map((e) => [e.scrollWidth, e.clientWidth])"
+    frames = browser.execute_script(script)
+    assert any(inner > outer for inner, outer in frames)
+    assert all(outer <= 420 for _, outer in frames)
+    outside = (
+        "return [...document.querySelectorAll('main *')].filter((e) => !e.closest('.scroll') && e.checkVisibility()"
+        " && e.getBoundingClientRect().right > 421).length"
+    )
+    assert browser.execute_script(outside) == 0
+
+
 def test_dark_mode_reaches_page_and_figures(browser: Any, address: str) -> None:
     seen = {}
     for scheme in ("light", "dark"):

@@ -38,6 +38,12 @@ def test_data_that_are_no_images_are_samples(one_epsilon: RobustnessReport) -> N
         assert "image" not in text
 
 
+def test_raw_values_are_not_called_pixels_where_there_are_none(one_epsilon: RobustnessReport) -> None:
+    report = replace(one_epsilon, spec=replace(one_epsilon.spec, unit="pixel"))
+    assert "(pixel, unclipped)" in verdict(report, IMAGES)
+    assert "(raw, unclipped)" in verdict(report, nouns((30,)))
+
+
 def test_a_verdict_without_a_gap_is_about_these_samples(one_epsilon: RobustnessReport) -> None:
     text = verdict(with_rates(one_epsilon, 98, 70, 70))
     assert "70 % of these 100 samples stay correct, each decided by an attack or a proof" in text

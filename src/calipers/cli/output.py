@@ -88,7 +88,7 @@ def print_numbers(report: Report, *more: Table) -> None:
     for sentence in (verdict(numbers, report.words), allowed(numbers.spec, report.words)):
         out.print(sentence, markup=False, soft_wrap=True)
     out.print()
-    for table in (rates_table(numbers, out.width), *more):
+    for table in (rates_table(numbers, out.width, report.words), *more):
         out.print(table)
     if report.certificates is not None:
         where = f"They are the certificates in {report.certificates.folder}"

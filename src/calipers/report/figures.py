@@ -42,7 +42,7 @@ def bracket_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Chart | 
         for row in rows
     )
     alt = f"Accuracy against epsilon. Clean accuracy {plain_percent(rows[0].clean.measured)}; {spoken}."
-    return _both("jaws", alt, report, lambda axes, form: _draw_jaws(axes, rows, report, words, form))
+    return _both("jaws", alt, report, words, lambda axes, form: _draw_jaws(axes, rows, report, words, form))
 
 
 def perturbation_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Chart | None:
@@ -59,7 +59,9 @@ def perturbation_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Cha
         + (f", at a median distance of {float(np.median(found)):.4g}." if found else ".")
         + (f" Every {step}th sample is drawn." if step > 1 else "")
     )
-    return _both("perturbation", alt, report, lambda axes, form: _draw_perturbations(axes, drawn, report, words, form))
+    return _both(
+        "perturbation", alt, report, words, lambda axes, form: _draw_perturbations(axes, drawn, report, words, form)
+    )
 
 
 def _robustness(row: Bracket) -> tuple[bool, float, float, int]:
@@ -216,10 +218,10 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
     axes.set_ylabel(f"{words.samples}, the most robust below" if form is WIDE else "")
 
 
-def _both(name: str, alt: str, report: RobustnessReport, paint: Callable[[Axes, Format], None]) -> Chart:
+def _both(name: str, alt: str, report: RobustnessReport, words: Nouns, paint: Callable[[Axes, Format], None]) -> Chart:
     def finish(axes: Axes, form: Format) -> None:
         paint(axes, form)
-        axes.set_xlabel(f"radius of the perturbation, {report.spec.norm}, {report.spec.unit}")
+        axes.set_xlabel(f"radius of the perturbation, {report.spec.norm}, {words.unit(report.spec.unit)}")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         axes.tick_params(axis="y", length=0, pad=6)

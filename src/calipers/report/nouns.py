@@ -18,6 +18,10 @@ class Nouns:
         """Whether a sample can be looked at."""
         return self.samples == "images"
 
+    def unit(self, name: str) -> str:
+        """The unit of epsilon: "pixel" is called raw where there are none."""
+        return "raw" if name == "pixel" and self.count is not None and not self.pictures else name
+
     def many(self, n: int) -> str:
         """The word for n samples."""
         return self.sample if n == 1 else self.samples

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.records import RobustnessReport
+from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.rate_groups import NamedRate, rate_groups
 from calipers.report.wording import DASH, clipping, interval, measured, radius, spent
 
@@ -13,13 +14,13 @@ _STYLES = {"clean": "bold", "empirical": "bold yellow", "certified": "bold cyan"
 _COLUMNS = {"measured": 0, "95 % interval": 58, "n": 0, "per sample": 72}
 
 
-def rates_table(report: RobustnessReport, width: int = 100) -> Table:
+def rates_table(report: RobustnessReport, width: int = 100, words: Nouns = ANYTHING) -> Table:
     """Clean, empirical, certified and undecided at every epsilon, each followed by the methods and their times.
 
     width: of the terminal; a narrow one goes without times and intervals.
     """
     spec = report.spec
-    title = f"{spec.norm}, epsilon in {spec.unit} units, {clipping(spec)}"
+    title = f"{spec.norm}, epsilon in {words.unit(spec.unit)} units, {clipping(spec)}"
     heads = [head for head, least in _COLUMNS.items() if width >= least]
     table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("epsilon", justify="right", no_wrap=True)

@@ -29,9 +29,9 @@ def findings(report: RobustnessReport, words: Nouns = ANYTHING) -> str:
     correct = round(clean.measured * clean.n)
     first = f"Of {clean.n} {words.many(clean.n)} {correct} {'is' if correct == 1 else 'are'} classified correctly."
     if not rows:
-        return f"{first} {_nearest(report)}"
+        return f"{first} {_nearest(report, words)}"
     spec = report.spec
-    kind = f"{spec.unit}, {clipping(spec)}"
+    kind = f"{words.unit(spec.unit)}, {clipping(spec)}"
     these = f"of {'this' if clean.n == 1 else 'these'} {clean.n} {words.many(clean.n)} stay correct"
     if len(rows) == 1:
         at = f"Under {spec.norm} perturbations of {radius(rows[0].epsilon, spec.unit)} ({kind})"
@@ -55,7 +55,7 @@ def warning_lines(warnings: Sequence[SanityWarning]) -> list[str]:
     return [f"warning {warning.code}: {warning.message} ({warning.evidence})" for warning in warnings]
 
 
-def _nearest(report: RobustnessReport) -> str:
+def _nearest(report: RobustnessReport, words: Nouns) -> str:
     """What minimum-norm attacks say where no radius was asked for."""
     spec = report.spec
     correct = [row for row in report.brackets if row.prediction == row.label]
@@ -64,7 +64,7 @@ def _nearest(report: RobustnessReport) -> str:
         return "No perturbation has been measured yet."
     return (
         f"For {len(found)} of them an adversarial example is known, at a median distance of {median(found):.4g} "
-        f"({spec.norm}, {spec.unit}, {clipping(spec)})."
+        f"({spec.norm}, {words.unit(spec.unit)}, {clipping(spec)})."
     )
 
 
