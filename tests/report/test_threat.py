@@ -17,30 +17,30 @@ PIXEL: dict[str, Any] = {"unit": "pixel", "scale": (1.0,), "domain": (0.0, 1.0)}
 @pytest.mark.parametrize(
     ("changes", "words", "text"),
     [
-        (PIXEL, GREY, "Every pixel may change by up to 3 % of its range; every pixel stays between 0 and 1."),
+        (PIXEL, GREY, "Every pixel may change by up to 3 % of its range and stays between 0 and 1."),
         (
             PIXEL | {"domain": (0.0, 255.0), "epsilons": (8.0,)},
             COLOUR,
-            "Every colour value may change by up to 3.14 % of its range; every colour value stays between 0 and 255.",
+            "Every colour value may change by up to 3.14 % of its range and stays between 0 and 255.",
         ),
         (PIXEL | {"epsilons": (0.0,)}, GREY, "Nothing may change."),
         (
             PIXEL | {"epsilons": (8.0,)},
             GREY,
-            "Every pixel may take any value of its range; every pixel stays between 0 and 1.",
+            "Every pixel may take any value of its range and stays between 0 and 1.",
         ),
-        (PIXEL | {"domain": None}, ROW, "Every value may change by up to 0.03; no value has to stay inside a range."),
+        (PIXEL | {"domain": None}, ROW, "Every value may change by up to 0.03 and may leave the range of the data."),
         (
             PIXEL | {"domain": None},
             GREY,
-            "Every pixel may change by up to 0.03, which is 3 % of the range from 0 to 1; no pixel has to stay inside "
-            "a range.",
+            "Every pixel may change by up to 0.03, which is 3 % of the range from 0 to 1 and may leave the range "
+            "of the data.",
         ),
         (
             {"scale": (0.2, 0.25, 0.3), "domain": (0.0, 1.0), "epsilons": (0.1,)},
             COLOUR,
-            "Every colour value may change by up to 2 to 3 % of its range (by channel); every colour value stays "
-            "between 0 and 1.",
+            "Every colour value may change by up to 2 to 3 % of its range (by channel) and stays between "
+            "0 and 1.",
         ),
         (
             PIXEL | {"norm": "l2", "epsilons": (0.28,)},

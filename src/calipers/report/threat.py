@@ -78,9 +78,11 @@ def _units(spec: RunSpec) -> str:
 
 
 def _stays(spec: RunSpec, words: Nouns) -> str:
+    """Whether values have to stay in the domain; in linf the sentence is about every value already."""
+    subject = " and" if spec.epsilons and spec.norm == "linf" else f"; every {words.value}"
     if spec.domain is None:
-        return f"; no {words.value} has to stay inside a range"
-    return f"; every {words.value} stays between {spec.domain[0]:g} and {spec.domain[1]:g}"
+        return f"{subject} may leave the range of the data"
+    return f"{subject} stays between {spec.domain[0]:g} and {spec.domain[1]:g}"
 
 
 _TOLD: dict[str, Callable[[RunSpec, float, Nouns], str]] = {"linf": _each, "l2": _length, "l1": _sum}
