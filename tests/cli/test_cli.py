@@ -166,6 +166,8 @@ def test_what_is_measured_can_be_checked(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in json.loads((tmp_path / "kept.json").read_text())["rows"]}
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("calipers-runs/certificates/*/*.npz"))
     assert len(files) == round(rows["certified"]["measured"] * 4) > 0
+    assert rows["empirical"]["measured"] is rows["undecided"]["measured"] is None
+    assert "not measured" in done.stdout
     checked = run("check", *files, "--model", "digits.json", cwd=tmp_path).stdout
     assert checked.count("accepted") == len(files)
     assert "in the linf ball of radius 0.01 in [0, 1], margins >= " in checked
