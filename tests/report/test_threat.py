@@ -39,8 +39,7 @@ PIXEL: dict[str, Any] = {"unit": "pixel", "scale": (1.0,), "domain": (0.0, 1.0)}
         (
             {"scale": (0.2, 0.25, 0.3), "domain": (0.0, 1.0), "epsilons": (0.1,)},
             COLOUR,
-            "Every colour value may change by up to 2 to 3 % of its range (by channel) and stays between "
-            "0 and 1.",
+            "Every colour value may change by up to 2 to 3 % of its range (by channel) and stays between 0 and 1.",
         ),
         (
             PIXEL | {"norm": "l2", "epsilons": (0.28,)},
