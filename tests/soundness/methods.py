@@ -11,10 +11,11 @@ from torch import Tensor
 
 from calipers.bounds import FORWARD, FUSED, METHODS, OutOfTimeError, WorkBudget
 from calipers.bounds.boxes import bound_boxes, bound_boxes_forward
+from calipers.bounds.precision import in_double
 from calipers.core.errors import InputError
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Verdict
-from calipers.core.sets import Box, InputSet, LpBall, is_box
+from calipers.core.sets import InputSet, is_box
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.graph.graph import Graph
 from calipers.verify import Certifier, Complete, Milp, Resources
@@ -39,24 +40,17 @@ def bounds_claims(
             if name == "optimised" and not slow:
                 continue
             found = METHODS[name].margins(graph, sets, specification, WorkBudget())
-            claimed[name] = found.lower > found.slack
+            claimed[name] = found.lower > 0
         if is_box(sets):
             box = sets.box()
             walk = bound_boxes(FUSED, graph, box, specification, WorkBudget())
             quick = bound_boxes_forward(FORWARD, graph, box, specification, WorkBudget())
-            claimed["boxes"], claimed["boxes forward"] = walk.lower > walk.slack, quick.lower > quick.slack
+            claimed["boxes"], claimed["boxes forward"] = walk.lower > 0, quick.lower > 0
         asked = Specification(specification.C.double(), specification.d.double())
         for name in ("ibp", "fused", "forward"):
-            found = METHODS[name].margins(graph.to(torch.float64), _double(sets), asked, WorkBudget())
-            claimed[f"double {name}"] = found.lower > found.slack
+            found = METHODS[name].margins(graph.to(torch.float64), in_double(sets), asked, WorkBudget())
+            claimed[f"double {name}"] = found.lower > 0
     return claimed
-
-
-def _double(sets: InputSet) -> InputSet:
-    if isinstance(sets, LpBall) and not is_box(sets):
-        return LpBall(sets.center.double(), sets.radius.double(), sets.norm, sets.scale.double(), sets.domain)
-    box = sets.box()
-    return Box(box.lower.double(), box.upper.double())
 
 
 def _input_search(graph: Graph, problem: Problem, seconds: float) -> bool:
