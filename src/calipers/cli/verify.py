@@ -23,6 +23,9 @@ def verify(
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds per instance; default 60, or what --instances says.")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which output of the network Y is, if it has several.")
+    ] = None,
     memory: Memory = 1024,
     certificate: Annotated[
         Path | None,
@@ -48,30 +51,48 @@ def verify(
     if instances is not None:
         if network is not None:
             raise InputError(f"verify: {network} and --instances {instances} are both given; accepted: one of them")
-        if certificate is not None:
-            raise InputError("verify: --certificate belongs to a single property, not to --instances")
+        if certificate is not None or output is not None:
+            raise InputError("verify: --certificate and --output belong to a single property, not to --instances")
         _family(instances, Resources(budget, float("inf") if timeout is None else timeout), results, resume, json_)
     elif network is None or property_ is None:
         raise InputError("verify: accepted: a network and a property, or --instances FILE")
-    elif results is not None or resume or json_ is not None:
-        raise InputError("verify: --results, --resume and --json belong to --instances")
+    elif results is not None or resume:
+        raise InputError("verify: --results and --resume belong to --instances")
     else:
-        _single(network, property_, Resources(budget, 60.0 if timeout is None else timeout), certificate)
+        resources = Resources(budget, 60.0 if timeout is None else timeout)
+        _single(network, property_, output, resources, certificate, json_)
 
 
-def _single(network: Path, property_: Path, resources: "Resources", certificate: Path | None) -> None:
+def _single(
+    network: Path,
+    property_: Path,
+    output: str | None,
+    resources: "Resources",
+    certificate: Path | None,
+    json_: str | None,
+) -> None:
     from rich.console import Console
 
     from calipers.core.errors import InputError
     from calipers.graph.from_onnx import load_onnx_network
-    from calipers.verify.vnnlib import Property, SatOutcome, certify, decide
+    from calipers.verify.vnnlib import Instance, Property, SatOutcome, Score, certify, decide
 
     with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
-        loaded, asked = load_onnx_network(network), Property.load(property_)
+        asked = Property.load(property_)
+        loaded = load_onnx_network(network, output=output, inputs=asked.inputs)
         answer = decide(loaded, asked, resources)
         unsat = answer.outcome is SatOutcome.UNSAT
         written = certify(loaded.graph, asked, resources, certificate) if unsat and certificate is not None else []
-    print(answer)
+    if json_ is not None:
+        from calipers.cli.output import command_line, write_json
+        from calipers.report.instances import answer_json
+
+        score = Score(Instance(network, property_, resources.timeout), answer, note=asked.note)
+        write_json(answer_json(score, command_line()), json_)
+    if json_ != "-":
+        print(answer)
+        if asked.note:
+            Console(stderr=True, soft_wrap=True).print(f"note: {asked.note}", markup=False, highlight=False)
     if None in written:
         raise InputError(f"--certificate {certificate}: no evidence that the checker accepts; give more --timeout")
 

@@ -1,20 +1,19 @@
 """ONNX models to graphs. Every attribute is read or refused, none is ignored."""
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from torch import Tensor
 
-from calipers.core.errors import ModelError
-from calipers.graph import onnx_layers, onnx_tensors  # noqa: F401  # they fill the table of converters
+from calipers.core.errors import CalipersError, ModelError
+from calipers.graph import onnx_layers, onnx_pools, onnx_products, onnx_tensors  # noqa: F401  # the converters
 from calipers.graph.check import check_graph
 from calipers.graph.graph import Graph, GraphModule
+from calipers.graph.onnx_file import open_session, read_model, sizes_of
+from calipers.graph.onnx_reading import Reading, readings, runner
 from calipers.graph.onnx_walk import Walk
 
 
@@ -24,34 +23,29 @@ class OnnxNetwork:
 
     graph: Graph
     session: onnxruntime.InferenceSession
+    reading: Reading
 
     def run(self, x: Tensor) -> Tensor:
-        """What onnxruntime makes of a batch of inputs in single precision."""
-        return _run(self.session, x)
+        """What onnxruntime makes of a batch of inputs, in single precision. Raises ModelError where it fails."""
+        return runner(self.session, self.reading, self.graph.nodes[-1].shape)(x)
 
 
-def load_onnx_network(path: Path) -> OnnxNetwork:
-    """An ONNX file, packed (.gz) or not; its graph compared with onnxruntime on random inputs.
+def load_onnx_network(path: Path, *, output: str | None = None, inputs: int | None = None) -> OnnxNetwork:
+    """An ONNX file, packed (.gz, .bz2, .xz) or not; its graph compared with onnxruntime on random inputs.
+
+    output: which one, of several. inputs: how many a sample has, where the file leaves that open.
 
     Raises ModelError if the file cannot be read or the graph differs, UnsupportedLayerError for an operator or
     attribute without counterpart.
     """
-    if not path.is_file():
-        raise ModelError(f"model {path}: there is no such file")
+    model = read_model(path, output)
     try:
-        model = onnx.load_from_string(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else onnx.load(path)
-        onnx.checker.check_model(model)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ModelError(f"model {path}: cannot be read ({error})") from error
-    except Exception as error:  # onnx raises protobuf and checker errors alike
-        raise ModelError(f"model {path}: not a valid ONNX file ({str(error).splitlines()[0]})") from error
-    graph = Walk(model).graph()
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise ModelError(f"model {path}: onnxruntime refuses it ({str(error).splitlines()[0]})") from error
-    check_graph(graph, lambda x: _run(session, x))
-    return OnnxNetwork(graph, session)
+        return _network(model, inputs)
+    except CalipersError as error:
+        text = str(error).removeprefix("model: ")
+        raise type(error)(f"model {path}: {text}") from error
+    except Exception as error:  # what nobody thought of, in one file of many
+        raise ModelError(f"model {path}: cannot be turned into a graph ({type(error).__name__}: {error})") from error
 
 
 def from_onnx(path: Path) -> Graph:
@@ -60,15 +54,57 @@ def from_onnx(path: Path) -> Graph:
 
 
 def load_onnx(path: Path) -> GraphModule:
-    """An ONNX file as a differentiable module."""
-    return GraphModule(from_onnx(path))
+    """An ONNX file as a differentiable module of batches.
+
+    Raises ModelError also if the file takes batches whose samples influence each other.
+    """
+    network = load_onnx_network(path)
+    _require_apart(path, network)
+    return GraphModule(network.graph)
 
 
-def _run(session: onnxruntime.InferenceSession, x: Tensor) -> Tensor:
-    given = session.get_inputs()[0]
-    if len(given.shape) < x.dim():  # no batch dimension
-        return torch.from_numpy(np.stack([session.run(None, {given.name: sample.numpy()})[0] for sample in x]))
-    fixed = isinstance(given.shape[0], int)
-    batches = x.split(given.shape[0]) if fixed else [x]
-    outputs = [session.run(None, {given.name: batch.numpy()})[0] for batch in batches]
-    return torch.from_numpy(np.concatenate(outputs))
+def _require_apart(path: Path, network: OnnxNetwork) -> None:
+    """Raise ModelError if a network that was read for one sample alone takes several, and mixes them.
+
+    Where it fails on several, or does not return an output for each, it was written for one.
+    """
+    (given,) = network.session.get_inputs()
+    if network.reading.open or isinstance(given.shape[0], int):
+        return
+    kind = np.float64 if given.type == "tensor(double)" else np.float32
+    try:
+        (found,) = network.session.run(None, {given.name: np.zeros((3, *network.graph.input_shape), kind)})
+    except Exception:  # onnxruntime's errors share no other base
+        return
+    if found.shape[:1] == (3,):
+        raise ModelError(
+            f"model {path}: its batch is open, and samples of a batch influence each other; accepted: batch 1"
+        )
+
+
+def _network(model: onnx.ModelProto, inputs: int | None) -> OnnxNetwork:
+    """By the first reading that the operators fit and onnxruntime agrees with; else the error that came last."""
+    session: onnxruntime.InferenceSession | None = None
+    failures: list[tuple[int, ModelError]] = []
+    for reading in readings(sizes_of(model.graph.input[0]), inputs):
+        walk = Walk(model, reading)
+        try:
+            graph = walk.graph()
+            session = session or _session(model)
+            check_graph(graph, runner(session, reading, graph.nodes[-1].shape))
+        except ModelError as error:
+            failures.append((walk.done, error))
+        else:
+            return OnnxNetwork(graph, session, reading)
+    raise max(failures, key=lambda failure: failure[0])[1]
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """For inputs of the sizes that the walk takes: what the file leaves open with a 0 is open here too."""
+    freed = onnx.ModelProto()
+    freed.CopyFrom(model)
+    for value in (*freed.graph.input, *freed.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
+                dim.Clear()
+    return open_session(freed)

@@ -1,34 +1,30 @@
 """Converters of ONNX's layers: affine maps, pools, normalisation and activations."""
 
 import math
-from typing import Any
 
 import onnx
 import torch
 from torch import Tensor
 
 from calipers.graph import compose, ops
-from calipers.graph.assembly import Position, Refusal
-from calipers.graph.onnx_walk import Walk, attributes, converts, require
-
-_WINDOW: dict[str, Any] = {
-    "auto_pad": b"NOTSET",
-    "dilations": None,
-    "kernel_shape": None,
-    "pads": None,
-    "strides": None,
-}
+from calipers.graph.assembly import Position
+from calipers.graph.onnx_walk import Walk, Whole, attributes, converts, require
+from calipers.graph.onnx_windows import WINDOW, convolution3d, pads_of
 
 
 @converts("Conv")
 def _conv(walk: Walk, node: onnx.NodeProto) -> Position:
-    a = attributes(node, group=1, **_WINDOW)
+    a = attributes(node, group=1, **WINDOW)
     weight, x = walk.value(node.input[1]), walk.input(node.input[0])
     spatial = weight.dim() - 2
-    require(spatial in (1, 2), f"with a {spatial}-d kernel")
+    require(spatial in (1, 2, 3), f"with a {spatial}-d kernel")
     bias = walk.optional(node, 2)
     bias = weight.new_zeros(len(weight)) if bias is None else bias
-    before, after = _pads(a, walk.asm.shape(x)[1:], list(weight.shape[2:]))
+    before, after = pads_of(a, walk.asm.shape(x)[1:], list(weight.shape[2:]))
+    if spatial == 3:
+        (depth, *strides), (apart, *dilations) = (a[key] or [1] * 3 for key in ("strides", "dilations"))
+        op = ops.Conv2d(weight, bias, _pair(strides, 1), (0, 0), _pair(dilations, 1), a["group"])
+        return convolution3d(walk.asm, walk.name(node), x, op, (depth, apart), before, after)
     x, padding = compose.padded(walk.asm, walk.name(node), x, before, after)
     weight = weight if spatial == 2 else weight.unsqueeze(2)
     strides, dilations = (_pair(a[key] or [1] * spatial, 1) for key in ("strides", "dilations"))
@@ -38,7 +34,7 @@ def _conv(walk: Walk, node: onnx.NodeProto) -> Position:
 
 @converts("ConvTranspose")
 def _conv_transpose(walk: Walk, node: onnx.NodeProto) -> Position:
-    a = attributes(node, group=1, output_padding=None, output_shape=None, **_WINDOW)
+    a = attributes(node, group=1, output_padding=None, output_shape=None, **WINDOW)
     weight, x = walk.value(node.input[1]), walk.input(node.input[0])
     spatial = weight.dim() - 2
     require(spatial in (1, 2), f"with a {spatial}-d kernel")
@@ -62,57 +58,6 @@ def _conv_transpose(walk: Walk, node: onnx.NodeProto) -> Position:
         a["group"],
     )
     return compose.conv(walk.asm, walk.name(node), x, op)
-
-
-@converts("MaxPool")
-def _max_pool(walk: Walk, node: onnx.NodeProto) -> Position:
-    a = attributes(node, ceil_mode=0, storage_order=0, **_WINDOW)
-    require(a["ceil_mode"] == 0, "ceil_mode=1")
-    require(len(node.output) == 1, "with indices")
-    kernel, stride, padding, dilation = _pool(walk, node, a)
-    op = ops.MaxPool2d(kernel, stride, padding, dilation)
-    return compose.conv(walk.asm, walk.name(node), walk.input(node.input[0]), op)
-
-
-@converts("AveragePool")
-def _average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
-    a = attributes(node, ceil_mode=0, count_include_pad=0, **_WINDOW)
-    require(a["ceil_mode"] == 0, "ceil_mode=1")
-    kernel, stride, padding, dilation = _pool(walk, node, a)
-    require(dilation == (1, 1), f"dilations={a['dilations']}")
-    x = walk.input(node.input[0])
-    return compose.average_pool(walk.asm, walk.name(node), x, kernel, stride, padding, bool(a["count_include_pad"]))
-
-
-@converts("GlobalAveragePool")
-def _global_average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
-    attributes(node)
-    x = walk.input(node.input[0])
-    dims = range(2, len(walk.asm.shape(x)) + 1)
-    return compose.reduce(walk.asm, walk.name(node), x, dims, True, True)
-
-
-@converts("Gemm")
-def _gemm(walk: Walk, node: onnx.NodeProto) -> Position:
-    a = attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
-    require(a["transA"] == 0, "with transA")
-    weight = walk.value(node.input[1]) * a["alpha"]
-    weight = (weight if a["transB"] else weight.T).contiguous()
-    bias = walk.optional(node, 2)
-    bias = weight.new_zeros(len(weight)) if bias is None else (bias * a["beta"]).expand(1, len(weight)).reshape(-1)
-    return compose.linear(walk.asm, walk.name(node), walk.input(node.input[0]), weight, bias)
-
-
-@converts("MatMul")
-def _matmul(walk: Walk, node: onnx.NodeProto) -> Position:
-    attributes(node)
-    left, right = node.input
-    first = left in walk.position
-    weight, x = walk.value(right if first else left), walk.input(left if first else right)
-    require(weight.dim() == 2, f"with a constant of shape {tuple(weight.shape)}")
-    require(first or len(walk.asm.shape(x)) == 1, "from the left with more than one column")
-    weight = weight.T.contiguous() if first else weight
-    return compose.linear(walk.asm, walk.name(node), x, weight, weight.new_zeros(len(weight)))
 
 
 @converts("BatchNormalization")
@@ -167,41 +112,17 @@ def _softplus(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Softmax", "LogSoftmax")
-def _softmax(walk: Walk, node: onnx.NodeProto) -> Position:
+def _softmax(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
     axis = attributes(node, axis=-1 if walk.opset.get("", 0) >= 13 else 1)["axis"]
-    return walk.asm.end(walk.input(node.input[0]), ops.Softmax(node.op_type == "LogSoftmax"), axis)
-
-
-def _pool(walk: Walk, node: onnx.NodeProto, a: dict[str, Any]) -> tuple[tuple[int, int], ...]:
-    """Kernel, stride, padding and dilation of a pool."""
-    kernel = list(a["kernel_shape"])
-    spatial = len(kernel)
-    require(spatial in (1, 2), f"with a {spatial}-d window")
-    before, after = _pads(a, walk.asm.shape(walk.input(node.input[0]))[1:], kernel)
-    require(before == after, f"with uneven pads {[*before, *after]}")
-    strides, dilations = (a[key] or [1] * spatial for key in ("strides", "dilations"))
-    return _pair(kernel, 1), _pair(strides, 1), _pair(before, 0), _pair(dilations, 1)
-
-
-def _pads(a: dict[str, Any], size: tuple[int, ...], kernel: list[int]) -> tuple[list[int], list[int]]:
-    """Padding before and after each spatial dimension."""
-    spatial = len(kernel)
-    require(len(size) == spatial, f"with a {spatial}-d window over {len(size)} dimensions")
-    if a["kernel_shape"] is not None:
-        require(list(a["kernel_shape"]) == kernel, f"kernel_shape={a['kernel_shape']} for a kernel of shape {kernel}")
-    kind = a["auto_pad"]
-    if kind in (b"NOTSET", b"VALID"):
-        pads = (a["pads"] if kind == b"NOTSET" else None) or [0] * (2 * spatial)
-        return list(pads[:spatial]), list(pads[spatial:])
-    if kind not in (b"SAME_UPPER", b"SAME_LOWER"):
-        raise Refusal(f"auto_pad={kind!r}")
-    strides, dilations = (a[key] or [1] * spatial for key in ("strides", "dilations"))
-    total = [
-        max(0, (math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n)
-        for n, k, s, d in zip(size, kernel, strides, dilations, strict=True)
-    ]
-    small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-    return (small, large) if kind == b"SAME_UPPER" else (large, small)
+    source, tail = node.input[0], ops.Softmax(node.op_type == "LogSoftmax")
+    if source not in walk.whole:
+        return walk.asm.end(walk.input(source), tail, axis)
+    shape = walk.full(source)
+    alone = shape[axis] == max(math.prod(shape), 1)  # a row or a column is one vector
+    require(alone, f"over dimension {axis % len(shape)} of a value of shape {shape}")
+    flat = walk.asm.rearrange(walk.name(node), walk.as_whole(source), lambda v: v.reshape(len(v), -1))
+    walk.asm.end(flat, tail, 1)
+    return Whole(flat)
 
 
 def _pair(values: list[int] | Tensor, neutral: int) -> tuple[int, int]:

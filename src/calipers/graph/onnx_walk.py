@@ -1,7 +1,7 @@
 """The walk over an ONNX graph, with a table of converters that the operators' files fill."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -13,9 +13,30 @@ from torch import Tensor
 from calipers.core.errors import ModelError, UnsupportedLayerError
 from calipers.graph.assembly import Assembly, Position, Refusal
 from calipers.graph.graph import Graph
+from calipers.graph.onnx_file import constants_of, dense
+from calipers.graph.onnx_reading import Reading
 
-Converter = Callable[["Walk", onnx.NodeProto], Position | list[Position]]
+# Types of inputs: double precision only where every constant is one of single precision.
+REALS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+
+class Whole(NamedTuple):
+    """The position of a value as the model has it, which has no batch in front."""
+
+    position: Position
+
+
+Converter = Callable[["Walk", onnx.NodeProto], Position | Whole | list[Position] | list[Position | Whole]]
 CONVERTERS: dict[str, Converter] = {}
+
+# Operators of entries, which broadcast and do not look at dimensions.
+ENTRYWISE = {
+    *("Abs", "Add", "Cast", "CastLike", "Clip", "Div", "Dropout", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid"),
+    *("HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Pow", "Reciprocal"),
+    *("Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where"),
+}
+# Attributes that hold the value of a Constant.
+_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 def converts(*kinds: str) -> Callable[[Converter], Converter]:
@@ -31,100 +52,210 @@ def converts(*kinds: str) -> Callable[[Converter], Converter]:
 class Walk:
     """Walks one ONNX graph; thrown away afterwards.
 
-    position: of computed values. constant: arrays that do not depend on the input, among them shapes, worked out for
-    `batch` samples: as many as the model fixes, else two.
+    constant: arrays that do not depend on the input, among them shapes, worked out for `batch` samples. position: of
+    computed values, without the batch that is their first dimension. whole: names of those that have no batch in
+    front, as is possible for a batch of one. done: how many operators are behind.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, reading: Reading) -> None:
         self.model = model
-        self.opset = {item.domain: item.version for item in model.opset_import}
-        self.constant = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-        inputs = [item for item in model.graph.input if item.name not in self.constant]
-        if len(inputs) != 1 or len(model.graph.output) != 1:
+        self.opset = {item.domain.removeprefix("ai.onnx"): item.version for item in model.opset_import}
+        self.constant = constants_of(model)
+        (given,) = (item for item in model.graph.input if item.name not in self.constant)
+        kind = given.type.tensor_type.elem_type
+        if kind not in REALS:
             raise ModelError(
-                f"model: {len(inputs)} inputs and {len(model.graph.output)} outputs; accepted: one of each"
+                f"model: its input is of type {onnx.TensorProto.DataType.Name(kind)}; accepted: FLOAT, or DOUBLE where "
+                "every constant is one of single precision"
             )
-        kind = inputs[0].type.tensor_type.elem_type
-        if kind != onnx.TensorProto.FLOAT:
-            raise ModelError(f"model: its input is of type {onnx.TensorProto.DataType.Name(kind)}; accepted: FLOAT")
-        sizes = tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)
-        # A vector is one sample without a batch dimension; a batch of one serves, where no operator counts dimensions.
-        batch, *shape = (1, *sizes) if len(sizes) == 1 else sizes or (0,)
-        if not shape or not all(shape):
-            raise ModelError(f"model: input shape {sizes} has free dimensions; only the batch dimension may be free")
-        self.batch = batch or 2
-        self.asm = Assembly(inputs[0].name, tuple(shape))
-        self.position: dict[str, Position] = {inputs[0].name: 0}
+        self.batch = reading.batch
+        self.asm = Assembly(given.name, reading.shape)
+        self.position: dict[str, Position] = {given.name: 0}
+        self.whole = set() if reading.batched else {given.name}
+        self.done = 0
 
     def graph(self) -> Graph:
         """Raises UnsupportedLayerError for an operator or attribute without counterpart."""
-        for node in self.model.graph.node:
+        self._nodes(self.model.graph.node)
+        output = self.model.graph.output[0].name
+        if output not in self.position:
+            raise ModelError(f"model: its output {output!r} does not depend on its input")
+        position = self.position[output]
+        shape = self.asm.shape(position)
+        if not shape or (output in self.whole and len(shape) != 1):
+            size = int(torch.Size(shape).numel())
+            position = self.asm.rearrange(output, position, lambda v: v.reshape(len(v), size))
+        return self.asm.graph(position)
+
+    def full(self, name: str) -> tuple[int, ...]:
+        """The shape that a computed value has in the model."""
+        shape = self.asm.shape(self.position[name])
+        return shape if name in self.whole else (self.batch, *shape)
+
+    def _nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        for node in nodes:
             try:
                 self._node(node)
             except Refusal as refusal:
                 raise UnsupportedLayerError(_unsupported(node, str(refusal))) from refusal
-        output = self.model.graph.output[0].name
-        if output not in self.position:
-            raise ModelError(f"model: its output {output!r} does not depend on its input")
-        return self.asm.graph(self.position[output])
+            self.done += 1
 
     def _node(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise Refusal(f"of the domain {node.domain!r}")
-        if node.op_type == "Shape" and node.input[0] in self.position:
-            shape = (self.batch, *self.asm.shape(self.position[node.input[0]]))
-            self.constant[node.output[0]] = self.run(node, {node.input[0]: np.zeros(shape, np.float32)})[0]
+        if node.op_type == "Constant":
+            self.constant[node.output[0]] = _constant(node)
+        elif node.op_type in ("Shape", "Size") and node.input[0] in self.position:
+            zeros = np.zeros(self.full(node.input[0]), np.float32)
+            self.constant[node.output[0]] = self.run(node, {node.input[0]: zeros})[0]
+        elif node.op_type == "If" and node.input[0] in self.constant:
+            self._branch(node)
         elif all(name in self.constant for name in node.input if name):
             if node.op_type.startswith("Random"):
                 raise Refusal("whose result is random")
             self.constant.update(zip(node.output, self.run(node, {}), strict=True))
         elif node.op_type in CONVERTERS:
-            found = CONVERTERS[node.op_type](self, node)
-            positions = found if isinstance(found, list) else [found]
-            self.position.update(zip(node.output, positions, strict=False))  # Dropout's mask stays unknown
+            self._convert(node)
         else:
             raise Refusal
+
+    def _branch(self, node: onnx.NodeProto) -> None:
+        """A choice that does not depend on the input: the operators of the branch that is taken."""
+        taken = "then_branch" if bool(self.constant[node.input[0]]) else "else_branch"
+        branch = next(item.g for item in node.attribute if item.name == taken)
+        self.constant |= {item.name: numpy_helper.to_array(item) for item in branch.initializer}
+        self._nodes(branch.node)
+        for inner, name in zip(branch.output, node.output, strict=True):
+            self._alias(inner.name, name)
+
+    def _alias(self, old: str, new: str) -> None:
+        if old in self.constant:
+            self.constant[new] = self.constant[old]
+        else:
+            self.position[new] = self.position[old]
+            self.whole |= {new} if old in self.whole else set()
+
+    def _convert(self, node: onnx.NodeProto) -> None:
+        aligned, whole = self._aligned(node) if node.op_type in ENTRYWISE else (node, False)
+        found = CONVERTERS[node.op_type](self, aligned)
+        for name, value in zip(node.output, found if isinstance(found, list) else [found], strict=False):
+            # Dropout's mask stays unknown.
+            self.position[name] = value.position if isinstance(value, Whole) else value
+            if whole or isinstance(value, Whole):
+                self.whole.add(name)
+
+    def _aligned(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, bool]:
+        """An operator of entries, its operands such that none is broadcast along the batch; and whether they have none.
+
+        Raises Refusal if samples mix.
+        """
+        computed = [name for name in node.input if name in self.position]
+        constants = [name for name in node.input if name in self.constant]
+        shapes = {n: self.full(n) if n in self.position else self.constant[n].shape for n in node.input if n}
+        rank = max(map(len, shapes.values()))
+        ranks = {len(shapes[name]) for name in computed}
+        if self.batch > 1:
+            if len(ranks) > 1 or rank > min(ranks):
+                raise Refusal("of values with different numbers of dimensions, which mix samples of the batch")
+            renamed = {name: self._one_sample(name) for name in constants if len(shapes[name]) == rank and rank}
+            return _renamed(node, renamed), False
+        fits = all(len(shapes[name]) < rank or shapes[name][:1] == (1,) for name in constants)
+        if ranks == {rank} and fits and not self.whole.intersection(computed):
+            return node, False
+        renamed = {}
+        for name in computed:
+            renamed[name] = f"{name} with {rank} dimensions"
+            position = self.as_whole(name)
+            shape = (*[1] * (rank - len(shapes[name])), *shapes[name])
+            self.position[renamed[name]] = self.asm.rearrange(name, position, lambda v, s=shape: v.reshape(len(v), *s))  # type: ignore[misc]
+        return _renamed(node, renamed), True
+
+    def _one_sample(self, name: str) -> str:
+        """A constant that is the same for every sample of the batch, for one sample."""
+        value = self.constant[name]
+        if len(value) == self.batch and (value == value[:1]).all():
+            self.constant[f"{name} of a sample"] = value[:1]
+            return f"{name} of a sample"
+        return name
 
     def run(self, node: onnx.NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The results of one operator by ONNX's reference implementation. Raises Refusal if it has none."""
         feeds = {name: given[name] if name in given else self.constant[name] for name in node.input if name}
-        known = [onnx.helper.make_tensor_value_info(name, _kind(value), value.shape) for name, value in feeds.items()]
-        made = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-        # A node on its own would be taken for one of the newest opset.
-        alone = onnx.helper.make_model(
-            onnx.helper.make_graph([node], "alone", known, made), opset_imports=self.model.opset_import
-        )
         try:
-            return list(ReferenceEvaluator(alone).run(None, feeds))
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:
+            return [np.asarray(value) for value in ReferenceEvaluator(self.alone(node, feeds)).run(None, feeds)]
+        except Exception as error:  # the reference implementation raises whatever numpy does
             raise Refusal(f"that fails for {self.batch} samples ({error})") from error
 
-    def rearrange(self, node: onnx.NodeProto) -> list[Position]:
+    def alone(self, node: onnx.NodeProto, feeds: dict[str, np.ndarray]) -> onnx.ModelProto:
+        """A model of one operator, of the opset of this one: by itself it would be taken for one of the newest."""
+        known = [onnx.helper.make_tensor_value_info(name, _kind(value), value.shape) for name, value in feeds.items()]
+        made = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], "alone", known, made)
+        return onnx.helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+
+    def rearrange(self, node: onnx.NodeProto) -> list[Position | Whole]:
         """An operator that only moves, drops or repeats entries, carried out on the numbers of the entries."""
         source, *others = node.input
         if any(name in self.position for name in others):
             raise Refusal("with places computed from the input")
-        position = self.input(source)
-
-        def run(entries: Tensor, part: int) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(self.run(node, {source: entries.numpy()})[part]))
-
-        return [
-            self.asm.rearrange(self.name(node), position, lambda e, i=i: run(e, i), self.batch)  # type: ignore[misc]
-            for i in range(len(node.output))
-        ]
+        position, full = self._known(source), self.full(source)
+        name = self.name(node)
+        size = int(torch.Size(full).numel())
+        entries = np.arange(size, dtype=np.int64).reshape(full)
+        moved = [torch.from_numpy(np.ascontiguousarray(part)) for part in self.run(node, {source: entries})]
+        if self.batch > 1:
+            return [self.asm.rearrange(name, position, lambda _, m=m: m, self.batch) for m in moved]  # type: ignore[misc]
+        found: list[Position | Whole] = []
+        for part in moved:
+            batched = part.dim() > 1 and len(part) == 1
+            one = part if batched else part[None]
+            place = self.asm.rearrange(name, position, lambda _, m=one: m, 1)  # type: ignore[misc]
+            found.append(place if batched else Whole(place))
+        return found
 
     def input(self, name: str) -> Position:
-        """The position of a computed operand."""
+        """The position of a computed operand, a batch in front. Raises Refusal if it has none."""
+        position = self._known(name)
+        if name not in self.whole:
+            return position
+        first, *rest = self.asm.shape(position) or (0,)
+        if first != 1 or not rest:
+            raise Refusal(f"of a value of shape {self.asm.shape(position)}, whose first dimension is no batch of one,")
+        return self.asm.rearrange(name, position, lambda v: v.reshape(len(v), *rest))
+
+    def as_whole(self, name: str) -> Position:
+        """The position of a computed operand as the model has it. Raises Refusal unless the batch is one."""
+        position = self._known(name)
+        if name in self.whole:
+            return position
+        if self.batch > 1:
+            raise Refusal("that mixes or drops samples of the batch")
+        shape = self.asm.shape(position)
+        return self.asm.rearrange(name, position, lambda v: v.reshape(len(v), 1, *shape))
+
+    def _known(self, name: str) -> Position:
         if name not in self.position:
             raise Refusal(f"with {name!r}, which is not computed from the input,")
         return self.position[name]
 
     def value(self, name: str) -> Tensor:
-        """A constant operand."""
+        """A constant operand, reals in single precision.
+
+        Raises Refusal if it is computed, ModelError if it is a real that single precision does not hold.
+        """
         if name not in self.constant:
             raise Refusal(f"with {name!r} computed from the input")
-        return torch.from_numpy(np.array(self.constant[name]))
+        value = np.asarray(self.constant[name])
+        if value.dtype != np.float64:
+            return torch.from_numpy(np.array(value))
+        single = value.astype(np.float32)
+        differs = single != value
+        if (differs & ~np.isnan(value)).any():
+            raise ModelError(
+                f"model: the constant {name!r} of type DOUBLE holds {float(value[differs].flat[0])!r}, which single "
+                "precision does not; accepted: a model in single precision (torch: model.float() before the export)"
+            )
+        return torch.from_numpy(np.array(single))
 
     def optional(self, node: onnx.NodeProto, place: int) -> Tensor | None:
         """A constant operand that may be left out."""
@@ -149,6 +280,26 @@ def require(condition: bool, what: str) -> None:
     """Raise Refusal with a text unless a condition holds."""
     if not condition:
         raise Refusal(what)
+
+
+def _constant(node: onnx.NodeProto) -> np.ndarray:
+    """The value of a Constant. Raises Refusal for text."""
+    (attribute,) = node.attribute
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    if attribute.name == "sparse_value":
+        return dense(value)
+    require(attribute.name in _NUMBERS, attribute.name)
+    return np.array(value, _NUMBERS[attribute.name])
+
+
+def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    """The operator with other operands."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    return copy
 
 
 def _kind(value: np.ndarray) -> int:

@@ -32,7 +32,10 @@ def score_table(scores: Sequence[Score]) -> Table:
         table.add_row(
             Text(instance.onnx.name),
             Text(instance.vnnlib.name),
-            Text(f"{score.word} {score.error}".strip(), style=_STYLES.get(score.word, "bold")),
+            Text(
+                " ".join(filter(None, (score.word, score.error, score.note and f"({score.note})"))),
+                style=_STYLES.get(score.word, "bold"),
+            ),
             Text(expected, style="bold red" if score.contradicts else "dim"),
             "" if answer is None else seconds(answer.seconds),
         )
@@ -43,8 +46,19 @@ def score_json(scores: Sequence[Score], command: str) -> dict[str, Any]:
     """The share decided with its interval, then every instance."""
     total = sum(score.answer.seconds for score in scores if score.answer is not None)
     decided = rate("decided", None, sum(score.decided for score in scores), len(scores), seconds=total)
-    table = to_json(command, [_row(decided), *map(_instance, scores)], None)
-    said = ({}, *map(_said, scores))
+    return _json(command, [_row(decided)], scores)
+
+
+def answer_json(score: Score, command: str) -> dict[str, Any]:
+    """One instance alone."""
+    return _json(command, [], [score])
+
+
+def _json(command: str, first: list[Row], scores: Sequence[Score]) -> dict[str, Any]:
+    """Rows as they are, then one per instance, which also says what its answer is."""
+    warnings = [f"{score.instance.name}: {score.note}" for score in scores if score.note]
+    table = to_json(command, [*first, *map(_instance, scores)], None, warnings)
+    said = (*({} for _ in first), *map(_said, scores))
     return {**table, "rows": [row | more for row, more in zip(table["rows"], said, strict=True)]}
 
 
@@ -54,8 +68,15 @@ def _instance(score: Score) -> Row:
 
 
 def _said(score: Score) -> dict[str, Any]:
-    expected = score.instance.expected
-    return {"outcome": score.word, "expected": None if expected is None else expected.value, "error": score.error}
+    """The answer in VNN-COMP's words, and the counterexample as flat lists, where it is at hand."""
+    expected, unsafe = score.instance.expected, None if score.answer is None else score.answer.unsafe
+    return {
+        "outcome": score.word,
+        "expected": None if expected is None else expected.value,
+        "error": score.error,
+        "note": score.note,
+        "counterexample": None if unsafe is None else {"inputs": unsafe.x.tolist(), "outputs": unsafe.y.tolist()},
+    }
 
 
 def _row(one: Rate) -> Row:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calipers.core.errors import CalipersError, InputError
+from calipers.core.packed import decoded, read_packed
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify.verifier import Resources
 from calipers.verify.vnnlib.decide import Answer, SatOutcome, decide
@@ -30,11 +31,12 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What became of an instance. error: why there is no answer, if there is none."""
+    """What became of an instance. error: why there is no answer, if there is none. note: what a reader has to know."""
 
     instance: Instance
     answer: Answer | None
     error: str = ""
+    note: str = ""
 
     @property
     def word(self) -> str:
@@ -59,13 +61,14 @@ def load_instances(path: Path) -> tuple[Instance, ...]:
     for a line that cannot be read.
     """
     try:
-        lines = [line for line in csv.reader(path.read_text(encoding="utf-8").splitlines()) if line]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line for line in csv.reader(decoded(read_packed(path)).splitlines()) if any(map(str.strip, line))]
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"instances {path}: cannot be read ({error})") from error
     names = list(_COLUMNS)
     first = 1
-    if lines and lines[0][:2] == ["onnx", "vnnlib"]:
-        names, lines, first = lines[0], lines[1:], 2
+    header = [name.strip() for name in lines[0]] if lines else []
+    if header[:2] == ["onnx", "vnnlib"]:
+        names, lines, first = header, lines[1:], 2
     instances = [
         _instance(path, number, dict(zip(names, line, strict=False))) for number, line in enumerate(lines, first)
     ]
@@ -84,13 +87,20 @@ def run_instances(
     for done, instance in enumerate(instances):
         advance(instance.name, done)
         limited = Resources(resources.budget, min(resources.timeout, instance.timeout))
-        try:
-            answer = decide(load_onnx_network(instance.onnx), Property.load(instance.vnnlib), limited)
-        except CalipersError as error:
-            yield Score(instance, None, str(error))
-        else:
-            yield Score(instance, answer)
+        yield _score(instance, limited)
     advance("done", len(instances))
+
+
+def _score(instance: Instance, resources: Resources) -> Score:
+    """What comes of an instance; whatever is wrong with it is its score, as the others have to go on."""
+    try:
+        asked = Property.load(instance.vnnlib)
+        network = load_onnx_network(instance.onnx, inputs=asked.inputs)
+        return Score(instance, decide(network, asked, resources), note=asked.note)
+    except CalipersError as error:
+        return Score(instance, None, str(error))
+    except Exception as error:  # a fault of ours, of torch or of onnxruntime: one instance must not end a family
+        return Score(instance, None, f"internal error, please report it: {type(error).__name__}: {error}")
 
 
 def _instance(path: Path, number: int, line: dict[str, str]) -> Instance:

@@ -7,7 +7,7 @@ from calipers.core.errors import InputError
 from calipers.verify.vnnlib.decide import Answer, SatOutcome
 from calipers.verify.vnnlib.instances import Instance, Score
 
-_HEADER = ("onnx", "vnnlib", "outcome", "seconds", "error")
+_HEADER = ("onnx", "vnnlib", "outcome", "seconds", "error", "note")
 
 
 class Results:
@@ -26,9 +26,12 @@ class Results:
             return cls(None, instances, {})
         file = folder / "results.csv"
         if not file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with file.open("w", newline="", encoding="utf-8") as out:
-                csv.writer(out).writerow(_HEADER)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with file.open("w", newline="", encoding="utf-8") as out:
+                    csv.writer(out).writerow(_HEADER)
+            except OSError as error:
+                raise InputError(f"--results {folder}: {error.strerror}; accepted: a folder to write in") from error
             return cls(folder, instances, {})
         if not resume:
             raise InputError(f"--results {folder}: holds results already; accepted: --resume, or another folder")
@@ -56,7 +59,7 @@ class Results:
             (self._folder / name).write_text(f"{answer}\n", encoding="utf-8")
         seconds = "" if answer is None else f"{answer.seconds:.3f}"
         with (self._folder / "results.csv").open("a", newline="", encoding="utf-8") as out:
-            csv.writer(out).writerow((instance.onnx, instance.vnnlib, score.word, seconds, score.error))
+            csv.writer(out).writerow((instance.onnx, instance.vnnlib, score.word, seconds, score.error, score.note))
 
 
 def _read(file: Path, instances: tuple[Instance, ...]) -> dict[Instance, Score]:
@@ -77,4 +80,5 @@ def _read(file: Path, instances: tuple[Instance, ...]) -> dict[Instance, Score]:
 def _score(instance: Instance, line: dict[str, str]) -> Score:
     if line["outcome"] == "error":
         return Score(instance, None, line["error"])
-    return Score(instance, Answer(SatOutcome(line["outcome"]), float(line["seconds"])))
+    answer = Answer(SatOutcome(line["outcome"]), float(line["seconds"]))
+    return Score(instance, answer, note=line.get("note") or "")

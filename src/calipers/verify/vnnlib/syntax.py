@@ -1,56 +1,45 @@
-"""VNN-LIB text to comparisons: the `vnnlib` package reads version 2.0, version 1.0 is put into its words first."""
+"""VNN-LIB files, version 1.0 or 2.0, to comparisons of a network's inputs and outputs."""
 
-import bz2
-import gzip
-import json
-import lzma
-import math
+import itertools
 import re
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import vnnlib
-
 from calipers.core.errors import InputError
+from calipers.core.packed import decoded, read_packed
+from calipers.verify.vnnlib.expressions import Fault, Group, Word, read_groups, shown
+from calipers.verify.vnnlib.formulas import Comparison, Variable, conjuncts, normal_form
 
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_DECLARATION = re.compile(r"\(\s*declare-(?:const\s+([XY])_(\d+)|fun\s+([XY])_(\d+)\s*\(\s*\))\s+Real\s*\)")
-_VARIABLE = re.compile(r"\b([XY])_(\d+)\b")
-_NUMBER = re.compile(r"(\[[^\]]*\])|(?<![\w.])\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?![\w.])")
-_COMMENT = re.compile(r";[^\n]*")
-_REAL = re.compile(r"\bReal\b")
-_VERSION = re.compile(r"\(\s*vnnlib-version\b")
-
-
-class Comparison(NamedTuple):
-    """sum of weights * inputs + sum of weights * outputs <= bound, or < bound if strict; entries by flat index."""
-
-    inputs: dict[int, float]
-    outputs: dict[int, float]
-    bound: float
-    strict: bool
+# Commands of SMT-LIB that say nothing about the property.
+_SILENT = {
+    *("set-logic", "set-info", "set-option", "check-sat", "check-sat-assuming", "get-model", "get-value", "get-info"),
+    *("get-option", "get-assignment", "get-unsat-core", "get-proof", "get-assertions", "echo"),
+}
+_ACCEPTED = "declare-const, declare-fun, declare-network, assert, and commands that say nothing about the property"
+_OLD = re.compile(r"([XY])_(\d+)")
+_TENSOR = re.compile(r"(\w+) (\w+) ?\[(\d+(?:,\d+)*)?\]")
+_REALS = {"real", "Real", "float16", "float32", "float64", "bfloat16"}
 
 
 class Query(NamedTuple):
-    """How many inputs and outputs the network has, and what is assumed of them.
+    """What is assumed of a network's inputs and outputs.
 
-    assertions: all hold; each is a disjunction of conjunctions.
+    inputs, outputs: their names by flat index. assertions: all hold; each is a disjunction of conjunctions.
     """
 
-    inputs: int
-    outputs: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     assertions: list[list[list[Comparison]]]
 
 
 def read(path: Path) -> Query:
     """A file, packed (.gz, .bz2, .xz) or not. Raises InputError if it is missing, damaged or not understood."""
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:  # type: ignore[operator]
-            text = file.read()
+        text = decoded(read_packed(path))
     except FileNotFoundError as error:
         raise InputError(f"property {path}: there is no such file") from error
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"property {path}: cannot be read ({error})") from error
     try:
         return parse(text)
@@ -59,105 +48,86 @@ def read(path: Path) -> Query:
 
 
 def parse(text: str) -> Query:
-    """VNN-LIB 1.0 or 2.0. Raises InputError for anything else, and for products of variables."""
-    text = _COMMENT.sub("", text)
-    if not _VERSION.search(text):
-        text = _modern(text)
-    text = _REAL.sub("real", text)  # spelled as in version 1.0 it is no type to the package
-    text = _NUMBER.sub(lambda found: found[1] or _plain(found[0]), text)
+    """VNN-LIB 1.0 or 2.0, with or without the other commands of an SMT-LIB script.
+
+    Raises InputError, with line and column, for anything else and for products of variables.
+    """
     try:
-        query = vnnlib.parse_query_string(text)
-        network = _network(query)
-        assertions = [
-            [[row for c in conjunction for row in _rows(c)] for conjunction in _disjuncts(assertion.expr)]
-            for assertion in query.assertions
-        ]
-    except vnnlib.VNNLibException as error:
-        raise InputError(f"not VNN-LIB 1.0 or 2.0 ({_reason(str(error))})") from error
-    inputs, outputs = (math.prod(part[0].shape) for part in (network.inputs, network.outputs))
-    return Query(inputs, outputs, assertions)
+        return _query(read_groups(text))
+    except Fault as fault:
+        line = text.count("\n", 0, fault.at) + 1
+        column = fault.at - text.rfind("\n", 0, fault.at)
+        raise InputError(f"not VNN-LIB 1.0 or 2.0 (line {line}, column {column}: {fault})") from fault
+    except RecursionError as error:
+        raise InputError("its formulas are nested too deeply; accepted: some hundred levels") from error
 
 
-def _modern(text: str) -> str:
-    """Version 1.0 in the words of 2.0: X_3 is X[3] of a flat input."""
-    count = {"X": 0, "Y": 0}
-    for const, place, fun, at in _DECLARATION.findall(text):
-        name, index = (const, place) if const else (fun, at)
-        count[name] = max(count[name], int(index) + 1)
-    for name, what in (("X", "input"), ("Y", "output")):
-        if not count[name]:
-            raise InputError(f"declares no {what}; accepted: (declare-const {name}_0 Real), or a VNN-LIB 2.0 network")
-    head = (
-        f"(vnnlib-version <2.0>) (declare-network f (declare-input X Real [{count['X']}])"
-        f" (declare-output Y Real [{count['Y']}]))"
-    )
-    return head + _VARIABLE.sub(r"\1[\2]", _DECLARATION.sub("", text))
+def _query(commands: list[Group]) -> Query:
+    variables: dict[str, Variable] = {}
+    assertions: list[list[list[Comparison]]] = []
+    version = ""
+    for command in commands:
+        match command.head:
+            case "declare-const" | "declare-fun":
+                variables |= [_declared(command)]
+            case "vnnlib-version":
+                version = shown(command)
+                if len(command.items) != 2 or not version.startswith(("(vnnlib-version <1", "(vnnlib-version <2")):
+                    raise Fault(command.at, f"{version!r}; accepted: (vnnlib-version <2.0>)")
+            case "declare-network":
+                if variables:
+                    raise Fault(command.at, "a second network; accepted: one")
+                variables |= _network(command)
+            case "assert":
+                if len(command.items) != 2:
+                    raise Fault(command.at, f"assert with {len(command.items) - 1} formulas; accepted: one")
+                assertions += [normal_form(part, variables) for part in conjuncts(command.items[1])]
+            case "exit":
+                break
+            case name if name not in _SILENT:
+                raise Fault(command.at, f"{shown(command)!r} is not understood; accepted: {_ACCEPTED}")
+    return Query(_names(variables, output=False), _names(variables, output=True), assertions)
 
 
-def _plain(number: str) -> str:
-    """A number as the 2.0 grammar takes it next to reals: with a point, without an exponent."""
-    plain = format(Decimal(number), "f")
-    return plain if "." in plain else f"{plain}.0"
-
-
-def _reason(message: str) -> str:
-    """The package reports some errors as text, others as JSON."""
-    try:
-        first = json.loads(message)["errors"][0]
-    except (ValueError, KeyError, IndexError):
-        return message
-    return f"{first['message']}: {first['hint']}"
-
-
-def _network(query: "vnnlib.Query") -> "vnnlib._core.Network":
-    networks = query.networks
-    if len(networks) != 1:
-        raise InputError(f"speaks of {len(networks)} networks; accepted: one")
-    network = networks[0]
-    if network.hidden or len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise InputError(
-            f"speaks of {len(network.inputs)} inputs, {len(network.hidden)} hidden values and {len(network.outputs)} "
-            "outputs; accepted: one input, one output"
+def _declared(command: Group) -> tuple[str, Variable]:
+    """A variable of version 1.0: (declare-const X_0 Real), or (declare-fun X_0 () Real)."""
+    name, *kind = command.items[1:] or [Word("", command.at)]
+    if command.head == "declare-fun" and kind and isinstance(kind[0], Group) and not kind[0].items:
+        kind = kind[1:]
+    if len(kind) != 1 or not isinstance(kind[0], Word) or kind[0].text not in _REALS or isinstance(name, Group):
+        raise Fault(command.at, f"{shown(command)!r}; accepted: (declare-const X_0 Real)")
+    found = _OLD.fullmatch(name.text)
+    if found is None:
+        raise Fault(
+            name.at, f"unknown symbol {name.text!r}; accepted: X_0, X_1, ... for inputs, Y_0, Y_1, ... for outputs"
         )
-    return network
+    return name.text, Variable(found[1] == "Y", int(found[2]))
 
 
-def _disjuncts(expression: "vnnlib.BoolExpr") -> "list[list[vnnlib.Comparison]]":
-    """Disjunctive normal form."""
-    found: list[list[vnnlib.Comparison]] = expression.to_dnf()
-    if any(isinstance(c, vnnlib.NotEqual) for conjunction in found for c in conjunction):
-        raise InputError("uses !=; accepted: <=, <, >=, >, ==")
-    return found
+def _network(command: Group) -> Iterator[tuple[str, Variable]]:
+    """The variables of a network of version 2.0."""
+    parts = [part for part in command.items[2:] if isinstance(part, Group)]
+    heads = [part.head for part in parts]
+    if sorted(heads) != ["declare-input", "declare-output"] or len(parts) != len(command.items) - 2:
+        said = ", ".join(heads) or "nothing"
+        raise Fault(command.at, f"a network with {said}; accepted: one declare-input and one declare-output")
+    for part in parts:
+        tensor = _TENSOR.fullmatch(" ".join(shown(item) for item in part.items[1:]))
+        if tensor is None or tensor[2] not in _REALS:
+            raise Fault(part.at, f"{shown(part)!r}; accepted: ({part.head} X real [1,5])")
+        name, dims = tensor[1], [int(size) for size in tensor[3].split(",")] if tensor[3] else []
+        for place, indices in enumerate(itertools.product(*map(range, dims))):
+            index = ",".join(map(str, indices))
+            yield f"{name}[{index}]" if dims else name, Variable(part.head == "declare-output", place)
 
 
-def _rows(comparison: "vnnlib.Comparison") -> list[Comparison]:
-    left, right = comparison.lhs.to_linear_expr(), comparison.rhs.to_linear_expr()
-    sides: tuple[dict[int, float], dict[int, float]] = ({}, {})
-    for sign, expression in ((1.0, left), (-1.0, right)):
-        for term in expression.terms:
-            side = sides[term.var.kind == vnnlib.SymbolKind.Output]
-            place = _flat(term.var.indices, term.var.shape)
-            side[place] = side.get(place, 0.0) + sign * term.coeff
-    below = Comparison(*sides, right.constant - left.constant, isinstance(comparison, vnnlib.LessThan))
-    inputs, outputs = map(_negated, sides)
-    above = Comparison(inputs, outputs, -below.bound, isinstance(comparison, vnnlib.GreaterThan))
-    match comparison:
-        case vnnlib.LessEqual() | vnnlib.LessThan():
-            return [below]
-        case vnnlib.GreaterEqual() | vnnlib.GreaterThan():
-            return [above]
-        case _:
-            return [below, above]
-
-
-def _negated(side: dict[int, float]) -> dict[int, float]:
-    return {place: -weight for place, weight in side.items()}
-
-
-def _flat(indices: list[int], shape: list[int]) -> int:
-    place = 0
-    for index, size in zip(indices, shape, strict=True):
-        if not 0 <= index < size:
-            raise InputError(f"index {indices} is outside the shape {shape}")
-        place = place * size + index
-    return place
+def _names(variables: dict[str, Variable], *, output: bool) -> tuple[str, ...]:
+    """Names by flat index. Raises InputError if there is none, or a gap."""
+    names = {variable.place: name for name, variable in variables.items() if variable.output == output}
+    letter, what = ("Y", "output") if output else ("X", "input")
+    if not names:
+        raise InputError(f"declares no {what}; accepted: (declare-const {letter}_0 Real), or a VNN-LIB 2.0 network")
+    missing = next((place for place in range(len(names)) if place not in names), None)
+    if missing is not None:
+        raise InputError(f"declares {letter}_{max(names)}, but not {letter}_{missing}; accepted: {what}s without a gap")
+    return tuple(names[place] for place in range(len(names)))
