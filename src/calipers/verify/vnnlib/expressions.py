@@ -4,9 +4,9 @@ import re
 from typing import NamedTuple
 
 # Comments, quoted names and texts, parentheses, and words; a word may end in indices, which may hold blanks.
+_SKIPPED = re.compile(r"(?:\s+|;[^\n]*)*")
 _TOKEN = re.compile(
-    r"(?P<skip>\s+|;[^\n]*)|(?P<paren>[()])"
-    r"|(?P<word>\|[^|]*\||\"(?:[^\"]|\"\")*\"|\[[^\]]*\]|[^\s()\[\];\"|]+(?:\[[^\]]*\])?)"
+    _SKIPPED.pattern + r"(?:([()])|(\|[^|]*\||\"(?:[^\"]|\"\")*\"|\[[^\]]*\]|[^\s()\[\];\"|]+(?:\[[^\]]*\])?)|\Z)"
 )
 
 
@@ -45,24 +45,26 @@ def read_groups(text: str) -> list[Group]:
     """The groups of a text, one after the other. Raises Fault where parentheses do not match."""
     groups: list[Group] = []
     open_: list[Group] = []
-    at = 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise Fault(at, f"{text[at]!r} is never closed")
-        if (word := found["word"]) is not None:
+    end = 0
+    for found in _TOKEN.finditer(text):
+        if found.start() != end:
+            break
+        end = found.end()
+        if (word := found[2]) is not None:
             if not open_:
-                raise Fault(at, f"{word!r} stands outside parentheses")
+                raise Fault(found.start(2), f"{word!r} stands outside parentheses")
             # Blanks in indices say nothing: X[0, 1] is X[0,1].
-            open_[-1].items.append(Word("".join(word.split()) if word.endswith("]") else word, at))
-        elif found["paren"] == "(":
-            open_.append(Group([], at))
-        elif found["paren"] == ")":
+            open_[-1].items.append(Word("".join(word.split()) if word[-1] == "]" else word, found.start(2)))
+        elif found[1] == "(":
+            open_.append(Group([], found.start(1)))
+        elif found[1] == ")":
             if not open_:
-                raise Fault(at, "')' closes nothing")
+                raise Fault(found.start(1), "')' closes nothing")
             group = open_.pop()
             (open_[-1].items if open_ else groups).append(group)
-        at = found.end()
+    if end != len(text):
+        at = _SKIPPED.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+        raise Fault(at, f"{text[at]!r} has no partner")
     if open_:
         raise Fault(open_[0].at, "'(' is never closed")
     return groups

@@ -13,6 +13,7 @@ MOST = 100_000
 # Exponents of decimal numbers: what lies beyond has no place in double precision, and takes long to write out.
 _EXPONENT = 400
 
+_ZERO, _ONE = Fraction(0), Fraction(1)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE]([-+]?\d+))?")
 _NEGATED = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "=": "distinct", "distinct": "="}
 _SPELLINGS = {"==": "=", "!=": "distinct"}
@@ -107,25 +108,23 @@ def _compared(head: str, expression: Group, variables: Variables, negated: bool)
 
 def _pair(kind: str, difference: _Sum, expression: Group) -> list[Conjunction]:
     """The difference of two sums compared with 0."""
-    below, above = difference, _times(difference, Fraction(-1))
     match kind:
         case "=":
-            return [[_row(below, False, expression), _row(above, False, expression)]]
+            return [[_row(difference, 1, False, expression), _row(difference, -1, False, expression)]]
         case "distinct":
-            return [[_row(below, True, expression)], [_row(above, True, expression)]]
+            return [[_row(difference, 1, True, expression)], [_row(difference, -1, True, expression)]]
         case _:
-            side = above if kind in (">=", ">") else below
-            return [[_row(side, kind in ("<", ">"), expression)]]
+            return [[_row(difference, -1 if kind in (">=", ">") else 1, kind in ("<", ">"), expression)]]
 
 
-def _row(sum_: _Sum, strict: bool, expression: Group) -> Comparison:
-    """A sum <= 0, or < 0, its numbers rounded to double precision."""
+def _row(sum_: _Sum, sign: int, strict: bool, expression: Group) -> Comparison:
+    """Sign times a sum <= 0, or < 0, its numbers rounded to double precision."""
     sides: tuple[dict[int, float], dict[int, float]] = ({}, {})
     try:
         for variable, weight in sum_.weights.items():
             if weight:
-                sides[variable.output][variable.place] = float(weight)
-        return Comparison(*sides, float(-sum_.constant), strict)
+                sides[variable.output][variable.place] = sign * float(weight)
+        return Comparison(*sides, -sign * float(sum_.constant) + 0.0, strict)  # + 0.0: no zero with a sign
     except OverflowError:
         raise Fault(expression.at, f"{shown(expression)!r} holds a number beyond double precision") from None
 
@@ -134,7 +133,7 @@ def _sum(expression: Expression, variables: Variables) -> _Sum:
     if isinstance(expression, Word):
         variable = variables.get(expression.text)
         if variable is not None:
-            return _Sum({variable: Fraction(1)}, Fraction(0))
+            return _Sum({variable: _ONE}, _ZERO)
         return _Sum({}, _number(expression, variables))
     head, parts = expression.head, expression.items[1:]
     if head not in _ARITHMETIC:
@@ -165,8 +164,8 @@ def _sum(expression: Expression, variables: Variables) -> _Sum:
 def _minus(left: _Sum, right: _Sum) -> _Sum:
     weights = dict(left.weights)
     for variable, weight in right.weights.items():
-        weights[variable] = weights.get(variable, Fraction(0)) - weight
-    return _Sum(weights, left.constant - right.constant)
+        weights[variable] = weights.get(variable, _ZERO) - weight
+    return _Sum(weights, left.constant - right.constant if right.constant else left.constant)
 
 
 def _times(sum_: _Sum, factor: Fraction) -> _Sum:
