@@ -138,6 +138,13 @@ def test_verify_answers_a_property(tmp_path: Path) -> None:
     assert run("verify", "net.onnx", "p.vnnlib", cwd=tmp_path).stdout == "unsat\n"
     assert "there is no such file" in run("verify", "net.onnx", "q.vnnlib", cwd=tmp_path, expect=2).stderr
     assert "accepted: a network and a property" in run("verify", "net.onnx", cwd=tmp_path, expect=2).stderr
+    (tmp_path / "s.vnnlib").write_text(property_text([(1.0, 0.0), (0.0, 0.1)], 3, "(assert (<= Y_0 0))"))
+    done = json.loads(run("verify", "net.onnx", "s.vnnlib", "--json", "-", cwd=tmp_path).stdout)
+    assert done.keys() == {"command", "version", "seed", "rows", "warnings"}
+    assert [(row["name"], row["outcome"], row["measured"]) for row in done["rows"]] == [
+        ("net.onnx s.vnnlib", "unsat", 1.0)
+    ]
+    assert "the input set is empty" in done["warnings"][0]
 
 
 def test_verify_scores_a_family_and_tells_contradictions(tmp_path: Path) -> None:

@@ -393,6 +393,20 @@ def test_operators_that_cost_nothing(name: str, tmp_path) -> None:
     agrees(path, tuple(size if isinstance(size, int) else 1 for size in sizes))
 
 
+SOFTMAX = {
+    "then flattened": (17, [node("Softmax", "x", to="s", axis=1), node("Flatten", "s")], ["n", 3, 1, 1]),
+    "of everything, opset 11": (11, [node("Softmax", "x", to="s", axis=1), node("Identity", "s")], ["n", 3, 2, 2]),
+    "of the last dimension": (17, [node("LogSoftmax", "x", axis=-1)], ["n", 3]),
+}
+
+
+@pytest.mark.parametrize("name", SOFTMAX)
+def test_a_softmax_whose_vector_is_all_of_a_sample(name: str, tmp_path) -> None:
+    opset, nodes, sizes = SOFTMAX[name]
+    network = agrees(saved(tmp_path, nodes, {}, sizes, [("y", 2)], opset=opset), (2, *sizes[1:]))
+    assert network.graph.tail is not None
+
+
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 18, 21])
 def test_opsets(opset: int, tmp_path) -> None:
     squeeze = {"axes": [2]} if opset < 13 else {}
@@ -516,10 +530,19 @@ def test_a_folder_is_no_model(tmp_path) -> None:
         load_onnx_network(tmp_path)
 
 
+def test_numbers_that_are_none_are_named(tmp_path) -> None:
+    with pytest.raises(ModelError, match="'w' holds NaN"):
+        load_onnx_network(saved(tmp_path, MLP, {"w": W * np.nan, "v": V}, ["n", 3], [("y", 2)]))
+
+
 def test_what_the_shape_leaves_open_comes_from_the_property_or_is_named(tmp_path) -> None:
     path = saved(tmp_path, MLP, MLP_CONSTANTS, ["n", "k"], [("y", 2)])
     assert agrees(path, (2, 3), inputs=3).graph.input_shape == (3,)
     with pytest.raises(ModelError, match=r"input shape \[\?, \?\] leaves dimension 1 open"):
+        load_onnx_network(path)
+    path = saved(tmp_path, MLP, MLP_CONSTANTS, None, [("y", 2)])
+    assert agrees(path, (2, 3), inputs=3).graph.input_shape == (3,)
+    with pytest.raises(ModelError, match="declares no shape"):
         load_onnx_network(path)
 
 
@@ -539,6 +562,7 @@ def test_modules_of_batches_need_samples_that_are_apart(tmp_path) -> None:
     [
         ([node("Greater", "x", "c", to="g"), node("Where", "g", "x", "c")], {"c": floats(3)}, "Greater"),
         ([node("Mul", "x", "x")], {}, "of two computed values"),
+        ([node("Softmax", "x", axis=0)], {}, "over dimension 0"),
         ([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16)], {}, "to FLOAT16, which rounds"),
         (
             [helper.make_node("RandomUniform", [], ["r"], shape=[3]), node("Add", "x", "r")],

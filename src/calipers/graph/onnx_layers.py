@@ -113,16 +113,19 @@ def _softplus(walk: Walk, node: onnx.NodeProto) -> Position:
 
 @converts("Softmax", "LogSoftmax")
 def _softmax(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
-    axis = attributes(node, axis=-1 if walk.opset.get("", 0) >= 13 else 1)["axis"]
-    source, tail = node.input[0], ops.Softmax(node.op_type == "LogSoftmax")
-    if source not in walk.whole:
-        return walk.asm.end(walk.input(source), tail, axis)
-    shape = walk.full(source)
-    alone = shape[axis] == max(math.prod(shape), 1)  # a row or a column is one vector
-    require(alone, f"over dimension {axis % len(shape)} of a value of shape {shape}")
-    flat = walk.asm.rearrange(walk.name(node), walk.as_whole(source), lambda v: v.reshape(len(v), -1))
-    walk.asm.end(flat, tail, 1)
-    return Whole(flat)
+    modern = walk.opset.get("", 0) >= 13
+    axis = attributes(node, axis=-1 if modern else 1)["axis"]
+    source = node.input[0]
+    shape, whole = walk.full(source), source in walk.whole
+    axis %= len(shape)
+    # Older versions take all dimensions from the axis on for one vector.
+    vector = shape[axis] if modern else math.prod(shape[axis:])
+    size = math.prod(shape) if whole else math.prod(shape[1:])
+    require(vector == size and (whole or axis > 0), f"over dimension {axis} of a value of shape {shape}")
+    x = walk.as_whole(source) if whole else walk.input(source)
+    flat = walk.asm.rearrange(walk.name(node), x, lambda v: v.reshape(len(v), size))
+    walk.asm.end(flat, ops.Softmax(node.op_type == "LogSoftmax"), 1)
+    return Whole(flat) if whole else flat
 
 
 def _pair(values: list[int] | Tensor, neutral: int) -> tuple[int, int]:

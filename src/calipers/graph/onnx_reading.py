@@ -37,7 +37,9 @@ def readings(sizes: tuple[int, ...] | None, count: int | None) -> list[Reading]:
     count: the entries of a sample, if they are known. Raises ModelError where the shape leaves too much open.
     """
     if sizes is None:
-        sizes = (0, 0) if count is not None else ()
+        if count is None:
+            raise ModelError("model: its input declares no shape; accepted: a shape with sizes, the batch may be open")
+        sizes = (0, 0)
     said = f"input shape [{', '.join(str(size or '?') for size in sizes)}]"
     first, *rest = sizes or (1,)
     if not rest:

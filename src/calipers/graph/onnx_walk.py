@@ -35,6 +35,8 @@ ENTRYWISE = {
     *("HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Pow", "Reciprocal"),
     *("Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where"),
 }
+# Operators that leave all entries in their order.
+_RESHAPING = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 # Attributes that hold the value of a Constant.
 _NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -76,8 +78,8 @@ class Walk:
 
     def graph(self) -> Graph:
         """Raises UnsupportedLayerError for an operator or attribute without counterpart."""
-        self._nodes(self.model.graph.node)
-        output = self.model.graph.output[0].name
+        nodes, output = _until_softmax(list(self.model.graph.node), self.model.graph.output[0].name)
+        self._nodes(nodes)
         if output not in self.position:
             raise ModelError(f"model: its output {output!r} does not depend on its input")
         position = self.position[output]
@@ -246,11 +248,13 @@ class Walk:
         if name not in self.constant:
             raise Refusal(f"with {name!r} computed from the input")
         value = np.asarray(self.constant[name])
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            raise ModelError(f"model: the constant {name!r} holds NaN, which is no number")
         if value.dtype != np.float64:
             return torch.from_numpy(np.array(value))
         single = value.astype(np.float32)
         differs = single != value
-        if (differs & ~np.isnan(value)).any():
+        if differs.any():
             raise ModelError(
                 f"model: the constant {name!r} of type DOUBLE holds {float(value[differs].flat[0])!r}, which single "
                 "precision does not; accepted: a model in single precision (torch: model.float() before the export)"
@@ -280,6 +284,18 @@ def require(condition: bool, what: str) -> None:
     """Raise Refusal with a text unless a condition holds."""
     if not condition:
         raise Refusal(what)
+
+
+def _until_softmax(nodes: list[onnx.NodeProto], output: str) -> tuple[list[onnx.NodeProto], str]:
+    """Operators and output without what only gives another shape to a softmax at the end, which must be the last."""
+    maker = {name: node for node in nodes for name in node.output}
+    name, after = output, []
+    while name in maker and maker[name].op_type in _RESHAPING:
+        after.append(maker[name])
+        name = maker[name].input[0]
+    if not after or name not in maker or maker[name].op_type not in ("Softmax", "LogSoftmax"):
+        return nodes, output
+    return [node for node in nodes if not any(node is one for one in after)], name
 
 
 def _constant(node: onnx.NodeProto) -> np.ndarray:

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from calipers.bounds import WorkBudget
+from calipers.core.errors import InputError
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify import Resources
 from calipers.verify.vnnlib import Answer, Property, SatOutcome, decide
@@ -51,6 +52,32 @@ def test_a_counterexample_in_one_of_several_boxes(tmp_path: Path) -> None:
     found = answer(path, property_text(BOX, 3, f"(assert (or {never} {half}))"))
     assert found.outcome is SatOutcome.SAT
     assert answer(path, property_text(BOX, 3, f"(assert (or {never} (and {never[5:-1]})))")).outcome is SatOutcome.UNSAT
+
+
+@pytest.mark.parametrize(
+    ("assertion", "why"),
+    [
+        ("(assert (>= X_0 2.0))", "the lower bound 2.0 of X_0 is above its upper bound 1.0"),
+        ("(assert (and (< X_1 0) (> X_1 0)))", "of X_1 is above its upper bound"),
+        ("(assert (= X_1 0.75))", "the lower bound 0.75 of X_1 is above its upper bound 0.5"),
+        ("(assert (or (>= X_0 2.0) (<= X_0 -2.0)))", "the lower bound 2.0 of X_0"),
+        ("(assert (>= (+ X_0 X_1) 1.6))", "-1 * X_0 + -1 * X_1 <= -1.6 holds nowhere"),
+        ("(assert (<= 1 0))", "0 <= -1 holds nowhere"),
+        ("(assert false)", "false by itself"),
+    ],
+)
+def test_an_empty_input_set_is_said(assertion: str, why: str) -> None:
+    asked = Property.of(parse(property_text(BOX, 3, f"{assertion}(assert (<= Y_0 0))")))
+    assert asked.cases == ()
+    assert asked.note.startswith("the input set is empty")
+    assert why in asked.note
+    assert Property.of(parse(property_text(BOX, 3, "(assert (>= (+ X_0 X_1) 1.5))"))).note == ""
+
+
+def test_an_input_without_bounds_is_named() -> None:
+    text = property_text(BOX, 3, "").replace("(assert (<= X_1 0.5))", "")
+    with pytest.raises(InputError, match="input X_1 has no upper bound"):
+        Property.of(parse(text))
 
 
 def test_no_input_at_all_is_unsat(tmp_path: Path) -> None:

@@ -40,6 +40,41 @@ def test_every_instance_has_a_score(family: Path) -> None:
     assert "bad.vnnlib" in scores[2].error
 
 
+def test_no_file_ends_a_family(family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "half.onnx").write_bytes((tmp_path / "net.onnx").read_bytes()[:200])
+    (tmp_path / "other.vnnlib").write_text(property_text(BOX[:1], 3, "(assert (<= Y_0 0))"))
+    (tmp_path / "swapped.vnnlib").write_text(property_text([(1.0, 0.0), (0.0, 1.0)], 3, "(assert (<= Y_0 0))"))
+    wrong = [
+        "empty.onnx,easy",
+        "folder.onnx,easy",
+        "half.onnx,easy",
+        "none.onnx,easy",
+        "net.onnx,none",
+        "net.onnx,other",
+    ]
+    lines = [*wrong, "net.onnx,swapped", "net.onnx,easy"]
+    # As spreadsheets save it: a byte order mark, other line ends, an empty line.
+    family.write_bytes("\r\n".join([*(f"{line}.vnnlib,20" for line in lines), ",,"]).encode("utf-8-sig"))
+    scores = run(family)
+    assert [score.word for score in scores] == [*["error"] * len(wrong), "unsat", "unsat"]
+    for line, score in zip(wrong, scores, strict=False):
+        assert any(name in score.error for name in (*line.split(","), "speaks of 1 inputs"))
+    assert "the input set is empty (the lower bound 1.0 of X_0 is above its upper bound 0.0)" in scores[-2].note
+    kept = Results.open(tmp_path / "kept", load_instances(family), resume=False)
+    for score in scores:
+        kept.add(score)
+    again = Results.open(tmp_path / "kept", load_instances(family), resume=True).scores
+    assert [(s.word, s.error, s.note) for s in again] == [(s.word, s.error, s.note) for s in scores]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes clash")
+
+    monkeypatch.setattr("calipers.verify.vnnlib.instances.decide", broken)
+    assert "RuntimeError: shapes clash" in run(family)[-1].error
+
+
 def test_lines_as_vnn_comp_writes_them(family: Path) -> None:
     family.write_text("net.onnx,any.vnnlib,5\n\nnet.onnx,easy.vnnlib,6.5\n")
     instances = load_instances(family)
