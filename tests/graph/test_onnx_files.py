@@ -112,6 +112,8 @@ SHAPES = {
         2,
     ),
     "input turned": ([node("Gemm", "w", "x", transA=1, transB=1)], {"w": floats(3, 4)}, [1, 3], 2),
+    "factor": ([node("Gemm", "x", "w", "b", alpha=0.1, beta=0.3)], {"w": floats(3, 5), "b": B}, ["n", 3], 2),
+    "a matrix in front": ([node("MatMul", "w", "x")], {"w": floats(1, 4, 3)}, ["n", 3, 2], 3),
     "computed bias": (
         [node("Neg", "x", to="c"), node("Gemm", "x", "w", "c", beta=0.5)],
         {"w": floats(3, 3)},

@@ -12,8 +12,8 @@ from calipers.graph.assembly import Position, Refusal
 from calipers.graph.onnx_file import first_line, open_session
 from calipers.graph.onnx_walk import Walk, Whole, require
 
-# Entries of a matrix: 32 MiB in single precision.
-_MOST = 2**23
+# Entries of a matrix, 32 MiB in single precision, and of a sample, each of which is tried.
+_MOST, _MOST_TRIED = 2**23, 2**13
 
 
 def planar_map(walk: Walk, node: onnx.NodeProto) -> Position:
@@ -29,11 +29,9 @@ def planar_map(walk: Walk, node: onnx.NodeProto) -> Position:
     _require_small(count, math.prod(made))
     # Every sample and channel of a run takes another unit vector.
     slots = walk.batch * channels
-    units = np.eye(count, dtype=np.float32)
     columns = []
     for start in range(0, count, slots):
-        given = np.zeros((slots, count), np.float32)
-        given[: len(units[start : start + slots])] = units[start : start + slots]
+        given = np.eye(slots, count, start, dtype=np.float32)
         columns.append(operator(given.reshape(walk.batch, channels, *size)).reshape(slots, -1))
     bias = zero.reshape(slots, -1)[0]
     weight = torch.from_numpy(np.concatenate(columns)[:count] - bias).T.contiguous()
@@ -53,9 +51,9 @@ def linear_map(walk: Walk, node: onnx.NodeProto, source: str) -> Position | Whol
     require(samples == 1 or (zero.ndim > 0 and len(zero) == samples), "that mixes or drops samples of the batch")
     _require_small(count, zero.size // samples)
     rows = []
-    for unit in np.eye(count, dtype=np.float32):
+    for i in range(count):
         given = np.zeros((samples, count), np.float32)
-        given[0] = unit
+        given[0, i] = 1
         moved = (operator(given.reshape(full)) - zero).reshape(samples, -1)
         require(not moved[1:].any(), "that mixes samples of the batch")
         rows.append(moved[0])
@@ -93,5 +91,5 @@ class _Operator:
 
 
 def _require_small(inputs: int, outputs: int) -> None:
-    if inputs * outputs > _MOST:
-        raise Refusal(f"of {inputs} by {outputs} entries (supported up to a product of {_MOST})")
+    if inputs * outputs > _MOST or inputs > _MOST_TRIED:
+        raise Refusal(f"of {inputs} by {outputs} entries (supported up to {_MOST_TRIED}, and a product of {_MOST})")

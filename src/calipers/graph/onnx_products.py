@@ -19,14 +19,17 @@ def _matmul(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
     require(not (left in walk.position and right in walk.position), "of two computed values")
     first = left in walk.position
     source, weight = (left, walk.value(right)) if first else (right, walk.value(left))
+    rank = len(walk.full(source))
+    while weight.dim() > 2 and len(weight) == 1 and weight.dim() <= rank:
+        weight = weight[0]  # one matrix for all
     if weight.dim() > 2:
         return linear_map(walk, node, source)
     name = walk.name(node)
     vector = weight.dim() == 1
     matrix = weight.reshape(-1, 1) if vector and first else weight.reshape(1, -1) if vector else weight
     # The product along the last dimension, or from the left along the one before; a vector has the last alone.
-    along = 1 if first or len(walk.full(source)) == 1 else 2
-    whole = source in walk.whole or len(walk.full(source)) == along
+    along = 1 if first or rank == 1 else 2
+    whole = source in walk.whole or rank == along
     require(not (whole and walk.batch > 1), "that mixes samples of the batch")
     x = walk.as_whole(source) if whole else walk.input(source)
     weights = matrix.T.contiguous() if first else matrix
@@ -46,20 +49,27 @@ def _gemm(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
     require(not (left in walk.position and right in walk.position), "of two computed values")
     name, asm = walk.name(node), walk.asm
     if left in walk.position and not a["transA"] and left not in walk.whole and addend not in walk.position:
-        weight = walk.value(right) * a["alpha"]
+        weight = walk.value(right)
         weight = (weight if a["transB"] else weight.T).contiguous()
         bias = walk.optional(node, 2)
-        bias = weight.new_zeros(len(weight)) if bias is None else _row(bias, walk.batch, len(weight)) * a["beta"]
-        return compose.linear(asm, name, walk.input(left), weight, bias)
+        zero = weight.new_zeros(len(weight))
+        bias = zero if bias is None else _row(bias, walk.batch, len(weight)) * a["beta"]
+        scaled = weight * a["alpha"]
+        if torch.equal(scaled.double(), weight.double() * a["alpha"]):
+            return compose.linear(asm, name, walk.input(left), scaled, bias)
+        # Where single precision does not hold the products, the factor comes afterwards.
+        found = compose.linear(asm, name, walk.input(left), weight, zero)
+        return compose.scale(asm, name, found, torch.tensor(a["alpha"]), bias)
     require(walk.batch == 1, "that mixes samples of the batch")
     first = left in walk.position
     source, turned = (left, a["transA"]) if first else (right, a["transB"])
     x = walk.as_whole(source)
     x = asm.rearrange(name, x, lambda v: v.movedim(-1, -2)) if turned else x
-    weight = walk.value(right if first else left) * a["alpha"]
+    weight = walk.value(right if first else left)
     weight = weight if (first and a["transB"]) or (not first and not a["transA"]) else weight.T
     found = _along(walk, name, x, weight.contiguous(), 1 if first else 2)
-    one, zero, beta = torch.tensor(1.0), torch.tensor(0.0), torch.tensor(float(a["beta"]))
+    one, zero, alpha, beta = torch.tensor(1.0), torch.tensor(0.0), torch.tensor(a["alpha"]), torch.tensor(a["beta"])
+    found = found if a["alpha"] == 1 else compose.scale(asm, name, found, alpha, zero)
     if addend in walk.position:
         more = walk.as_whole(addend)
         found = compose.add(asm, name, found, more if a["beta"] == 1 else compose.scale(asm, name, more, beta, zero))
