@@ -112,6 +112,17 @@ SHAPES = {
         2,
     ),
     "input turned": ([node("Gemm", "w", "x", transA=1, transB=1)], {"w": floats(3, 4)}, [1, 3], 2),
+    "numbers": (
+        [
+            node("ReduceMax", "x", to="m", axes=[1], keepdims=0),
+            node("Mul", "m", "c", to="s"),
+            node("Relu", "s", to="r"),
+            node("Expand", "r", "e"),
+        ],
+        {"c": np.array(-0.7, np.float32), "e": np.array([3, 1], np.int64)},
+        [1, 3],
+        2,
+    ),
     "factor": ([node("Gemm", "x", "w", "b", alpha=0.1, beta=0.3)], {"w": floats(3, 5), "b": B}, ["n", 3], 2),
     "a matrix in front": ([node("MatMul", "w", "x")], {"w": floats(1, 4, 3)}, ["n", 3, 2], 3),
     "computed bias": (

@@ -100,6 +100,8 @@ class Walk:
                 self._node(node)
             except Refusal as refusal:
                 raise UnsupportedLayerError(_unsupported(node, str(refusal))) from refusal
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:  # of shapes that do not fit each other
+                raise UnsupportedLayerError(_unsupported(node, f"(which fails: {error})")) from error
             self.done += 1
 
     def _node(self, node: onnx.NodeProto) -> None:
@@ -138,13 +140,32 @@ class Walk:
             self.whole |= {new} if old in self.whole else set()
 
     def _convert(self, node: onnx.NodeProto) -> None:
-        aligned, whole = self._aligned(node) if node.op_type in ENTRYWISE else (node, False)
-        found = CONVERTERS[node.op_type](self, aligned)
+        if node.op_type in ENTRYWISE:
+            aligned, whole = self._aligned(node)
+            numbers = all(self.asm.shape(self.position[name]) == () for name in aligned.input if name in self.position)
+            found = CONVERTERS[node.op_type](self, self._reshaped(aligned, (1,)) if numbers else aligned)
+        else:
+            whole, numbers = False, False
+            found = CONVERTERS[node.op_type](self, node)
         for name, value in zip(node.output, found if isinstance(found, list) else [found], strict=False):
             # Dropout's mask stays unknown.
-            self.position[name] = value.position if isinstance(value, Whole) else value
+            position = value.position if isinstance(value, Whole) else value
+            self.position[name] = (
+                self.asm.rearrange(name, position, lambda v: v.reshape(len(v))) if numbers else position
+            )
             if whole or isinstance(value, Whole):
                 self.whole.add(name)
+
+    def _reshaped(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> onnx.NodeProto:
+        """The operator with computed operands of that shape."""
+        renamed = {}
+        for name in node.input:
+            if name in self.position:
+                renamed[name] = f"{name} as {shape}"
+                self.position[renamed[name]] = self.asm.rearrange(
+                    name, self.position[name], lambda v: v.reshape(len(v), *shape)
+                )
+        return _renamed(node, renamed)
 
     def _aligned(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, bool]:
         """An operator of entries, its operands such that none is broadcast along the batch; and whether they have none.
@@ -202,6 +223,8 @@ class Walk:
             raise Refusal("with places computed from the input")
         position, full = self._known(source), self.full(source)
         name = self.name(node)
+        if self.asm.shape(position) == ():
+            position = self.asm.rearrange(name, position, lambda v: v.reshape(len(v), 1))
         size = int(torch.Size(full).numel())
         entries = np.arange(size, dtype=np.int64).reshape(full)
         moved = [torch.from_numpy(np.ascontiguousarray(part)) for part in self.run(node, {source: entries})]
