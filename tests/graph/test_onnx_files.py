@@ -319,6 +319,12 @@ OPERATORS = {
         {},
         [1, 2, 3, 4, 4],
     ),
+    "max pool of a volume, evenly padded": (
+        [node("MaxPool", "x", kernel_shape=[2, 3, 2], pads=[1, 0, 1, 1, 0, 1], dilations=[1, 1, 2])],
+        {},
+        [1, 2, 3, 4, 4],
+    ),
+    "nearest": ([node("Resize", "x", "", "f", mode="nearest")], {"f": np.array([1, 1, 1.5, 2.3], np.float32)}, MAP),
     "global max": ([node("GlobalMaxPool", "x")], {}, MAP),
     "global max of a sequence": ([node("GlobalMaxPool", "x")], {}, [1, 2, 8]),
     "largest over space": ([node("ReduceMax", "x", axes=[2, 3], keepdims=0)], {}, MAP),

@@ -22,7 +22,7 @@ def planar_map(walk: Walk, node: onnx.NodeProto) -> Position:
     x = walk.input(source)
     channels, *size = walk.asm.shape(x)
     count = math.prod(size)
-    operator = _Operator(walk, node, source)
+    operator = Operator(walk, node, source)
     zero = operator(np.zeros((walk.batch, channels, *size), np.float32))
     require(zero.shape[:2] == (walk.batch, channels), "over the batch or the channels")
     made = zero.shape[2:]
@@ -46,7 +46,7 @@ def linear_map(walk: Walk, node: onnx.NodeProto, source: str) -> Position | Whol
     full = walk.full(source)
     samples = walk.batch
     count = math.prod(full) // samples
-    operator = _Operator(walk, node, source)
+    operator = Operator(walk, node, source)
     zero = operator(np.zeros(full, np.float32))
     require(samples == 1 or (zero.ndim > 0 and len(zero) == samples), "that mixes or drops samples of the batch")
     _require_small(count, zero.size // samples)
@@ -68,7 +68,7 @@ def linear_map(walk: Walk, node: onnx.NodeProto, source: str) -> Position | Whol
     return found if batched else Whole(found)
 
 
-class _Operator:
+class Operator:
     """One operator as a function of one operand, by onnxruntime."""
 
     def __init__(self, walk: Walk, node: onnx.NodeProto, source: str) -> None:

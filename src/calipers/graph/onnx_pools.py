@@ -25,8 +25,9 @@ class _Pool(NamedTuple):
 
     @property
     def even(self) -> bool:
-        """Whether the basic operations know this padding."""
-        small = all(2 * pad <= k for pad, k in zip(self.before, self.kernel, strict=True))
+        """Whether the basic operations know this padding: none for volumes, else up to half a window on either side."""
+        share = 0 if len(self.kernel) == 3 else 2
+        small = all(pad * share <= k and (share or not pad) for pad, k in zip(self.before, self.kernel, strict=True))
         return self.before == self.after and not any(self.overhang) and small
 
     def starts(self, size: int, i: int) -> range:
@@ -110,7 +111,11 @@ def _pool(a: dict[str, Any], size: tuple[int, ...]) -> _Pool:
             # A window that begins beyond the last pixel is left out.
             count -= (count - 1) * s >= n + before[i]
             overhang[i] = max(0, (count - 1) * s + reach - n - before[i] - after[i])
-    return _Pool(kernel, strides, dilations, before, after, overhang)
+    pool = _Pool(kernel, strides, dilations, before, after, overhang)
+    require(
+        all(pool.starts(n, i) for i, n in enumerate(size)), f"with a window {kernel} that is larger than {list(size)}"
+    )
+    return pool
 
 
 def _repeated(asm: Assembly, name: str, x: Position, pool: _Pool) -> Position:

@@ -1,14 +1,16 @@
 """Converters of ONNX's tensor operations: rearrangements, joins and arithmetic."""
 
+import math
 from functools import partial, reduce
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
 from calipers.graph import compose, ops
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.onnx_maps import linear_map, planar_map
+from calipers.graph.onnx_maps import Operator, linear_map, planar_map
 from calipers.graph.onnx_pools import largest
 from calipers.graph.onnx_walk import REALS, Walk, Whole, attributes, converts, require
 
@@ -38,8 +40,11 @@ def _rearrange(walk: Walk, node: onnx.NodeProto) -> list[Position | Whole]:
 def _resize(walk: Walk, node: onnx.NodeProto) -> Position | list[Position | Whole]:
     mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
     if mode == b"nearest":
-        return walk.rearrange(node)  # which repeats entries; other modes average them
-    return planar_map(walk, node)
+        # It repeats entries, rounding places as onnxruntime does; single precision holds their numbers.
+        operator = Operator(walk, node, node.input[0])
+        require(math.prod(walk.full(node.input[0])) < 2**24, "of more than 2^24 entries")
+        return walk.rearrange(node, lambda entries: [operator(entries.astype(np.float32)).astype(np.int64)])
+    return planar_map(walk, node)  # other modes average them
 
 
 @converts("CumSum", "Einsum", "Trilu")

@@ -216,8 +216,13 @@ class Walk:
         graph = onnx.helper.make_graph([node], "alone", known, made)
         return onnx.helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
 
-    def rearrange(self, node: onnx.NodeProto) -> list[Position | Whole]:
-        """An operator that only moves, drops or repeats entries, carried out on the numbers of the entries."""
+    def rearrange(
+        self, node: onnx.NodeProto, run: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    ) -> list[Position | Whole]:
+        """An operator that only moves, drops or repeats entries, carried out on the numbers of the entries.
+
+        run: carries it out, by default ONNX's reference implementation.
+        """
         source, *others = node.input
         if any(name in self.position for name in others):
             raise Refusal("with places computed from the input")
@@ -227,7 +232,8 @@ class Walk:
             position = self.asm.rearrange(name, position, lambda v: v.reshape(len(v), 1))
         size = int(torch.Size(full).numel())
         entries = np.arange(size, dtype=np.int64).reshape(full)
-        moved = [torch.from_numpy(np.ascontiguousarray(part)) for part in self.run(node, {source: entries})]
+        carried = self.run(node, {source: entries}) if run is None else run(entries)
+        moved = [torch.from_numpy(np.ascontiguousarray(part)) for part in carried]
         if self.batch > 1:
             return [self.asm.rearrange(name, position, lambda _, m=m: m, self.batch) for m in moved]  # type: ignore[misc]
         found: list[Position | Whole] = []
