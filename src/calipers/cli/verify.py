@@ -73,28 +73,26 @@ def _single(
 ) -> None:
     from rich.console import Console
 
-    from calipers.core.errors import InputError
     from calipers.graph.from_onnx import load_onnx_network
-    from calipers.verify.vnnlib import Instance, Property, SatOutcome, Score, certify, decide
+    from calipers.verify.vnnlib import Instance, Property, Score, decide, decide_with_evidence
 
     with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
         asked = Property.load(property_)
         loaded = load_onnx_network(network, output=output, inputs=asked.inputs)
-        answer = decide(loaded, asked, resources)
-        unsat = answer.outcome is SatOutcome.UNSAT
-        written = certify(loaded.graph, asked, resources, certificate) if unsat and certificate is not None else []
+        if certificate is None:
+            answer = decide(loaded, asked, resources)
+        else:
+            answer = decide_with_evidence(loaded, asked, resources, certificate)
     if json_ is not None:
         from calipers.cli.output import command_line, write_json
         from calipers.report.instances import answer_json
 
-        score = Score(Instance(network, property_, resources.timeout), answer, note=asked.note)
+        score = Score(Instance(network, property_, resources.timeout), answer, note=asked.note or answer.reason)
         write_json(answer_json(score, command_line()), json_)
     if json_ != "-":
         print(answer)
-        if asked.note:
-            Console(stderr=True, soft_wrap=True).print(f"note: {asked.note}", markup=False, highlight=False)
-    if None in written:
-        raise InputError(f"--certificate {certificate}: no evidence that the checker accepts; give more --timeout")
+        for note in filter(None, (asked.note, answer.reason)):
+            Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
 def _family(file: Path, resources: "Resources", results: Path | None, resume: bool, json_: str | None) -> None:

@@ -41,7 +41,8 @@ def audit_property(
     files: Sequence[Path], model: Path, asked: Path, advance: Callable[[str, int], None]
 ) -> list[Finding]:
     """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
-    reductions = reduce_property(load_onnx_network(model).graph, Property.load(asked))
+    wanted = Property.load(asked)
+    reductions = reduce_property(load_onnx_network(model, inputs=wanted.inputs).graph, wanted)
     networks = [checked_network(reduction.graph) for reduction in reductions]
     by_digest = {network.digest: network for network in networks}
 

@@ -1,7 +1,6 @@
 """VNN-LIB: properties of ONNX networks as files, and the answers that VNN-COMP expects."""
 
-from calipers.verify.vnnlib.certify import certify
-from calipers.verify.vnnlib.decide import Answer, SatOutcome, Unsafe, decide
+from calipers.verify.vnnlib.decide import Answer, SatOutcome, Unsafe, decide, decide_with_evidence
 from calipers.verify.vnnlib.instances import Instance, Score, load_instances, run_instances
 from calipers.verify.vnnlib.property import Property
 
@@ -12,8 +11,8 @@ __all__ = [
     "Property",
     "Score",
     "Unsafe",
-    "certify",
     "decide",
+    "decide_with_evidence",
     "load_instances",
     "run_instances",
 ]

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
 from calipers.verify.verifier import Resources
+from calipers.verify.vnnlib.certify import certify
 from calipers.verify.vnnlib.property import Case, Property
 from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, require_fit
 from calipers.verify.vnnlib.ties import without_impossible
@@ -43,15 +45,32 @@ class Unsafe:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """seconds: from the loaded files to the answer."""
+    """seconds: from the loaded files to the answer. reason: why it is unknown, where more is known than that."""
 
     outcome: SatOutcome
     seconds: float
     unsafe: Unsafe | None = None
+    reason: str = ""
 
     def __str__(self) -> str:
         """The result file of VNN-COMP: the outcome, then the counterexample."""
         return self.outcome.value if self.unsafe is None else f"{self.outcome.value}\n{self.unsafe}"
+
+
+def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Resources, certificate: Path) -> Answer:
+    """As `decide`; unsat is said only where the evidence, written to `certificate`, passes the checker."""
+    answer = decide(network, asked, resources)
+    if answer.outcome is not SatOutcome.UNSAT:
+        return answer
+    written = certify(network.graph, asked, resources, certificate)
+    missing = written.count(None)
+    if not missing:
+        return answer
+    reason = (
+        f"the search says unsat, but for {missing} of {len(written)} cases no evidence was found within "
+        f"{resources.timeout:g} s that the checker accepts: it charges more for rounding than the search does"
+    )
+    return replace(answer, outcome=SatOutcome.UNKNOWN, reason=reason)
 
 
 def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answer:
