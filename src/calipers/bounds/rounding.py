@@ -22,7 +22,7 @@ from calipers.graph.graph import Graph
 from calipers.graph.rounding import deployed, gamma, magnitude, tail_error, unit_of
 
 # Longer sums over a value's entries are cut into pieces and the pieces added up: a term is rounded less often.
-PIECE = 256
+PIECE = 512
 # What a term goes through beside its sum: a few products, and the sums of planes and of parts of a bound.
 _BESIDE = 16
 # Roundings of a plane's slopes and offset per candidate: divisions, products and sums of the formulas.

@@ -70,17 +70,13 @@ class Rows:
             if channels_lie_last(coefficient):
                 coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
             coefficient, values = coefficient.flatten(2), values.flatten(2).mT
-            whole = coefficient.shape[2] // PIECE * PIECE
-            rest = (coefficient[..., whole:] @ values[:, whole:]).squeeze(-1)
-            if not whole:
-                return rest
-            pieces = coefficient[..., :whole].unflatten(2, (-1, PIECE)).transpose(1, 2)
-            sums = pieces @ values[:, :whole].unflatten(1, (-1, PIECE))
-            return sums.squeeze(-1).sum(1) + rest
+            total = coefficient[..., :PIECE] @ values[:, :PIECE]
+            for start in range(PIECE, coefficient.shape[2], PIECE):
+                piece = slice(start, start + PIECE)
+                total = total + coefficient[..., piece] @ values[:, piece]
+            return total.squeeze(-1)
         products = (self.coefficient * values).flatten(2)
-        whole = products.shape[2] // PIECE * PIECE
-        rest = products[..., whole:].sum(2)
-        return rest + products[..., :whole].unflatten(2, (-1, PIECE)).sum(3).sum(2) if whole else rest
+        return torch.stack([piece.sum(2) for piece in products.split(PIECE, 2)]).sum(0)
 
     def within(self, noise: Tensor, error: float) -> "Rows":
         """Room for rounding: lower bounds fall, upper ones rise.
