@@ -21,17 +21,20 @@ HUB = {
 
 
 def load_dataset(
-    name: str, split: str = "test", limit: int | None = None, data_dir: Path | None = None
+    name: str | Path, split: str = "test", limit: int | None = None, data_dir: Path | str | None = None
 ) -> ImageDataset:
     """The first `limit` (None: all) samples of a split, in the data set's own order.
 
     name: `digits`; `mnist`, `fashion_mnist` or `cifar10`; a folder with `SPLIT-*.parquet`; or
-    `package.module:callable`, which returns a torch data set (called with `split=` if it takes that).
+    `package.module:name`, which is a data set or a callable that returns one (called with `split=` if it takes that).
     data_dir: a folder with one sub-folder a data set; default the environment's CALIPERS_DATA; without both, named
     data sets come from the Hugging Face Hub.
 
     Raises DataError where the data cannot be found or read, InputError for an unknown name or limit.
     """
+    if not isinstance(name, str | Path):
+        raise InputError(f"data: {name!r} is a {type(name).__name__}; accepted: a name or a folder")
+    name, data_dir = str(name), None if data_dir is None else Path(data_dir)
     # scikit-learn and `datasets` each take half a second to import; who needs neither should not wait.
     if name == "digits":
         from calipers.data.digits import load_digits
@@ -46,11 +49,11 @@ def load_dataset(
         return load_folder(Path(name), split, limit, name)
     if ":" in name:
         return as_image_dataset(_call(name, split), limit, name=name)
-    close = difflib.get_close_matches(name, ["digits", *HUB], n=2)
+    close = difflib.get_close_matches(name.lower(), ["digits", *HUB], n=2)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise InputError(
         f"data {name!r} is unknown; {hint}accepted: digits, {', '.join(HUB)}, a folder with {split}-*.parquet, or "
-        "package.module:callable"
+        "package.module:name of a data set or of a callable that returns one"
     )
 
 
@@ -77,7 +80,7 @@ def _call(reference: str, split: str) -> object:
     finally:
         sys.path.remove(here)
     if not callable(target):
-        raise DataError(f"data {reference}: is a {type(target).__name__}; accepted: a callable that returns a data set")
+        return target
     try:
         return target(split=split) if "split" in inspect.signature(target).parameters else target()
     except CalipersError:
