@@ -68,7 +68,7 @@ def test_lists_of_radii(threat, epsilons, expected, net, tmp_path) -> None:
             (PGD(steps=2), ["pgd"]),
             ([FGSM(), "pgd"], ["pgd", "fgsm"]),
         ],
-        *[("none", []), ([], []), (None, [])],
+        *[([FGSM(), "pgd"], ["pgd", "fgsm"]), ("none", []), ([], []), (None, [])],
     ],
 )
 def test_one_attack_or_several(attacks, names) -> None:

@@ -1,7 +1,7 @@
 """The three-line interface: measure a module on a data set, or find its nearest adversarial examples."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from calipers.evaluate.methods import attacks_of, nearest_attacks_of, verifiers_
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
 from calipers.evaluate.replay import replay
+from calipers.evaluate.requirement import Requirement, as_requirements
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel
 from calipers.models.loading import load_model as load_any
@@ -53,6 +54,7 @@ def measure(
     timeout: float = 60.0,
     propagations: int = 1000,
     certify: bool = False,
+    require: str | Requirement | Sequence[str | Requirement] | None = None,
     name: str | None = None,
     data_name: str | None = None,
     out: Path | str = "calipers-runs",
@@ -73,8 +75,9 @@ def measure(
     timeout: seconds per sample and radius for a verifier that searches (complete, milp).
     propagations: forward and backward passes per sample for a minimum-norm attack given by name.
     certify: write a certificate for every verified sample to `out`/certificates/RUN, for `calipers check`.
-    name, data_name: of model and data, for the report. out: folder of the run store. resume: go on with a run of the
-    same specification. command: how to repeat the run, for the report.
+    require: levels such as "certified >= 0.9 @ 0.02", empirical or clean; the report's `requirements` tell whether they
+    are reached. name, data_name: of model and data, for the report. out: folder of the run store.
+    resume: go on with a run of the same specification. command: how to repeat the run, for the report.
 
     Returns the report, which shows itself in a notebook. Raises CalipersError for anything the caller can mend and
     SoundnessError if a proof and an attack contradict each other.
@@ -89,10 +92,12 @@ def measure(
         whole_number("seed", seed, 0),
         whole_number("batch_size", batch_size, 1),
     )
+    required = as_requirements(require, radii)
     loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
     measurement = prepare(loaded, data, threat, radii, settings)
     with Store(out) as store:
         run = find_or_create(store, measurement, command or _call(loaded, data, threat, epsilons, settings), resume)
+        store.set_metric(run.run_id, "required", [asdict(one) for one in required])
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
         if certify:

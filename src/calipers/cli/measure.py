@@ -55,6 +55,15 @@ def measure(
     certify: Annotated[
         bool, typer.Option("--certify", help="Write a certificate for every verified sample, for `calipers check`.")
     ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LEVEL",
+            help='A level to reach, "certified >= 0.9 @ 0.02", empirical or clean; else exit status 1. Repeatable.',
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model in the report.")] = None,
+    data_name: Annotated[str | None, typer.Option(help="Name of the data in the report.")] = None,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
@@ -87,8 +96,13 @@ def measure(
             timeout=timeout,
             propagations=propagations,
             certify=certify,
+            require=require,
+            name=name,
+            data_name=data_name,
             out=out,
             resume=resume,
             command=command_line(),
         )
     finish(report, out, json_)
+    if not all(outcome.passed for outcome in report.requirements):
+        raise typer.Exit(1)

@@ -77,6 +77,8 @@ def print_report(report: Report, page: Path) -> None:
     out.print(str(report), markup=False, soft_wrap=True)
     out.print()
     out.print(rates_table(report.numbers))
+    for outcome in report.requirements:
+        out.print(str(outcome), style="bold cyan" if outcome.passed else "bold red", markup=False, soft_wrap=True)
     for warning in report.numbers.warnings:
         out.print(f"[bold yellow]warning[/] {warning.code}:", end=" ")
         out.print(f"{warning.message} ({warning.evidence})", markup=False, soft_wrap=True)

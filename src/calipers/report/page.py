@@ -3,13 +3,14 @@
 import contextlib
 import html
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from calipers.core.errors import StoreError
 from calipers.core.records import Rate, RobustnessReport
 from calipers.evaluate.certify import Certificates
+from calipers.evaluate.requirement import Outcome, Requirement, as_requirements
 from calipers.report.gallery import GalleryItem
 from calipers.report.numbers import all_numbers
 from calipers.report.render import render
@@ -20,6 +21,7 @@ from calipers.report.wording import verdict
 class Report:
     """A run's numbers, its gallery of nearest adversarial examples, the store they came from, and its certificates.
 
+    requirements: the levels that were asked for, beside what was measured.
     In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words.
     """
 
@@ -27,10 +29,16 @@ class Report:
     gallery: tuple[GalleryItem, ...] = ()
     store_path: Path | None = None
     certificates: Certificates | None = None
+    requirements: tuple[Outcome, ...] = ()
 
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
         return self.numbers.rate(name, epsilon)
+
+    def require(self, level: str | Requirement) -> Outcome:
+        """Whether the run reaches a level such as "certified >= 0.9 @ 0.02"; InputError where it is no such level."""
+        (requirement,) = as_requirements(level, self.numbers.spec.epsilons)
+        return requirement.check(self.numbers)
 
     def html(self) -> str:
         """The page; the same report always gives the same text."""
@@ -61,7 +69,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All numbers: the project's machine-readable rows, every class, every sample's bracket, the specification."""
-        return all_numbers(self.numbers)
+        required = [{**asdict(one), "passed": one.passed} for one in self.requirements]
+        return {**all_numbers(self.numbers), **({"requirements": required} if required else {})}
 
     def _repr_html_(self) -> str:
         # An isolated frame: the page's styles must not reach the notebook, nor the notebook's the page.
