@@ -23,7 +23,7 @@ from calipers.evaluate.certify import certify_run
 from calipers.evaluate.measure import execute, find_or_create
 from calipers.evaluate.methods import attacks_of, nearest_attacks_of, verifiers_of
 from calipers.evaluate.prepare import Settings, prepare
-from calipers.evaluate.progress import track
+from calipers.evaluate.progress import busy, track
 from calipers.evaluate.replay import replay
 from calipers.evaluate.requirement import Requirement, as_requirements
 from calipers.graph.from_onnx import load_onnx
@@ -93,8 +93,9 @@ def measure(
         whole_number("batch_size", batch_size, 1),
     )
     required = as_requirements(require, radii)
-    loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
-    measurement = prepare(loaded, data, threat, radii, settings)
+    with busy("loading and checking model and data"):
+        loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
+        measurement = prepare(loaded, data, threat, radii, settings)
     with Store(out) as store:
         run = find_or_create(store, measurement, command or _call(loaded, data, threat, epsilons, settings), resume)
         store.set_metric(run.run_id, "required", [asdict(one) for one in required])
@@ -140,16 +141,19 @@ def attack(
         whole_number("batch_size", batch_size, 1),
         small,
     )
-    loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
     norm = small.norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
-    measurement = prepare(loaded, data, ThreatModel(norm, 0.0, domain, unit), (), settings)
+    threat = ThreatModel(norm, 0.0, domain, unit)
+    with busy("loading and checking model and data"):
+        loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
+        measurement = prepare(loaded, data, threat, (), settings)
     call = command or f"calipers.attack({loaded.name}, {data.name}, {str(small)!r}, propagations={propagations})"
     with Store(out) as store:
         run = find_or_create(store, measurement, call, resume)
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
-        replay(store, run.run_id, measurement.subject)
-        return load_nearest(store, run.run_id)
+        with busy("evaluating the examples again"):
+            replay(store, run.run_id, measurement.subject)
+            return load_nearest(store, run.run_id)
 
 
 def load_model(reference: str | Path, weights: Path | str | None = None) -> LoadedModel:
@@ -185,7 +189,7 @@ def _dataset(dataset: Any, samples: Any, name: str | None) -> ImageDataset:
     """The first samples, under the name that was given, if one was."""
     if samples is not None:
         samples = whole_number("samples", samples, 1)
-    given = load_dataset(dataset, limit=samples) if isinstance(dataset, str | Path) else dataset
+    given = load_dataset(dataset, limit=samples, at_most=_USUAL) if isinstance(dataset, str | Path) else dataset
     data = as_image_dataset(given, samples, at_most=_USUAL)
     return data if name is None else replace(data, name=str(name))
 

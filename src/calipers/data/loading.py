@@ -21,9 +21,14 @@ HUB = {
 
 
 def load_dataset(
-    name: str | Path, split: str = "test", limit: int | None = None, data_dir: Path | str | None = None
+    name: str | Path,
+    split: str = "test",
+    limit: int | None = None,
+    data_dir: Path | str | None = None,
+    *,
+    at_most: int | None = None,
 ) -> ImageDataset:
-    """The first `limit` (None: all) samples of a split, in the data set's own order.
+    """The first `limit` samples of a split (None: all, or `at_most`), in the data set's own order.
 
     name: `digits`; `mnist`, `fashion_mnist` or `cifar10`; a folder with `SPLIT-*.parquet`; or
     `package.module:name`, which is a data set or a callable that returns one (called with `split=` if it takes that).
@@ -39,16 +44,15 @@ def load_dataset(
     if name == "digits":
         from calipers.data.digits import load_digits
 
-        data = load_digits(split)
-        return data if limit is None else data.head(limit)
+        return as_image_dataset(load_digits(split), limit, at_most=at_most)
     if name in HUB:
-        return _named(name, split, limit, data_dir)
+        return _named(name, split, limit, data_dir, at_most)
     if Path(name).is_dir():
         from calipers.data.folder import load_folder
 
-        return load_folder(Path(name), split, limit, name)
+        return load_folder(Path(name), split, limit, name, at_most)
     if ":" in name:
-        return as_image_dataset(_call(name, split), limit, name=name)
+        return as_image_dataset(_call(name, split), limit, name=name, at_most=at_most)
     close = difflib.get_close_matches(name.lower(), ["digits", *HUB], n=2)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise InputError(
@@ -57,15 +61,15 @@ def load_dataset(
     )
 
 
-def _named(name: str, split: str, limit: int | None, data_dir: Path | None) -> ImageDataset:
+def _named(name: str, split: str, limit: int | None, data_dir: Path | None, at_most: int | None) -> ImageDataset:
     root = data_dir or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     if root is None:
         from calipers.data.hub import load_from_hub
 
-        return load_from_hub(HUB[name], split, limit, name)
+        return load_from_hub(HUB[name], split, limit, name, at_most)
     from calipers.data.folder import load_folder
 
-    return load_folder(root / name, split, limit, name)
+    return load_folder(root / name, split, limit, name, at_most)
 
 
 def _call(reference: str, split: str) -> object:

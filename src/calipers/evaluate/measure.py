@@ -30,16 +30,18 @@ def execute(store: Store, run: StoredRun, measurement: Measurement, tracker: Tra
     store.set_status(run.run_id, "running")
     status = "failed"
     try:
+        units, finished = plan(measurement.spec), store.units(run.run_id)
+        done = sum(unit.count for unit in units if unit.name in finished)
         if store.metric(run.run_id, "checks") is None:
+            tracker.advance("checks of the evaluation", done)
             checks = [*measurement.warnings, *inspect(measurement.subject, measurement.spec)]
             store.set_metric(run.run_id, "checks", [asdict(check) for check in checks])
-        finished = store.units(run.run_id)
-        done = 0
-        for unit in plan(measurement.spec):
+        for unit in units:
+            if unit.name in finished:
+                continue
             radius = "" if unit.epsilon is None else f" at {unit.epsilon:g}"
             tracker.advance(f"{unit.method}{radius}", done)
-            if unit.name not in finished:
-                store.add_unit(run.run_id, unit.name, *do(unit, measurement.spec, measurement.subject))
+            store.add_unit(run.run_id, unit.name, *do(unit, measurement.spec, measurement.subject))
             done += unit.count
             tracker.advance(f"{unit.method}{radius}", done)
         status = "complete"
