@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import linprog
 from torch import Tensor
 
 from calipers.bounds.backward import pull_back
@@ -22,6 +21,8 @@ def optimal(
     Both are suggestions: the walk with these multipliers is the bound, and the network itself judges the point. Splits
     may be broken at a price, so the program always has a solution.
     """
+    from scipy.optimize import linprog  # takes longer to import than all of this package
+
     assert len(subdomains) == 1
     objective, _ = _linear(subdomains, variables, None)
     conditions, offsets, slots = [], [], []

@@ -19,7 +19,7 @@ from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.solver import minimise
 from calipers.verify.milp.tolerance import CHARGED, TOLERANCE, Scales, allowance
 from calipers.verify.stages import Stages
-from calipers.verify.verifier import VERIFIERS, Resources
+from calipers.verify.verifier import Resources
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,3 @@ def _double(input_set: InputSet) -> InputSet:
         return LpBall(center, radius, input_set.norm, scale, input_set.domain)
     box = input_set.box()
     return Box(box.lower.double(), box.upper.double())
-
-
-VERIFIERS.add("milp")(Milp)
