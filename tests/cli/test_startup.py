@@ -6,16 +6,6 @@ import sys
 import pytest
 
 HEAVY = {"scipy.optimize", "scipy.stats", "scipy.sparse", "highspy", "sklearn", "datasets", "pyarrow", "matplotlib"}
-    "scipy.optimize",
-    "scipy.stats",
-    "scipy.sparse",
-    "highspy",
-    "sklearn",
-    "datasets",
-    "pyarrow",
-    "matplotlib",
-    "pandas",
-}
 
 
 @pytest.mark.parametrize(
