@@ -1,15 +1,19 @@
 """What the command line says about mistakes; in this process, as nothing heavy starts before they are noticed."""
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from calipers.cli.main import main
 from calipers.cli.stopping import finished_parts, stoppable
 from calipers.core.records import MethodSpec, RunSpec
+from calipers.evaluate.distances import BEST, Distances
+from calipers.report.nearest import Nearest
 from calipers.store.store import Store
 
 NET = ["measure", "--model", "digits.maxpool", "--data", "digits"]
@@ -96,3 +100,14 @@ def test_ctrl_c_claims_kept_work_only_where_there_is_some(tmp_path: Path, capsys
         store.add_unit(mine, "clean", [])
     stopped(kept)
     assert "finished work is kept, repeat the command with --resume" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_no_word_of_a_table_is_split_in_a_narrow_terminal(width: int) -> None:
+    spec = RunSpec("m", "d", None, "d", "d", ("a",), 1, "linf", (), "pixel", (1.0,), None, (), (), 0, 1, {})
+    attacks = tuple(Distances(name, (0.123456, 1.5), 1000.0, 12.5) for name in ("nearest", "pdpgd-l0-pixels", BEST))
+    screen = Console(width=width, file=io.StringIO())
+    screen.print(Nearest("run", "", spec, 2, 2, attacks).table(width))
+    text = screen.file.getvalue()
+    assert all(word in text for word in ("nearest", "pdpgd-l0-pixels", BEST, "median", "0.8117", "100.0 %", "found"))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text

@@ -41,9 +41,8 @@ def test_threads_are_given_back_also_after_an_error():
         torch.set_num_threads(before)
 
 
-def test_a_model_that_cannot_be_watched_keeps_its_threads():
-    class Picky(nn.Module):
-        def forward(self, x):
-            raise TypeError
-
-    assert multiplications_of(Picky(), torch.rand(1, 2)) == math.inf
+def test_a_model_without_layers_of_torch_keeps_its_threads_and_none_keeps_a_hook():
+    assert multiplications_of(nn.Flatten(), torch.rand(1, 2)) == math.inf
+    net = nn.Sequential(nn.Linear(2, 2))
+    multiplications_of(net, torch.rand(1, 2))
+    assert not net[0]._forward_hooks

@@ -99,6 +99,6 @@ def attack(
     if json_ == "-":
         return
     console().print(f"{found.correct} of {found.samples} samples are classified correctly.")
-    console().print(found.table())
+    console().print(found.table(console().width))
     if figure is not None:
         console().print(f"Accuracy against distance:\n{figure}", markup=False, soft_wrap=True)

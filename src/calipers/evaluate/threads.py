@@ -8,11 +8,9 @@ times longer beside other busy processes, where a thread that is waited for is n
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from calipers.core.records import Kind
 from calipers.evaluate.plan import Unit
@@ -53,39 +51,27 @@ def work_of(unit: Unit, subject: Subject, multiplications: float) -> float:
 
 
 def multiplications_of(model: nn.Module, image: Tensor) -> float:
-    """Those of convolutions and matrix products on `image` (1, *shape); nearly all of a network's.
+    """Those of the convolutions and dense layers on `image` (1, *shape); nearly all of a network's.
 
-    A model that cannot be watched counts as large without bound: its threads stay as they are.
+    A model without such layers of torch counts as large without bound: its threads stay as they are.
     """
-    counting = _Counting()
+    counts: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        if isinstance(layer, nn.Linear):
+            counts.append(output.numel() * weight.shape[1])
+        else:  # every weight meets every place of one channel: of the result, or of the input where it is transposed
+            places = inputs[0] if getattr(layer, "transposed", False) else output
+            counts.append(places.select(1, 0).numel() * weight.numel())
+
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
     try:
-        with torch.no_grad(), counting:
+        with torch.no_grad():
             model(image)
-    except (RuntimeError, NotImplementedError, TypeError):
-        return math.inf
-    return counting.total
-
-
-class _Counting(TorchDispatchMode):
-    """Counts the multiplications of the operations that run while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0.0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.total += _multiplications(func.overloadpacket.__name__, args, result)
-        return result
-
-
-def _multiplications(name: str, args: Any, result: Any) -> float:
-    tensors = [one for one in args if isinstance(one, Tensor)]
-    if "convolution" in name and len(tensors) > 1:
-        # Every weight meets every place of one channel: of the result, or of the input where it is transposed.
-        transposed = bool(args[6]) if len(args) > 6 else False
-        places = (tensors[0] if transposed else result)[:, 0].numel()
-        return float(places * tensors[1].numel())
-    if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "linear") and len(tensors) > 1:
-        return float(result.numel() * tensors[-2].shape[-1])
-    return 0.0
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return float(sum(counts)) if counts else math.inf

@@ -34,27 +34,35 @@ class Nearest:
         for one in self.attacks:
             yield from one.rows(norm, unit)
 
-    def table(self) -> Table:
-        """The same for the terminal."""
+    def table(self, width: int = 100) -> Table:
+        """The same for the terminal. width: its columns; where there are few, times and intervals are left out."""
         title = f"Nearest adversarial examples, {self.spec.norm} in {self.spec.unit} units, {clipping(self.spec)}"
         table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("attack", overflow="fold")
-        for head in ("found", "of", "median", "95 % interval", "mean", "passes", "per sample"):
+        table.add_column("attack", overflow="fold", min_width=8)
+        heads = ["found", "of", "median", *_LEFT_OUT[:1], "mean", *_LEFT_OUT[1:]]
+        for limit, head in zip(_WIDTHS, _LEFT_OUT, strict=True):
+            if width < limit:
+                heads.remove(head)
+        for head in heads:
             table.add_column(head, justify="right", no_wrap=True)
         for one in self.attacks:
             low, high = one.median_interval
-            share = percent(one.found / len(one.distances)) if one.distances else ""
-            table.add_row(
-                Text(one.attack, style="bold yellow" if one.attack == BEST else ""),
-                share,
-                str(len(one.distances)),
-                number(one.median),
-                f"{number(low)} to {number(high)}",
-                number(one.mean),
-                f"{one.passes:.0f}",
-                seconds(one.seconds),
-            )
+            cells = {
+                "found": percent(one.found / len(one.distances)) if one.distances else "",
+                "of": str(len(one.distances)),
+                "median": number(one.median),
+                "95 % interval": f"{number(low)} to {number(high)}",
+                "mean": number(one.mean),
+                "passes": f"{one.passes:.0f}",
+                "per sample": seconds(one.seconds),
+            }
+            table.add_row(Text(one.attack, style="bold yellow" if one.attack == BEST else ""), *map(cells.get, heads))
         return table
+
+
+# Columns that are left out of narrow tables, and the width from which on each is shown.
+_LEFT_OUT = ("95 % interval", "passes", "per sample")
+_WIDTHS = (70, 56, 82)
 
 
 def load_nearest(store: Store, run_id: str) -> Nearest:
