@@ -103,7 +103,8 @@ def measure(
             execute(store, run, measurement, tracker)
         if certify:
             certify_run(store, run.run_id, measurement, Certifier(resources))
-        return load_report(store, run.run_id)
+        with busy("summing up"):
+            return load_report(store, run.run_id)
 
 
 def attack(

@@ -62,9 +62,9 @@ class Pace:
 
 
 class _Bar:
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: Progress, total: int, doing: str) -> None:
         self._progress, self._pace = progress, Pace(total)
-        self._task = progress.add_task("starting", total=total, pace=self._pace)
+        self._task = progress.add_task(doing, total=total, pace=self._pace)
 
     def advance(self, doing: str, done: int) -> None:
         self._pace.reach(done)
@@ -116,26 +116,26 @@ class Lines:
 @contextmanager
 def track(total: int) -> Iterator[Tracker]:
     """Progress over `total` steps on standard error."""
-    with _shown(total) as tracker:
+    with _shown(total, "starting") as tracker:
         yield tracker
 
 
 @contextmanager
 def busy(doing: str) -> Iterator[None]:
     """A sign of life on standard error while something of unknown length is under way."""
-    with _shown(None) as tracker:
+    with _shown(None, doing) as tracker:
         tracker.advance(doing, 0)
         yield
 
 
 @contextmanager
-def _shown(total: int | None) -> Iterator[Tracker]:
+def _shown(total: int | None, doing: str) -> Iterator[Tracker]:
     console = Console(stderr=True)
     if console.is_terminal or console.is_jupyter:
         measured: tuple[ProgressColumn, ...] = () if total is None else (BarColumn(20), MofNCompleteColumn())
         columns = (SpinnerColumn(), TextColumn("{task.description}"), *measured, TimeElapsedColumn(), _Left())
         with Progress(*columns, console=console, transient=True) as progress:
-            yield _Bar(progress, 1 if total is None else total)
+            yield _Bar(progress, 1 if total is None else total, doing)
         return
     plain = Console(file=sys.stderr, width=200)
     lines = Lines(lambda line: plain.print(line, highlight=False, markup=False), total, time.monotonic)
