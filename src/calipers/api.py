@@ -1,33 +1,31 @@
 """The three-line interface: measure a module on a data set, or find its nearest adversarial examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
-from calipers.attacks import (
-    ATTACKS,
-    MINIMUM_NORM_ATTACKS,
-    Attack,
-    MinimumNormAttack,
-    attack_named,
-    minimum_norm_attack_named,
-)
-from calipers.attacks.presets import expand
+from calipers.attacks import Attack, MinimumNormAttack
 from calipers.bounds.budget import WorkBudget
+from calipers.core.arguments import amount, member, whole_number
 from calipers.core.digests import digest_module
 from calipers.core.distances import Distance
-from calipers.core.errors import InputError
+from calipers.core.errors import InputError, ModelError
 from calipers.core.norms import Norm
+from calipers.core.radius import as_radii
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
+from calipers.data.loading import load_dataset
 from calipers.data.wrap import as_image_dataset
 from calipers.evaluate.certify import certify_run
 from calipers.evaluate.measure import execute, find_or_create
+from calipers.evaluate.methods import attacks_of, nearest_attacks_of, verifiers_of
 from calipers.evaluate.prepare import Settings, prepare
-from calipers.evaluate.progress import track
+from calipers.evaluate.progress import busy, track
 from calipers.evaluate.replay import replay
+from calipers.evaluate.requirement import Requirement, as_requirements
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel
 from calipers.models.loading import load_model as load_any
@@ -37,55 +35,68 @@ from calipers.report.load import load_report
 from calipers.report.nearest import Nearest, load_nearest
 from calipers.report.page import Report
 from calipers.store.store import Store
-from calipers.verify import VERIFIERS, Certifier, Resources, Verifier
+from calipers.verify import Certifier, Resources, Verifier
+
+_USUAL = 100  # samples
 
 
 def measure(
-    model: nn.Module | LoadedModel,
-    dataset: Dataset | ImageDataset,
+    model: Callable[..., Any] | LoadedModel | str | Path,
+    dataset: Any,
     threat: ThreatModel,
     *,
-    epsilons: Sequence[float] | None = None,
+    epsilons: float | str | Sequence[float | str] | None = None,
     samples: int | None = None,
-    attacks: Sequence[Attack | MinimumNormAttack | str] = ("fgsm", "pgd"),
-    verifiers: Sequence[Verifier | str] = ("ibp", "capm", "combined"),
+    attacks: Attack | MinimumNormAttack | str | Sequence[Attack | MinimumNormAttack | str] | None = ("fgsm", "pgd"),
+    verifiers: Verifier | str | Sequence[Verifier | str] | None = ("ibp", "capm", "combined"),
     seed: int = 0,
     batch_size: int = 50,
     memory: int = 1024,
     timeout: float = 60.0,
     propagations: int = 1000,
     certify: bool = False,
+    require: str | Requirement | Sequence[str | Requirement] | None = None,
+    name: str | None = None,
+    data_name: str | None = None,
     out: Path | str = "calipers-runs",
     resume: bool = False,
     command: str | None = None,
 ) -> Report:
     """Measure a classifier's robustness from both sides.
 
-    model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode.
-    dataset: yields (image, label); the first `samples` are used (default 100, or all if there are fewer).
-    threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
-    attacks, verifiers: methods or their names; an empty sequence leaves a side out. The names fast, standard and
+    model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode. Or what `load_model`
+    takes or returns.
+    dataset: arrays (X, y), a map-style data set, a DataLoader or another iterable; samples are (image, label) or
+    dictionaries. Or a name that `load_dataset` takes. The first `samples` are used (default 100, or all if fewer).
+    threat: norm, radius or radii, domain and unit of the perturbation. epsilons: instead of the threat's own; radii
+    may be text such as "8/255".
+    attacks, verifiers: methods or their names, one or several; none leaves a side out. The names fast, standard and
     strong stand for groups of attacks that know the norm.
     batch_size: samples per unit of work. memory: MiB for the coefficients of a verifier.
     timeout: seconds per sample and radius for a verifier that searches (complete, milp).
     propagations: forward and backward passes per sample for a minimum-norm attack given by name.
     certify: write a certificate for every verified sample to `out`/certificates/RUN, for `calipers check`.
-    out: folder of the run store. resume: go on with a run of the same specification.
-    command: how to repeat the run, for the report.
+    require: levels such as "certified >= 0.9 @ 0.02", empirical or clean; the report's `requirements` tell whether they
+    are reached. name, data_name: of model and data, for the report. out: folder of the run store.
+    resume: go on with a run of the same specification. command: how to repeat the run, for the report.
 
     Returns the report, which shows itself in a notebook. Raises CalipersError for anything the caller can mend and
     SoundnessError if a proof and an attack contradict each other.
     """
-    model = _loaded(model)
-    data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
-    resources = Resources(WorkBudget(memory * 2**20), timeout)
+    if not isinstance(threat, ThreatModel):
+        raise InputError(f"threat: is a {type(threat).__name__}; accepted: calipers.ThreatModel('linf', 8 / 255)")
+    radii = threat.epsilons if epsilons is None else as_radii(epsilons, "epsilons")
+    resources = Resources(WorkBudget(whole_number("memory", memory, 1) * 2**20), amount("timeout", timeout))
     settings = Settings(
-        _attacks(attacks, Norm(threat.norm), propagations),
-        tuple(VERIFIERS[v](resources) if isinstance(v, str) else v for v in verifiers),
-        seed,
-        batch_size,
+        attacks_of(attacks, threat.norm, whole_number("propagations", propagations, 4)),
+        verifiers_of(verifiers, resources),
+        whole_number("seed", seed, 0),
+        whole_number("batch_size", batch_size, 1),
     )
-    measurement = prepare(model, data, threat, [threat.epsilon] if epsilons is None else epsilons, settings)
+    required = as_requirements(require, radii)
+    with busy("loading and checking model and data"):
+        loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
+        measurement = prepare(loaded, data, threat, radii, settings)
     call = command or call_of(
         measure,
         {
@@ -102,58 +113,69 @@ def measure(
             "timeout": timeout,
             "propagations": propagations,
             "certify": certify,
+            "require": require,
+            "name": name,
+            "data_name": data_name,
             "out": out,
         },
     )
     with Store(out) as store:
         run = find_or_create(store, measurement, call, resume)
+        store.set_metric(run.run_id, "required", [asdict(one) for one in required])
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
         if certify:
             certify_run(store, run.run_id, measurement, Certifier(resources))
-        return load_report(store, run.run_id)
+        with busy("summing up"):
+            return load_report(store, run.run_id)
 
 
 def attack(
-    model: nn.Module | LoadedModel,
-    dataset: Dataset | ImageDataset,
+    model: Callable[..., Any] | LoadedModel | str | Path,
+    dataset: Any,
     distance: Distance | str = Distance.LINF,
     *,
-    attacks: Sequence[MinimumNormAttack | str] = ("nearest",),
+    attacks: MinimumNormAttack | str | Sequence[MinimumNormAttack | str] = ("nearest",),
     propagations: int = 1000,
     domain: tuple[float, float] | None = (0.0, 1.0),
     unit: str | None = None,
     samples: int | None = None,
     seed: int = 0,
     batch_size: int = 50,
+    name: str | None = None,
+    data_name: str | None = None,
     out: Path | str = "calipers-runs",
     resume: bool = False,
     command: str | None = None,
 ) -> Nearest:
     """Find the nearest adversarial example of every sample, which is how far the decision boundary is at most.
 
-    distance: linf, l2, l1, l0-pixels or l0-values. attacks: minimum-norm attacks or their names; the nearest over all
-    of them counts. propagations: forward and backward passes per sample for attacks given by name. domain, unit: as of
-    a `ThreatModel`. The rest: as of `measure`.
+    distance: linf, l2, l1, l0-pixels or l0-values. attacks: minimum-norm attacks or their names, one or several; the
+    nearest over all of them counts. propagations: forward and backward passes per sample for attacks given by name.
+    domain, unit: as of a `ThreatModel`. The rest: as of `measure`.
 
     Returns the distances of every attack and of the best, after every stored example has been evaluated and measured
     again. Raises CalipersError for anything the caller can mend.
     """
-    loaded = _loaded(model)
-    data = as_image_dataset(dataset, min(100, len(dataset)) if samples is None else samples)  # type: ignore[arg-type]
-    fixed = next((a for a in attacks if isinstance(a, str) and a in ATTACKS), None)
-    if fixed is not None:
-        raise InputError(f"attack {fixed!r} searches balls of a given radius; `measure` runs it")
-    found = tuple(minimum_norm_attack_named(a)(propagations) if isinstance(a, str) else a for a in attacks)
-    settings = Settings(found, (), seed, batch_size, Distance(distance))
-    norm = Distance(distance).norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
-    measurement = prepare(loaded, data, ThreatModel(norm, 0.0, domain, unit), (), settings)
+    small = member("distance", distance, Distance)
+    settings = Settings(
+        nearest_attacks_of(attacks, whole_number("propagations", propagations, 4)),
+        (),
+        whole_number("seed", seed, 0),
+        whole_number("batch_size", batch_size, 1),
+        small,
+    )
+    norm = small.norm or Norm.LINF  # counts have no balls; the threat carries unit and domain only
+    threat = ThreatModel(norm, 0.0, domain, unit)
+    with busy("loading and checking model and data"):
+        loaded, data = _loaded(model, name), _dataset(dataset, samples, data_name)
+        measurement = prepare(loaded, data, threat, (), settings)
     call = command or call_of(
         attack,
         {
             "model": Name("model"),
             "dataset": Name("data"),
-            "distance": str(distance),
+            "distance": str(small),
             "attacks": attacks,
             "propagations": propagations,
             "domain": domain,
@@ -161,6 +183,8 @@ def attack(
             "samples": len(data),
             "seed": seed,
             "batch_size": batch_size,
+            "name": name,
+            "data_name": data_name,
             "out": out,
         },
     )
@@ -168,27 +192,44 @@ def attack(
         run = find_or_create(store, measurement, call, resume)
         with track(measurement.work) as tracker:
             execute(store, run, measurement, tracker)
-        replay(store, run.run_id, measurement.subject)
-        return load_nearest(store, run.run_id)
+        with busy("evaluating the examples again"):
+            replay(store, run.run_id, measurement.subject)
+            return load_nearest(store, run.run_id)
 
 
-def load_model(reference: str, weights: Path | str | None = None) -> LoadedModel:
+def load_model(reference: str | Path, weights: Path | str | None = None) -> LoadedModel:
     """Load a model for `measure`: a zoo name, package.module:callable, or a .json card, .pt2 or .onnx file.
 
     weights: a state dict (.safetensors, .pt, .pth) for the first two forms. Raises ModelError.
     """
-    return load_any(reference, None if weights is None else Path(weights), load_onnx)
+    if not isinstance(reference, str | Path):
+        raise ModelError(
+            f"model: {reference!r} is a {type(reference).__name__}; accepted: a zoo name, package.module:callable, or "
+            "a .json, .pt2 or .onnx file; `measure` takes modules as they are"
+        )
+    return load_any(str(reference), None if weights is None else Path(weights), load_onnx)
 
 
-def _attacks(
-    given: Sequence[Attack | MinimumNormAttack | str], norm: Norm, propagations: int
-) -> tuple[Attack | MinimumNormAttack, ...]:
-    names = expand(tuple(one for one in given if isinstance(one, str)), norm)
-    named = [MINIMUM_NORM_ATTACKS[n](propagations) if n in MINIMUM_NORM_ATTACKS else attack_named(n) for n in names]
-    return (*named, *(one for one in given if not isinstance(one, str)))
+def _loaded(model: Any, name: str | None) -> LoadedModel:
+    """The model under the name that was given, if one was."""
+    if isinstance(model, str | Path):
+        found = load_model(model)
+    elif isinstance(model, LoadedModel):
+        found = model
+    elif isinstance(model, nn.Module):
+        found = LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
+    else:
+        raise ModelError(
+            f"model: is a {type(model).__name__}; accepted: a torch.nn.Module, what load_model returns, or a reference "
+            "that it takes"
+        )
+    return found if name is None else replace(found, name=str(name))
 
 
-def _loaded(model: nn.Module | LoadedModel) -> LoadedModel:
-    if isinstance(model, LoadedModel):
-        return model
-    return LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
+def _dataset(dataset: Any, samples: Any, name: str | None) -> ImageDataset:
+    """The first samples, under the name that was given, if one was."""
+    if samples is not None:
+        samples = whole_number("samples", samples, 1)
+    given = load_dataset(dataset, limit=samples, at_most=_USUAL) if isinstance(dataset, str | Path) else dataset
+    data = as_image_dataset(given, samples, at_most=_USUAL)
+    return data if name is None else replace(data, name=str(name))

@@ -28,7 +28,14 @@ def test_lists_of_radii_in_every_spelling() -> None:
     expected = ["measure", "--eps", "0.01", "--eps", "1e-2", "--eps", "8/255", "--samples", "5"]
     assert expand_lists(["measure", "--eps", "0.01", "1e-2", "8/255", "--samples", "5"]) == expected
     assert expand_lists(["measure", "--eps", "0.01,1e-2", "8/255", "--samples", "5"]) == expected
-    assert expand_lists(["measure", "--eps", "x", "5"]) == ["measure", "x", "5"]
+    assert expand_lists(["measure", "--eps=0.01,1e-2", "8/255", "--samples", "5"]) == expected
+    assert expand_lists(["measure", "--eps", "0.01", "--eps", "1e-2", "8/255", "--samples", "5"]) == expected
+
+
+def test_what_is_no_radius_stays_a_value_of_its_option() -> None:
+    assert expand_lists(["measure", "--eps", "x", "-1", "-n"]) == ["measure", "--eps", "x", "--eps", "-1", "-n"]
+    assert expand_lists(["measure", "--eps"]) == ["measure", "--eps"]
+    assert expand_lists(["measure", "--eps", "--seed", "1"]) == ["measure", "--eps", "--seed", "1"]
 
 
 @pytest.mark.parametrize("command", ["", *(c.callback.__name__ for c in app.registered_commands)])

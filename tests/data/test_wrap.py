@@ -1,9 +1,12 @@
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from datasets import ClassLabel
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from calipers.core.errors import DataError, InputError
 from calipers.data import ImageDataset, as_image_dataset
@@ -70,16 +73,11 @@ def test_a_bad_sample_is_named(items, message):
         as_image_dataset(Listed(items))
 
 
-def test_images_outside_the_domain_are_named():
+def test_images_outside_the_domain_are_named_with_both_ranges():
     items = Listed([(image(), 0), (image(1.5), 0)])
-    with pytest.raises(DataError, match=r"image 1 has values from 1.5 to 1.5; accepted: 0 to 1"):
+    with pytest.raises(InputError, match=r"from 0.5 to 1.5, outside the domain from 0 to 1 .*the first is 1\)"):
         as_image_dataset(items, domain=(0.0, 1.0))
     assert len(as_image_dataset(items, domain=(0.0, 1.5))) == 2
-
-
-def test_bytes_are_compared_with_the_domain_as_they_are_handed_out():
-    items = Listed([(torch.full((1, 2, 2), 255, dtype=torch.uint8), 0)])
-    assert len(as_image_dataset(items, domain=(0.0, 1.0))) == 1
 
 
 def test_an_empty_domain_is_refused():
@@ -87,11 +85,105 @@ def test_an_empty_domain_is_refused():
         as_image_dataset(Listed([(image(), 0)]), domain=(1.0, 0.0))
 
 
-def test_a_stream_is_refused():
-    with pytest.raises(DataError, match="Streamed has no length or indexing"):
+def test_a_stream_needs_a_number_of_samples():
+    with pytest.raises(DataError, match="Streamed has no length or indexing; say how many"):
         as_image_dataset(Streamed())
 
 
 def test_more_samples_than_there_are_are_refused():
     with pytest.raises(InputError, match="3 samples asked for, there are 1"):
         as_image_dataset(Listed([(image(), 0)]), 3)
+
+
+def test_a_stream_ends_where_it_is_told_to():
+    assert len(as_image_dataset(Streamed(), 1)) == len(as_image_dataset(Streamed(), at_most=5)) == 1
+    with pytest.raises(InputError, match="2 samples asked for, there are 1"):
+        as_image_dataset(Streamed(), 2)
+
+
+BYTES = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+FIRST = torch.from_numpy(BYTES).permute(0, 3, 1, 2)
+LABELS = [0, 1, 2, 0, 1, 2]
+SAMPLES = list(zip(FIRST, LABELS, strict=True))
+
+
+class Featured(list):
+    """As the data sets of the Hub look."""
+
+    features: ClassVar = {"label": ClassLabel(names=["cat", "dog", "owl"])}
+
+
+FORMS = {
+    "pairs": SAMPLES,
+    "tensors": (FIRST, torch.tensor(LABELS)),
+    "tensors in a list": [FIRST, torch.tensor(LABELS)],
+    "numpy, channels last": (BYTES, np.array(LABELS)),
+    "numpy, channels first": (FIRST.numpy(), np.array(LABELS, dtype=np.int8)),
+    "labels as a column": (BYTES, np.array(LABELS)[:, None]),
+    "labels as a list": (BYTES, LABELS),
+    "samples of numpy": list(zip(BYTES, np.array(LABELS), strict=True)),
+    "samples of PIL": [(Image.fromarray(x), y) for x, y in zip(BYTES, LABELS, strict=True)],
+    "dictionaries": Featured({"image": x, "label": y} for x, y in SAMPLES),
+    "dictionaries of a processor": [{"pixel_values": x, "labels": torch.tensor(y)} for x, y in SAMPLES],
+    "loader": DataLoader(SAMPLES, batch_size=4),
+    "loader of dictionaries": DataLoader([{"img": x, "label": y} for x, y in SAMPLES], batch_size=4),
+    "loader without batches": DataLoader(SAMPLES, batch_size=None),
+    "labels with one entry": [(x, torch.tensor([y])) for x, y in SAMPLES],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("samples", [None, 5])
+def test_the_same_samples_in_every_form(form, samples):
+    data = as_image_dataset(FORMS[form], samples)
+    assert torch.equal(data.images, FIRST[:samples])
+    assert data.labels.tolist() == LABELS[:samples]
+    assert "images were converted from uint8 0..255 to float 0..1" in data.notes
+    assert ("images were turned from (height, width, channels) to (channels, height, width)" in data.notes) == (
+        form in ("numpy, channels last", "labels as a column", "labels as a list", "samples of numpy")
+    )
+
+
+def test_names_of_classes_come_from_the_hub_s_features():
+    assert as_image_dataset(FORMS["dictionaries"]).class_names == ("cat", "dog", "owl")
+
+
+def test_grey_images_get_a_channel_and_vectors_stay_vectors():
+    assert as_image_dataset((BYTES[..., 0], LABELS)).input_shape == (1, 5, 4)
+    assert as_image_dataset([(Image.fromarray(BYTES[0, ..., 0]), 0)]).input_shape == (1, 5, 4)
+    assert as_image_dataset((np.ones((6, 7)), LABELS)).input_shape == (7,)
+
+
+def test_a_shuffling_loader_is_told_of():
+    assert "shuffles" in as_image_dataset(DataLoader(SAMPLES, shuffle=True)).notes[0]
+    assert as_image_dataset([(image(), 0)]).notes == ()
+
+
+NO_DATA_SETS = [
+    *[None, 3, "digits", torch.rand(3, 1, 2, 2), np.ones((3, 2)), {"X": 1}, Listed, object(), [1, 2], [None], []],
+    *[[(image(), 0, 0)], [{"picture": image(), "label": 0}], [{"image": image()}], [(image(), [1, 0])]],
+    *[[(image(), "cat")], [(image(), None)], [("a.png", 0)], [(torch.tensor(1.0), 0)], (image(), image())],
+    *[(np.array(["a", "b"])[:, None], [0, 1]), (np.ones((3, 2)), [0, 1]), (np.ones((2, 2)), np.eye(2))],
+    *[DataLoader([image()]), [(Image.new("P", (2, 2)), 0)], [(np.array([object()]), 0)]],
+]
+
+
+@pytest.mark.parametrize("given", NO_DATA_SETS)
+def test_what_is_no_data_set_is_refused_with_what_would_be_one(given):
+    with pytest.raises(DataError, match=r"accepted|at least one"):
+        as_image_dataset(given)
+
+
+def test_a_data_set_that_fails_is_named_with_its_error():
+    class Failing(Listed):
+        def __getitem__(self, index):
+            raise KeyError("gone")
+
+    with pytest.raises(DataError, match="reading sample 0 failed with KeyError: 'gone'"):
+        as_image_dataset(Failing([0]))
+
+
+@pytest.mark.parametrize("samples", [0, -1, True])
+def test_what_is_no_number_of_samples_is_refused(samples):
+    with pytest.raises(InputError, match="accepted"):
+        as_image_dataset(SAMPLES, samples)

@@ -27,6 +27,8 @@ PAPERS = {
     "hybrid.mnist_nn": 431080,
     "hybrid.cifar10_nn": 5851338,
     "digits.maxpool": 2698,
+    "digits.small": 9786,
+    "digits.robust": 9786,
 }
 PUBLISHED = [f"conv{size}_{training}_mnist" for size in ("Small", "Med") for training in ("normal", "fgsm", "pgd")]
 

@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
@@ -63,6 +62,8 @@ class LBFGS(Recorded):
 
     def _search(self, asked: "_Asked", r: np.ndarray) -> None:
         """One search for c, from the perturbation r."""
+        from scipy.optimize import minimize  # takes longer to import than all of this package
+
         c, low, high = asked.balance(), 0.0, np.inf
         for _ in range(self.runs):
             asked.lowest = np.inf

@@ -21,7 +21,7 @@ def optimal(
     Both are suggestions: the walk with these multipliers is the bound, and the network itself judges the point. Splits
     may be broken at a price, so the program always has a solution.
     """
-    from scipy.optimize import linprog  # takes long to import, and few searches come here
+    from scipy.optimize import linprog  # takes longer to import than all of this package
 
     assert len(subdomains) == 1
     objective, _ = _linear(subdomains, variables, None)

@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 import typer
 
 from calipers.cli.options import (
+    USUAL_SAMPLES,
     BatchSize,
     Data,
     DataDir,
+    DataName,
     Domain,
     Json,
     Model,
+    Name,
     Out,
     Resume,
     Samples,
@@ -21,6 +24,7 @@ from calipers.cli.options import (
     domain,
     names,
 )
+from calipers.cli.stopping import finished_parts, stoppable
 
 
 def attack(
@@ -41,10 +45,12 @@ def attack(
     weights: Weights = None,
     data_dir: DataDir = None,
     split: Split = "test",
-    samples: Samples = 100,
+    samples: Samples = None,
     domain_: Domain = "0,1",
     seed: Seed = 0,
     batch_size: BatchSize = 50,
+    name: Name = None,
+    data_name: DataName = None,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
@@ -57,25 +63,32 @@ def attack(
 
     calipers attack --model digits.json --data digits --norm l2 --propagations 500
     """
-    from calipers.api import attack as run_attacks
-    from calipers.api import load_model
-    from calipers.cli.output import command_line, console, print_warnings, stoppable, write_json
-    from calipers.core.tables import to_json
-    from calipers.data.loading import load_dataset
-    from calipers.report.curves import save_distance_curve
+    from calipers.evaluate.progress import busy
 
-    with stoppable("--resume"):
+    interval = domain(domain_)
+    with stoppable("--resume", finished_parts(out)):
+        with busy("starting"):
+            from calipers.api import attack as run_attacks
+            from calipers.api import load_model
+            from calipers.cli.output import command_line, console, print_warnings, write_json
+            from calipers.core.tables import to_json
+            from calipers.data.loading import load_dataset
+            from calipers.report.curves import save_distance_curve
+
+        with busy(f"loading {model} and {data}"):
+            given = load_model(model, weights), load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
         found = run_attacks(
-            load_model(model, weights),
-            load_dataset(data, split, samples, data_dir),
+            *given,
             norm,
             attacks=names(attacks),
             propagations=propagations,
-            domain=domain(domain_),
+            domain=interval,
             unit=unit,
             samples=samples,
             seed=seed,
             batch_size=batch_size,
+            name=name,
+            data_name=data_name,
             out=out,
             resume=resume,
             command=command_line(),

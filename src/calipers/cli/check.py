@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from calipers.core.errors import InputError
+
 
 def check(
     files: Annotated[list[Path], typer.Argument(help="Certificates, as --certify and --certificate write them.")],
@@ -21,10 +23,16 @@ def check(
 
     calipers check certificates/*.npz --model digits.json
     """
-    from calipers.api import load_model
-    from calipers.cli.output import console
-    from calipers.evaluate.progress import track
-    from calipers.verify.audit import audit, audit_property
+    from calipers.evaluate.progress import busy, track
+
+    for file in [*files, *([property_] if property_ is not None else [])]:
+        if not file.is_file():
+            what = "is a folder" if file.is_dir() else "there is no such file"
+            raise InputError(f"check {file}: {what}; accepted: files, as --certify and --certificate write them")
+    with busy("starting"):
+        from calipers.api import load_model
+        from calipers.cli.output import console
+        from calipers.verify.audit import audit, audit_property
 
     with track(len(files)) as tracker:
         if property_ is None:

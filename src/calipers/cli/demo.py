@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from calipers.cli.options import Json, Out, Seed
+from calipers.cli.stopping import stoppable
+from calipers.cli.train import train_recipe
 
 
 def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -> None:
@@ -12,14 +14,13 @@ def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -
 
     calipers demo --out calipers-runs
     """
-    from calipers.api import measure
-    from calipers.cli.output import command_line, finish, stoppable
-    from calipers.cli.train import train_recipe
-    from calipers.core.threat import ThreatModel
-    from calipers.data.loading import load_dataset
-
-    with stoppable("nothing changed"):
+    with stoppable("nothing changed", lambda: False):
         trained = train_recipe("digits", out / "digits.json", resume=False, data_dir=None)
+        from calipers.api import measure
+        from calipers.cli.output import command_line, finish
+        from calipers.core.threat import ThreatModel
+        from calipers.data.loading import load_dataset
+
         report = measure(
             trained.model,
             load_dataset("digits"),

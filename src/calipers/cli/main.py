@@ -36,10 +36,11 @@ for command in (
 _LISTS = {"--eps"}
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         print(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -48,19 +49,30 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 
 def expand_lists(arguments: Sequence[str]) -> list[str]:
-    """`--eps 0.01 0.02` as `--eps 0.01 --eps 0.02`, which is how the parser takes lists; commas separate as well."""
+    """`--eps 0.01 0.02` as `--eps 0.01 --eps 0.02`, which is how the parser takes lists; commas separate as well.
+
+    Whatever follows up to the next option is a value, so that one that is no radius is named as such.
+    """
     expanded: list[str] = []
-    flag = ""
+    flag, waiting = "", False
     for argument in arguments:
-        values = argument.split(",")
-        if flag and all(re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?(/[0-9.]+)?", value, re.IGNORECASE) for value in values):
-            for value in values:
-                expanded += [flag, value]
-            continue
-        flag = argument if argument in _LISTS else ""
-        if not flag:
+        first, equals, value = argument.partition("=")
+        if first in _LISTS:
+            flag = first
+            expanded += [text for one in _parts(value) for text in (flag, one)] if equals else []
+            waiting = not equals
+        elif flag and not re.match(r"-(?![0-9.])", argument):
+            expanded += [text for one in _parts(argument) for text in (flag, one)]
+            waiting = False
+        else:
+            expanded += [flag] if flag and waiting else []
+            flag = ""
             expanded.append(argument)
-    return expanded
+    return [*expanded, flag] if flag and waiting else expanded
+
+
+def _parts(values: str) -> list[str]:
+    return [part for part in values.split(",") if part] or [values]
 
 
 def main() -> None:
@@ -69,6 +81,9 @@ def main() -> None:
     complain = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         app(args=expand_lists(sys.argv[1:]), prog_name="calipers")
+    except KeyboardInterrupt:
+        complain.print("stopped before any work was finished; repeat the command to start again")
+        sys.exit(130)
     except SoundnessError as error:
         complain.print("[bold red]soundness breach:[/]", end=" ")
         complain.print(str(error), markup=False)

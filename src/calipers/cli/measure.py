@@ -6,13 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from calipers.cli.options import (
+    USUAL_SAMPLES,
     BatchSize,
     Data,
     DataDir,
+    DataName,
     Domain,
     Json,
     Memory,
     Model,
+    Name,
     Out,
     Resume,
     Samples,
@@ -21,8 +24,9 @@ from calipers.cli.options import (
     Weights,
     domain,
     names,
-    radius,
 )
+from calipers.cli.stopping import finished_parts, stoppable
+from calipers.core.radius import as_radii
 
 
 def measure(
@@ -37,7 +41,7 @@ def measure(
     weights: Weights = None,
     data_dir: DataDir = None,
     split: Split = "test",
-    samples: Samples = 100,
+    samples: Samples = None,
     domain_: Domain = "0,1",
     attacks: Annotated[
         str, typer.Option(help="fast, standard, strong or attacks by name, separated by commas; none: no upper jaw.")
@@ -55,6 +59,15 @@ def measure(
     certify: Annotated[
         bool, typer.Option("--certify", help="Write a certificate for every verified sample, for `calipers check`.")
     ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LEVEL",
+            help='A level to reach, "certified >= 0.9 @ 0.02", empirical or clean; else exit status 1. Repeatable.',
+        ),
+    ] = None,
+    name: Name = None,
+    data_name: DataName = None,
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
@@ -65,19 +78,23 @@ def measure(
 
     calipers measure --model digits.json --data digits --norm linf --eps 0.02 0.05 0.1
     """
-    from calipers.api import load_model
-    from calipers.api import measure as measure_model
-    from calipers.cli.output import command_line, finish, stoppable
-    from calipers.core.threat import ThreatModel
-    from calipers.data.loading import load_dataset
+    from calipers.evaluate.progress import busy
 
-    epsilons = [radius(value) for value in eps]
-    with stoppable("--resume"):
+    radii, interval = as_radii(eps, "--eps"), domain(domain_)
+    with stoppable("--resume", finished_parts(out)):
+        with busy("starting"):
+            from calipers.api import load_model
+            from calipers.api import measure as measure_model
+            from calipers.cli.output import command_line, finish
+            from calipers.core.threat import ThreatModel
+            from calipers.data.loading import load_dataset
+
+        threat = ThreatModel(norm, radii, interval, unit)
+        with busy(f"loading {model} and {data}"):
+            given = load_model(model, weights), load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
         report = measure_model(
-            load_model(model, weights),
-            load_dataset(data, split, samples, data_dir),
-            ThreatModel(norm, max(epsilons), domain(domain_), unit),
-            epsilons=epsilons,
+            *given,
+            threat,
             samples=samples,
             attacks=names(attacks),
             verifiers=names(verifiers),
@@ -87,8 +104,13 @@ def measure(
             timeout=timeout,
             propagations=propagations,
             certify=certify,
+            require=require,
+            name=name,
+            data_name=data_name,
             out=out,
             resume=resume,
             command=command_line(),
         )
     finish(report, out, json_)
+    if not all(outcome.passed for outcome in report.requirements):
+        raise typer.Exit(1)

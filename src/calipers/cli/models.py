@@ -15,7 +15,7 @@ def models() -> None:
 
     table = Table(box=None, header_style="bold")
     for column, justify in (("name", "left"), ("input", "left"), ("parameters", "right"), ("source", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        table.add_column(column, justify=justify, no_wrap=column != "source")  # type: ignore[arg-type]
     for name in ZOO:
         entry = ZOO[name]
         count = "" if entry.parameters is None else f"{entry.parameters:,}"

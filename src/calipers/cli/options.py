@@ -1,6 +1,5 @@
 """Options that several commands share, declared once."""
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +20,44 @@ Data = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")]
 Split = Annotated[str, typer.Option(help="Split of the data set.")]
-Samples = Annotated[int, typer.Option(help="The first so many samples.")]
+USUAL_SAMPLES = 100
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"The first so many samples; by default {USUAL_SAMPLES}, or all if there are fewer.",
+        show_default=False,
+    ),
+]
 Domain = Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples per unit of work.")]
-Out = Annotated[Path, typer.Option(help="Folder of the run store.", rich_help_panel="Output")]
+Name = Annotated[str | None, typer.Option(help="Name of the model in the report.", rich_help_panel="Output")]
+DataName = Annotated[str | None, typer.Option(help="Name of the data in the report.", rich_help_panel="Output")]
+
+
+def _folder(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out {path}: is a file; accepted: a folder, also one that is still to be made")
+    return path
+
+
+def _target(file: str | None) -> str | None:
+    if file is not None and file != "-" and not Path(file).parent.is_dir():
+        raise InputError(f"--json {file}: there is no folder {Path(file).parent}; accepted: a file in a folder, or -")
+    if file is not None and Path(file).is_dir():
+        raise InputError(f"--json {file}: is a folder; accepted: a file, or - for standard output")
+    return file
+
+
+Out = Annotated[Path, typer.Option(help="Folder of the run store.", rich_help_panel="Output", callback=_folder)]
 Json = Annotated[
     str | None,
     typer.Option(
-        "--json", metavar="FILE", help="Write the numbers as JSON; - prints only them.", rich_help_panel="Output"
+        "--json",
+        metavar="FILE",
+        help="Write the numbers as JSON; - prints only them.",
+        rich_help_panel="Output",
+        callback=_target,
     ),
 ]
 DataDir = Annotated[
@@ -38,14 +67,6 @@ DataDir = Annotated[
 Seed = Annotated[int, typer.Option(help="All random draws derive from it.")]
 Memory = Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same specification stopped.")]
-
-
-def radius(text: str) -> float:
-    """A radius as a number or a fraction such as 8/255."""
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"--eps {text!r} is not a radius; accepted: 0.03 or 8/255") from error
 
 
 def domain(text: str) -> tuple[float, float] | None:

@@ -3,15 +3,14 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
+from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
 from calipers.core.records import SanityWarning
 from calipers.report.limits import certificate_status
@@ -22,6 +21,8 @@ from calipers.report.table import rates_table
 from calipers.report.threat import allowed
 from calipers.report.verdict import verdict, warning_lines
 from calipers.store.store import FILE_NAME, Store
+
+__all__ = ["command_line", "console", "finish", "open_store", "print_report", "stoppable", "write_json"]
 
 
 def console() -> Console:
@@ -52,17 +53,6 @@ def write_json(data: dict[str, Any], target: str) -> None:
         Path(target).write_text(text + "\n")
     except OSError as error:
         raise InputError(f"--json {target}: {error.strerror}; give a file in a folder that can be written") from error
-
-
-@contextmanager
-def stoppable(remedy: str) -> Iterator[None]:
-    """Ctrl-C stops cleanly: finished work is kept, and the message says how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        message = f"stopped; finished work is kept, repeat the command with {remedy} to go on"
-        Console(stderr=True, soft_wrap=True).print(message)
-        raise typer.Exit(130) from None
 
 
 def finish(report: Report, folder: Path, json_: str | None) -> None:

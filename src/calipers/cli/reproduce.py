@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from calipers.cli.options import DataDir, Json, Out, Seed
+from calipers.cli.stopping import finished_parts, stoppable
 
 
 def reproduce(
@@ -34,21 +35,23 @@ def reproduce(
 
     calipers reproduce capm-table2 --budget quick --json table2.json
     """
-    from calipers.cli.output import command_line, console, stoppable, write_json
-    from calipers.core.tables import to_json
-    from calipers.evaluate.progress import track
-    from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
-    from calipers.report.curves import save_curves
-    from calipers.report.examples import save_examples
-    from calipers.report.reproduction import tables
-    from calipers.store.store import Store
+    from calipers.evaluate.progress import busy, track
+
+    with stoppable("nothing changed", finished_parts(out)), busy("starting"):
+        from calipers.cli.output import command_line, console, write_json
+        from calipers.core.tables import to_json
+        from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
+        from calipers.report.curves import save_curves
+        from calipers.report.examples import save_examples
+        from calipers.report.reproduction import tables
+        from calipers.store.store import Store
 
     if name is None:
         for known in ALL:
             console().print(f"{known:18s} {ALL[known].title}", markup=False, soft_wrap=True)
         return
     reproduction, spent = ALL[name], BUDGETS[budget]
-    with stoppable("nothing changed"), Store(out) as store:
+    with stoppable("nothing changed", finished_parts(out)), Store(out) as store:
         laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
         found = laboratory.reproduce(reproduction, spent)
         drawn = out / f"{name}-{spent.name}.png"

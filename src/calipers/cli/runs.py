@@ -7,6 +7,7 @@ import typer
 
 from calipers.cli.options import Json, Out
 
+_COLUMNS = ("run", "created", "status", "model", "data", "norm", "epsilons", "samples")
 Run = Annotated[str, typer.Argument(help="Run id, a unique prefix of it, or latest.")]
 
 
@@ -21,16 +22,29 @@ def runs(out: Out = Path("calipers-runs")) -> None:
 
     from calipers.cli.output import console, open_store
 
+    screen = console()
+    left_out = {"created", "samples", "norm"} if screen.width < 90 else set()
+    columns = [column for column in _COLUMNS if column not in left_out]
     table = Table(box=None, header_style="bold")
-    for column in ("run", "created", "status", "model", "data", "norm", "epsilons", "samples"):
-        table.add_column(column)
+    for column in columns:
+        table.add_column(column, no_wrap=column != "epsilons", overflow="ellipsis", min_width=len(column))
     with open_store(out) as store:
         for run in store.runs():
             spec = run.spec
             radii = " ".join(f"{epsilon:g}" for epsilon in spec.epsilons)
-            what = (run.run_id, run.created, run.status, spec.model, spec.data, spec.norm, radii, str(spec.samples))
-            table.add_row(*what)
-    console().print(table)
+            what = (
+                run.run_id,
+                run.created[:16],
+                run.status,
+                spec.model,
+                spec.data,
+                spec.norm,
+                radii,
+                str(spec.samples),
+            )
+            row = dict(zip(_COLUMNS, what, strict=True))
+            table.add_row(*(row[column] for column in columns))
+    screen.print(table)
 
 
 def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = None) -> None:

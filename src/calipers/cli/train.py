@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calipers.cli.options import DataDir
+from calipers.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from calipers.train import Trained
@@ -23,23 +24,26 @@ def train(
 
     calipers train digits --out digits.json
     """
-    from calipers.cli.output import console, stoppable
-
-    with stoppable("--resume"):
+    with stoppable("--resume", out.with_suffix(".checkpoint").exists):
         trained = train_recipe(recipe, out, resume=resume, data_dir=data_dir)
+    from calipers.cli.output import console
+
     summary = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in trained.metrics.items())
     console().print(f"{summary}\n{trained.card}", markup=False, soft_wrap=True)
 
 
 def train_recipe(recipe: str, out: Path, *, resume: bool, data_dir: Path | None) -> "Trained":
     """Train with a progress bar."""
-    from calipers.data.loading import load_dataset
-    from calipers.evaluate.progress import track
-    from calipers.train import load_recipe, steps_of
-    from calipers.train import train as run
+    from calipers.evaluate.progress import busy, track
 
-    parsed = load_recipe(recipe)
-    dataset = load_dataset(parsed.data, "train", parsed.samples, data_dir)
-    held_out = load_dataset(parsed.data, "test", None, data_dir)
+    with busy("starting"):
+        from calipers.data.loading import load_dataset
+        from calipers.train import load_recipe, steps_of
+        from calipers.train import train as run
+
+        parsed = load_recipe(recipe)
+    with busy(f"loading {parsed.data}"):
+        dataset = load_dataset(parsed.data, "train", parsed.samples, data_dir)
+        held_out = load_dataset(parsed.data, "test", None, data_dir)
     with track(steps_of(parsed, dataset)) as tracker:
         return run(parsed, dataset, held_out, out, tracker.advance, resume=resume)

@@ -1,7 +1,7 @@
 """Names for the command line and recipes. Library code passes objects."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from calipers.core.errors import InputError
@@ -30,9 +30,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name in self._entries:
             return self._entries[name]
-        close = difflib.get_close_matches(name, self._entries, n=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise InputError(f"{self.kind} {name!r} is unknown; {hint}known: {', '.join(sorted(self._entries))}")
+        raise unknown(self.kind, name, self._entries)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -42,3 +40,11 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among the known ones, with those that are spelled alike."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name).lower(), names, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return InputError(f"{kind} {name!r} is unknown; {hint}known: {', '.join(names)}")

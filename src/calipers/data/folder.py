@@ -15,11 +15,11 @@ from calipers.data.quiet import quiet
 LAYOUT = "SPLIT-*.parquet (for example train-00000-of-00001.parquet, test-00000-of-00001.parquet)"
 
 
-def load_folder(folder: Path, split: str, limit: int | None, name: str) -> ImageDataset:
-    """One split of a folder; the first `limit` rows, and no more than those are decoded. The folder is only read.
+def load_folder(folder: Path, split: str, limit: int | None, name: str, at_most: int | None = None) -> ImageDataset:
+    """One split of a folder; the first `limit` rows (None: all, or `at_most`), and no more than those are decoded.
 
-    Raises DataError where the folder or the split is missing or a file is damaged, InputError for a limit that the
-    split does not have.
+    The folder is only read. Raises DataError where the folder or the split is missing or a file is damaged, InputError
+    for a limit that the split does not have.
     """
     if not folder.is_dir():
         raise DataError(f"data {name}: no folder {folder}; accepted: a folder with {LAYOUT}")
@@ -34,7 +34,8 @@ def load_folder(folder: Path, split: str, limit: int | None, name: str) -> Image
     with quiet(), tempfile.TemporaryDirectory() as cache:
         try:
             rows = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, cache_dir=cache)
-            data = decode(name, rows if limit is None else rows.take(limit))
+            first = at_most if limit is None else limit
+            data = decode(name, rows if first is None else rows.take(first))
         except (pyarrow.ArrowException, datasets.exceptions.DatasetsError, OSError) as error:
             raise DataError(f"data {name}: {split}-*.parquet in {folder} cannot be read ({error})") from error
     if limit is not None:

@@ -13,9 +13,12 @@ from calipers.data.quiet import quiet
 PATIENCE = 5.0  # seconds for the first answer
 
 
-def load_from_hub(repository: str, split: str, limit: int | None, name: str) -> ImageDataset:
-    """One split of a data set of the Hub. With HF_HUB_OFFLINE=1 only the cache is asked.
+def load_from_hub(
+    repository: str, split: str, limit: int | None, name: str, at_most: int | None = None
+) -> ImageDataset:
+    """One split of a data set of the Hub; the first `limit` rows (None: all, or `at_most`).
 
+    With HF_HUB_OFFLINE=1 only the cache is asked.
     Raises DataError, within seconds, where the Hub cannot be reached; the message says both ways to get the data.
     """
     # The Hub's client would try again for half a minute before it gives up.
@@ -28,7 +31,8 @@ def load_from_hub(repository: str, split: str, limit: int | None, name: str) -> 
             raise _unavailable(repository, name, str(error)) from error
         if limit is not None:
             check_limit(name, limit, len(rows))
-            rows = rows.take(limit)
+        first = min(len(rows), at_most or len(rows)) if limit is None else limit
+        rows = rows.take(first)
         return decode(name, rows)
 
 

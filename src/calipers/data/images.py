@@ -19,13 +19,15 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     """Images (n, channels, ...) with labels (n,).
 
     images: uint8 (0..255, handed out divided by 255) or floating point (handed out as float32, as they are).
-    labels: int64, 0 <= label < len(class_names). Raises DataError where these do not hold.
+    labels: int64, 0 <= label < len(class_names). notes: what was converted on the way here, for the report.
+    Raises DataError where these do not hold.
     """
 
     name: str
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.dim() < 2 or self.labels.dim() != 1 or len(self.images) != len(self.labels):
@@ -71,7 +73,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def subset(self, indices: Indices) -> "ImageDataset":
         """The chosen samples, in the order given, with the same name and classes."""
         picked = _as_index(indices)
-        return ImageDataset(self.name, self.images[picked], self.labels[picked], self.class_names)
+        return ImageDataset(self.name, self.images[picked], self.labels[picked], self.class_names, self.notes)
 
     def head(self, n: int) -> "ImageDataset":
         """The first n samples; InputError if there are fewer."""

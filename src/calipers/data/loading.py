@@ -21,48 +21,55 @@ HUB = {
 
 
 def load_dataset(
-    name: str, split: str = "test", limit: int | None = None, data_dir: Path | None = None
+    name: str | Path,
+    split: str = "test",
+    limit: int | None = None,
+    data_dir: Path | str | None = None,
+    *,
+    at_most: int | None = None,
 ) -> ImageDataset:
-    """The first `limit` (None: all) samples of a split, in the data set's own order.
+    """The first `limit` samples of a split (None: all, or `at_most`), in the data set's own order.
 
     name: `digits`; `mnist`, `fashion_mnist` or `cifar10`; a folder with `SPLIT-*.parquet`; or
-    `package.module:callable`, which returns a torch data set (called with `split=` if it takes that).
+    `package.module:name`, which is a data set or a callable that returns one (called with `split=` if it takes that).
     data_dir: a folder with one sub-folder a data set; default the environment's CALIPERS_DATA; without both, named
     data sets come from the Hugging Face Hub.
 
     Raises DataError where the data cannot be found or read, InputError for an unknown name or limit.
     """
+    if not isinstance(name, str | Path):
+        raise InputError(f"data: {name!r} is a {type(name).__name__}; accepted: a name or a folder")
+    name, data_dir = str(name), None if data_dir is None else Path(data_dir)
     # scikit-learn and `datasets` each take half a second to import; who needs neither should not wait.
     if name == "digits":
         from calipers.data.digits import load_digits
 
-        data = load_digits(split)
-        return data if limit is None else data.head(limit)
+        return as_image_dataset(load_digits(split), limit, at_most=at_most)
     if name in HUB:
-        return _named(name, split, limit, data_dir)
+        return _named(name, split, limit, data_dir, at_most)
     if Path(name).is_dir():
         from calipers.data.folder import load_folder
 
-        return load_folder(Path(name), split, limit, name)
+        return load_folder(Path(name), split, limit, name, at_most)
     if ":" in name:
-        return as_image_dataset(_call(name, split), limit, name=name)
-    close = difflib.get_close_matches(name, ["digits", *HUB], n=2)
+        return as_image_dataset(_call(name, split), limit, name=name, at_most=at_most)
+    close = difflib.get_close_matches(name.lower(), ["digits", *HUB], n=2)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise InputError(
         f"data {name!r} is unknown; {hint}accepted: digits, {', '.join(HUB)}, a folder with {split}-*.parquet, or "
-        "package.module:callable"
+        "package.module:name of a data set or of a callable that returns one"
     )
 
 
-def _named(name: str, split: str, limit: int | None, data_dir: Path | None) -> ImageDataset:
+def _named(name: str, split: str, limit: int | None, data_dir: Path | None, at_most: int | None) -> ImageDataset:
     root = data_dir or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     if root is None:
         from calipers.data.hub import load_from_hub
 
-        return load_from_hub(HUB[name], split, limit, name)
+        return load_from_hub(HUB[name], split, limit, name, at_most)
     from calipers.data.folder import load_folder
 
-    return load_folder(root / name, split, limit, name)
+    return load_folder(root / name, split, limit, name, at_most)
 
 
 def _call(reference: str, split: str) -> object:
@@ -77,7 +84,7 @@ def _call(reference: str, split: str) -> object:
     finally:
         sys.path.remove(here)
     if not callable(target):
-        raise DataError(f"data {reference}: is a {type(target).__name__}; accepted: a callable that returns a data set")
+        return target
     try:
         return target(split=split) if "split" in inspect.signature(target).parameters else target()
     except CalipersError:

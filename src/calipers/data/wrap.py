@@ -1,13 +1,17 @@
-"""Any torch data set as an `ImageDataset`."""
+"""Any labelled images as an `ImageDataset`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from calipers.core.errors import DataError, InputError
+from calipers.data.domain import CONVERTED, fit_domain
 from calipers.data.images import ImageDataset, check_limit
+from calipers.data.samples import LABEL_KEYS, image_and_label, image_tensor, source_of
 
 
 def as_image_dataset(
@@ -17,48 +21,80 @@ def as_image_dataset(
     name: str = "custom",
     domain: tuple[float, float] | None = None,
     class_names: Sequence[str] | None = None,
+    at_most: int | None = None,
 ) -> ImageDataset:
-    """The first `samples` (None: all) of a data set with `__len__` and `__getitem__` -> (image tensor, label).
+    """The first `samples` (None: all, or `at_most`) of a data set, in its own order.
 
+    dataset: arrays (X, y) of all images and all labels; a map-style data set; a DataLoader; or another iterable.
+    Samples are pairs (image, label) or dictionaries; images are tensors, numpy arrays or PIL images.
     domain: (low, high) that every image value must lie in. class_names: default to the data set's `classes`, else to
-    the numbers up to the largest label that occurs.
+    the numbers up to the largest label that occurs. What is converted on the way stands in the result's `notes`.
 
-    Raises DataError, naming the sample, where images differ in shape or type, are not uint8 or floating point, not
-    finite or outside the domain, and where a label is no integer >= 0.
+    Raises DataError, naming the sample, where images differ in shape or type, are not uint8 or floating point or not
+    finite, and where a label is no integer >= 0; InputError where there are fewer samples or the domain does not fit.
     """
-    if isinstance(dataset, ImageDataset) and domain is None and class_names is None:
-        return dataset if samples is None else dataset.head(samples)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-        raise DataError(f"data {name}: a {type(dataset).__name__} has no length or indexing; accepted: map-style data")
-    count = len(dataset) if samples is None else samples
-    check_limit(name, count, len(dataset))
+    if samples is not None and (isinstance(samples, bool) or not hasattr(samples, "__index__")):
+        raise InputError(f"samples: {samples!r} is not a number of samples; accepted: a whole number >= 1, or None")
+    if isinstance(dataset, ImageDataset):
+        count = min(len(dataset), at_most or len(dataset)) if samples is None else samples
+        same = dataset if count == len(dataset) else dataset.head(count)
+        named = same if class_names is None else replace(same, class_names=tuple(map(str, class_names)))
+        return fit_domain(named, domain)
+    images, labels, notes = _gather(name, dataset, samples, at_most)
+    stacked = torch.stack(images)
+    if stacked.dtype is torch.uint8:
+        notes += (CONVERTED,)
+    names = class_names or _class_names(dataset) or [str(number) for number in range(max(labels) + 1)]
+    data = ImageDataset(name, stacked, torch.tensor(labels), tuple(str(value) for value in names), notes)
+    return fit_domain(data, domain)
+
+
+def _gather(
+    name: str, dataset: Any, samples: int | None, at_most: int | None
+) -> tuple[list[Tensor], list[int], tuple[str, ...]]:
+    source = source_of(name, dataset)
+    if source.length == 0:
+        raise DataError(f"data {name}: there are no samples; at least one is needed")
+    if samples is not None and source.length is not None:
+        check_limit(name, samples, source.length)
+    limit = at_most if samples is None else samples
+    if limit is None and source.length is None and not hasattr(dataset, "__len__"):
+        raise DataError(f"data {name}: a {type(dataset).__name__} has no length or indexing; say how many samples")
+    if limit is not None and limit < 1:
+        check_limit(name, limit, source.length or 1)
     images: list[Tensor] = []
     labels: list[int] = []
-    for index in range(count):
-        image, label = _pair(name, index, dataset[index])
-        _check_image(name, index, image, images[0] if images else image)
-        images.append(image)
+    notes = dict.fromkeys(source.notes)
+    for index, item in enumerate(islice(source.items, limit)):
+        image, label = image_and_label(name, index, item)
+        images.append(image_tensor(name, index, image, notes.setdefault))
+        _check_image(name, index, images[-1], images[0])
         labels.append(_label(name, index, label))
-    stacked = torch.stack(images)
-    if domain is not None:
-        _check_domain(name, stacked, domain)
-    names = class_names or getattr(dataset, "classes", None) or [str(number) for number in range(max(labels) + 1)]
-    return ImageDataset(name, stacked, torch.tensor(labels), tuple(str(value) for value in names))
+    if not images:
+        raise DataError(f"data {name}: there are no samples; at least one is needed")
+    if samples is not None:
+        check_limit(name, samples, len(images))
+    return images, labels, tuple(notes)
 
 
-def _pair(name: str, index: int, item: Any) -> tuple[Any, Any]:
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise DataError(
-            f"data {name}: sample {index} is a {type(item).__name__}; accepted: a pair (image tensor, label)"
-        )
-    return item[0], item[1]
+def _class_names(dataset: Any) -> Sequence[str] | None:
+    """As torch's data sets and those of the Hub keep them."""
+    features = getattr(dataset, "features", None)
+    column = (
+        next((features[key] for key in LABEL_KEYS if key in features), None) if isinstance(features, dict) else None
+    )
+    found = getattr(dataset, "classes", None) or getattr(column, "names", None)
+    return found if isinstance(found, list | tuple) else None
 
 
-def _check_image(name: str, index: int, image: Any, first: Any) -> None:
-    if not isinstance(image, Tensor):
-        raise DataError(f"data {name}: image {index} is a {type(image).__name__}; accepted: a tensor (channels, ...)")
+def _check_image(name: str, index: int, image: Tensor, first: Tensor) -> None:
+    if image.dim() < 1:
+        raise DataError(f"data {name}: image {index} is a single number; accepted: a tensor (channels, ...)")
     if not (image.dtype is torch.uint8 or image.is_floating_point()):
-        raise DataError(f"data {name}: image {index} is {image.dtype}; accepted: uint8 or floating point")
+        raise DataError(
+            f"data {name}: image {index} is {image.dtype}; accepted: uint8 or floating point; convert it with .astype "
+            "or .to"
+        )
     if (image.shape, image.dtype) != (first.shape, first.dtype):
         raise DataError(
             f"data {name}: image {index} has shape {tuple(image.shape)} {image.dtype}, image 0 has "
@@ -69,22 +105,16 @@ def _check_image(name: str, index: int, image: Any, first: Any) -> None:
         raise DataError(f"data {name}: image {index} has {broken} values that are NaN or infinite; all must be finite")
 
 
-def _check_domain(name: str, images: Tensor, domain: tuple[float, float]) -> None:
-    low, high = domain
-    if not low < high:
-        raise InputError(f"domain: {domain} is empty; accepted: (low, high) with low < high")
-    values = images.float() / 255 if images.dtype is torch.uint8 else images
-    outside = ((values < low) | (values > high)).flatten(1).any(-1).nonzero()
-    if len(outside):
-        worst = values[int(outside[0])]
-        raise DataError(
-            f"data {name}: image {int(outside[0])} has values from {float(worst.min()):g} to {float(worst.max()):g}; "
-            f"accepted: {low:g} to {high:g}"
-        )
-
-
 def _label(name: str, index: int, label: Any) -> int:
-    value = label.item() if hasattr(label, "item") and getattr(label, "ndim", 0) == 0 else label
+    value = label.item() if hasattr(label, "item") and _count(label) == 1 else label
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DataError(f"data {name}: label {index} is {value!r}; accepted: an integer >= 0")
+        shown = (
+            f"an array of shape {tuple(label.shape)}" if hasattr(label, "shape") and _count(label) > 1 else repr(value)
+        )
+        raise DataError(f"data {name}: label {index} is {shown}; accepted: an integer >= 0")
     return value
+
+
+def _count(label: Any) -> int:
+    """How many numbers there are in a tensor, array or numpy scalar."""
+    return label.numel() if isinstance(label, Tensor) else int(getattr(label, "size", 1))

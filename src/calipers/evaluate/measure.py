@@ -10,6 +10,7 @@ from calipers.evaluate.plan import plan
 from calipers.evaluate.prepare import Measurement
 from calipers.evaluate.progress import Silent, Tracker
 from calipers.evaluate.sanity import inspect
+from calipers.evaluate.threads import multiplications_of, threads_for, work_of
 from calipers.evaluate.work import do
 from calipers.store.store import Store, StoredRun
 
@@ -30,16 +31,22 @@ def execute(store: Store, run: StoredRun, measurement: Measurement, tracker: Tra
     store.set_status(run.run_id, "running")
     status = "failed"
     try:
+        size = multiplications_of(measurement.subject.model, measurement.subject.images[:1])
+        units, finished = plan(measurement.spec), store.units(run.run_id)
+        done = sum(unit.count for unit in units if unit.name in finished)
         if store.metric(run.run_id, "checks") is None:
-            checks = [*measurement.warnings, *inspect(measurement.subject, measurement.spec)]
+            tracker.advance("checks of the evaluation", done)
+            with threads_for(size * min(measurement.spec.samples, measurement.spec.batch_size)):
+                checks = [*measurement.warnings, *inspect(measurement.subject, measurement.spec)]
             store.set_metric(run.run_id, "checks", [asdict(check) for check in checks])
-        finished = store.units(run.run_id)
-        done = 0
-        for unit in plan(measurement.spec):
+        for unit in units:
+            if unit.name in finished:
+                continue
             radius = "" if unit.epsilon is None else f" at {unit.epsilon:g}"
             tracker.advance(f"{unit.method}{radius}", done)
-            if unit.name not in finished:
-                store.add_unit(run.run_id, unit.name, *do(unit, measurement.spec, measurement.subject))
+            with threads_for(work_of(unit, measurement.subject, size)):
+                answers = do(unit, measurement.spec, measurement.subject)
+            store.add_unit(run.run_id, unit.name, *answers)
             done += unit.count
             tracker.advance(f"{unit.method}{radius}", done)
         status = "complete"

@@ -14,8 +14,10 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.records import MethodSpec, RunSpec, SanityWarning
 from calipers.core.threat import ThreatModel
+from calipers.data.domain import fit_domain
 from calipers.data.images import ImageDataset
 from calipers.evaluate.plan import plan
+from calipers.evaluate.plausible import implausible
 from calipers.evaluate.subject import Subject
 from calipers.graph.from_torch import graph_of
 from calipers.models.checks import check_model, output_size
@@ -71,12 +73,13 @@ def prepare(
     distance = settings.distance or Distance(threat.norm)
     for epsilon in epsilons:
         threat.at(epsilon)
+    dataset = fit_domain(dataset, threat.domain)
     images, labels = dataset.batch(range(len(dataset)))
-    _check_domain(images, threat)
     _check_shape(images, model)
     class_names = _class_names(dataset, model, images)
     warnings = check_model(model.module, images[:2], len(class_names), labels)
     _check_methods(settings, threat, distance)
+    warnings += tuple(implausible(dataset, threat, epsilons))
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
     spec = RunSpec(
@@ -165,17 +168,6 @@ def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor
 
 def _pair(images: torch.Tensor) -> torch.Tensor:
     return images[:2] if len(images) > 1 else images[:1].expand(2, *images.shape[1:])
-
-
-def _check_domain(images: torch.Tensor, threat: ThreatModel) -> None:
-    if threat.domain is None:
-        return
-    low, high = float(images.min()), float(images.max())
-    if low < threat.domain[0] or high > threat.domain[1]:
-        raise InputError(
-            f"data: values run from {low:g} to {high:g}, outside the domain {threat.domain}; "
-            "scale the data, or give the domain they live in (or none)"
-        )
 
 
 def _versions() -> dict[str, str]:

@@ -78,7 +78,13 @@ def read_card(path: Path) -> ModelCard:
         card = pydantic.TypeAdapter(ModelCard).validate_python(raw)
     except OSError as error:
         raise ModelError(f"card {path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # of json or pydantic
+    except pydantic.ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg'].lower()}" for e in error.errors()]
+        rest = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise ModelError(
+            f"card {path}: is no model card ({'; '.join(faults[:3])}{rest}); accepted: what `calipers train` writes"
+        ) from error
+    except ValueError as error:  # of json
         raise ModelError(f"card {path}: is no model card ({error})") from error
     if card.format_version != FORMAT_VERSION:
         raise ModelError(f"card {path}: format version {card.format_version}; accepted: {FORMAT_VERSION}")

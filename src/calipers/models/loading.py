@@ -18,6 +18,7 @@ from calipers.models.normalise import input_std
 from calipers.models.pt2 import load_pt2
 from calipers.models.weights import check_finite, put_weights, read_weights
 from calipers.models.zoo import ZOO
+from calipers.models.zoo.pretrained import pretrained_card
 
 OnnxLoader = Callable[[Path], nn.Module]
 FILES = (".pt2", ".onnx", ".json")
@@ -49,6 +50,7 @@ def load_model(
     reference: a name of the zoo; `package.module:callable`, where the callable takes no arguments and returns a module
     (also from the working directory; it runs your code); `*.pt2` of torch.export; `*.onnx`; or the `*.json` card of
     a saved model. weights: a state dict (`*.safetensors`, `*.pt`, `*.pth`) for the first two forms.
+    Networks of the zoo that come with weights have those by default.
     onnx_loader: reads ONNX files. init_seed: draws the weights of a zoo network that gets none.
 
     Raises ModelError (InputError for an unknown name).
@@ -58,6 +60,9 @@ def load_model(
         if weights is not None:
             raise ModelError(f"model {reference}: a {suffix} file brings its own weights; leave out {weights}")
         return _from_file(Path(reference), onnx_loader)
+    card = pretrained_card(reference) if weights is None and reference in ZOO else None
+    if card is not None:
+        return replace(_from_card(card), name=reference, weights=None)
     module, shape = build(reference, init_seed)
     if weights is not None:
         put_weights(module, read_weights(weights), str(weights))

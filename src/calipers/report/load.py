@@ -8,6 +8,7 @@ import numpy as np
 from calipers.core.errors import InputError
 from calipers.core.records import Kind, RobustnessReport
 from calipers.evaluate.certify import certificates
+from calipers.evaluate.requirement import Requirement
 from calipers.report.gallery import GalleryItem
 from calipers.report.page import Report
 from calipers.store.store import Store
@@ -26,9 +27,10 @@ def load_report(store: Store, run_id: str) -> Report:
         )
     # The numbers may have been kept before the run was closed or taken up again: the store knows how it stands now.
     numbers = replace(RobustnessReport.from_dict(raw), status=run.status)
-    return Report(
-        numbers, _gallery(store, run.run_id), store.path, certificates(store, run.run_id), _shape(store, run.run_id)
-    )
+    required = tuple(Requirement(**one).check(numbers) for one in store.metric(run.run_id, "required") or [])
+    kept = certificates(store, run.run_id)
+    shape = _shape(store, run.run_id)
+    return Report(numbers, _gallery(store, run.run_id), store.path, kept, shape, required)
 
 
 def _shape(store: Store, run_id: str) -> tuple[int, ...] | None:

@@ -10,11 +10,12 @@ from typing import Any
 from calipers.core.errors import StoreError
 from calipers.core.records import Rate, RobustnessReport
 from calipers.evaluate.certify import Certificates
+from calipers.evaluate.requirement import Outcome, Requirement, as_requirements
 from calipers.report.gallery import GalleryItem
 from calipers.report.nouns import Nouns, nouns
 from calipers.report.numbers import all_numbers
 from calipers.report.render import Shown, render
-from calipers.report.requirements import Required, requirement_json, requirement_lines
+from calipers.report.requirements import requirement_json, requirement_lines
 from calipers.report.threat import allowed
 from calipers.report.verdict import verdict, warning_lines
 
@@ -23,7 +24,7 @@ from calipers.report.verdict import verdict, warning_lines
 class Report:
     """A run's numbers, its gallery of nearest adversarial examples, the store they came from, and its certificates.
 
-    shape: of one sample, where it is known. requirements: levels that were asked for, with what was measured.
+    shape: of one sample, where it is known. requirements: levels that were asked for, beside what was measured.
     In a notebook it shows itself; `save` writes it as one HTML file; `str` is the verdict in plain words, with the
     warnings.
     """
@@ -33,7 +34,7 @@ class Report:
     store_path: Path | None = None
     certificates: Certificates | None = None
     shape: tuple[int, ...] | None = None
-    requirements: tuple[Required, ...] = ()
+    requirements: tuple[Outcome, ...] = ()
 
     @property
     def words(self) -> Nouns:
@@ -43,6 +44,11 @@ class Report:
     def rate(self, name: str, epsilon: float | None = None) -> Rate:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
         return self.numbers.rate(name, epsilon)
+
+    def require(self, level: str | Requirement) -> Outcome:
+        """Whether the run reaches a level such as "certified >= 0.9 @ 0.02"; InputError where it is no such level."""
+        (requirement,) = as_requirements(level, self.numbers.spec.epsilons)
+        return requirement.check(self.numbers)
 
     def html(self) -> str:
         """The page; the same report always gives the same text."""

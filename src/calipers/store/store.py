@@ -43,6 +43,8 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.path = self.root / FILE_NAME
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"store {self.root}: is a file; accepted: a folder, also one that is still to be made")
         with self._guard():
             self.root.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)

@@ -1,11 +1,15 @@
 """Verifiers: proofs that no input of a set breaks the specification."""
 
+from typing import TYPE_CHECKING, Any
+
 from calipers.verify.bound import BoundVerifier
 from calipers.verify.certify import Certifier
 from calipers.verify.complete import Complete
 from calipers.verify.grade import run_verifier
-from calipers.verify.milp import Milp
 from calipers.verify.verifier import VERIFIERS, Resources, Selective, Verifier
+
+if TYPE_CHECKING:
+    from calipers.verify.milp import Milp as Milp
 
 __all__ = [
     "VERIFIERS",
@@ -18,3 +22,19 @@ __all__ = [
     "Verifier",
     "run_verifier",
 ]
+
+
+@VERIFIERS.add("milp")
+def _milp(resources: Resources) -> Verifier:
+    """Milp, imported when it is asked for: its solver and scipy's matrices take a tenth of a second."""
+    from calipers.verify.milp import Milp
+
+    return Milp(resources)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Milp":
+        raise AttributeError(f"module 'calipers.verify' has no attribute {name!r}")
+    from calipers.verify.milp import Milp
+
+    return Milp

@@ -21,7 +21,7 @@ from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.solver import minimise
 from calipers.verify.milp.tolerance import CHARGED, TOLERANCE, Scales, allowance
 from calipers.verify.stages import Stages
-from calipers.verify.verifier import VERIFIERS, Resources
+from calipers.verify.verifier import Resources
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,3 @@ class Milp:
             if found.termination is not Termination.COMPLETED:
                 return Found(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
         return Found(lower, None, nodes, True)
-
-
-VERIFIERS.add("milp")(Milp)
