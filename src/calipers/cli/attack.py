@@ -59,7 +59,7 @@ def attack(
     """
     from calipers.api import attack as run_attacks
     from calipers.api import load_model
-    from calipers.cli.output import command_line, console, stoppable, write_json
+    from calipers.cli.output import command_line, console, print_warnings, stoppable, write_json
     from calipers.core.tables import to_json
     from calipers.data.loading import load_dataset
     from calipers.report.curves import save_distance_curve
@@ -82,10 +82,12 @@ def attack(
         )
     figure = save_distance_curve(found, out / f"{found.run_id}-distances.png")
     if json_ is not None:
-        write_json(to_json(found.command, [*found.rows()], seed), json_)
+        said = [f"{warning.message} ({warning.evidence})" for warning in found.warnings]
+        write_json(to_json(found.command, [*found.rows()], seed, said), json_)
     if json_ == "-":
         return
     console().print(f"{found.correct} of {found.samples} samples are classified correctly.")
     console().print(found.table())
+    print_warnings(found.warnings)
     if figure is not None:
         console().print(f"Accuracy against distance:\n{figure}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from calipers.core.errors import InputError
+from calipers.core.records import SanityWarning
 from calipers.report.page import Report
 from calipers.report.table import rates_table
 from calipers.store.store import FILE_NAME, Store
@@ -77,8 +78,14 @@ def print_report(report: Report, page: Path) -> None:
     out.print(str(report), markup=False, soft_wrap=True)
     out.print()
     out.print(rates_table(report.numbers))
-    for warning in report.numbers.warnings:
-        out.print(f"[bold yellow]warning[/] {warning.code}:", end=" ")
-        out.print(f"{warning.message} ({warning.evidence})", markup=False, soft_wrap=True)
+    print_warnings(report.numbers.warnings)
     out.print("Report:")
     out.print(str(page), soft_wrap=True)
+
+
+def print_warnings(warnings: Sequence[SanityWarning]) -> None:
+    """One line each."""
+    out = console()
+    for warning in warnings:
+        out.print(f"[bold yellow]warning[/] {warning.code}:", end=" ")
+        out.print(f"{warning.message} ({warning.evidence})", markup=False, soft_wrap=True)

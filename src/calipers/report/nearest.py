@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.errors import InputError
-from calipers.core.records import Kind, Outcome, RunSpec
+from calipers.core.records import Kind, Outcome, RunSpec, SanityWarning
 from calipers.core.tables import Row
 from calipers.evaluate.distances import BEST, Distances, distances_of
 from calipers.evaluate.metrics import rate
@@ -26,6 +26,7 @@ class Nearest:
     samples: int
     correct: int
     attacks: tuple[Distances, ...]
+    warnings: tuple[SanityWarning, ...]
 
     def rows(self) -> Iterator[Row]:
         """One group per attack: success, median and mean distance, passes."""
@@ -65,4 +66,6 @@ def load_nearest(store: Store, run_id: str) -> Nearest:
     records = store.records(run.run_id)
     clean = [record for record in records if record.kind is Kind.CLEAN]
     correct = sum(record.outcome is Outcome.CORRECT for record in clean)
-    return Nearest(run.run_id, run.command, run.spec, len(clean), correct, distances_of(run.spec, records))
+    summed = store.metric(run.run_id, "report") or {"warnings": []}
+    warnings = tuple(SanityWarning(**warning) for warning in summed["warnings"])
+    return Nearest(run.run_id, run.command, run.spec, len(clean), correct, distances_of(run.spec, records), warnings)
