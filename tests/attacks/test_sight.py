@@ -74,8 +74,8 @@ def test_without_gradients_a_search_joins_within_the_budget(name: str, distance:
     result = run_minimum_norm(Nearest(400), BLIND[name], problem, 0)
     assert result.success.all()
     assert (result.forwards + result.backwards <= 400).all()
-    assert all(Remark.SEARCHED_WITHOUT in told for told in result.remarks)
-    assert all({Remark.NO_GRADIENT, Remark.ZERO_GRADIENT} & set(told) for told in result.remarks)
+    assert result.remarks[Remark.SEARCHED_WITHOUT].all()
+    assert (result.remarks[Remark.NO_GRADIENT] | result.remarks[Remark.ZERO_GRADIENT]).all()
     # A step of rounding is worth half a twentieth in every value; the search is within a quarter of the boundary.
     step = 0.025 * (1.0 if distance is Distance.LINF else FEATURES**0.5)
     assert (result.distance <= 1.35 * to_boundary(problem) + step).all()
@@ -89,7 +89,10 @@ def test_pgd_breaks_what_it_cannot_see() -> None:
     assert problem.within(radius).input_set.contains(result.adversarial).all()
     assert not result.backwards.any()
     assert (result.forwards <= 4 * (2 * 40 + 1)).all()
-    assert result.remarks == ((Remark.NO_GRADIENT, Remark.SEARCHED_WITHOUT),) * 4
+    assert {remark for remark, held in result.remarks.items() if held.any()} == {
+        Remark.NO_GRADIENT,
+        Remark.SEARCHED_WITHOUT,
+    }
 
 
 @pytest.mark.parametrize("name", ["round", "detach"])
@@ -133,7 +136,7 @@ def smallest_change(net: Behind, problem: MinimumNormProblem) -> Tensor:
 def test_infinite_gradients_cost_nothing_in_linf(name: str) -> None:
     problem = unsafe_task(UNSAFE[name], Distance.LINF)
     result = run_minimum_norm(Nearest(300), UNSAFE[name], problem, 0)
-    assert all(Remark.GRADIENT_NOT_FINITE in told for told in result.remarks)
+    assert result.remarks[Remark.GRADIENT_NOT_FINITE].all()
     assert result.success.all()
     assert (result.distance <= 1.15 * smallest_change(UNSAFE[name], problem)).all()
 

@@ -1,5 +1,7 @@
 """What joins an attack where gradients are of no use: a search without them, for the passes that are left."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
@@ -46,10 +48,8 @@ def balls_without(model: nn.Module, query: Query, seed: int) -> Bool[Tensor, " b
     return joined
 
 
-def _groups(chosen: Bool[Tensor, " batch"], saved: Tensor) -> list[tuple[Tensor, int]]:
+def _groups(chosen: Bool[Tensor, " batch"], saved: Tensor) -> Iterator[tuple[Tensor, int]]:
     """The chosen instances with passes enough for a search, by their passes."""
-    return [
-        ((chosen & (saved == passes)).nonzero()[:, 0], int(passes))
-        for passes in saved[chosen].unique()
-        if int(passes) >= LEAST
-    ]
+    for passes in saved[chosen].unique().tolist():
+        if passes >= LEAST:
+            yield (chosen & (saved == passes)).nonzero()[:, 0], passes

@@ -88,11 +88,11 @@ def run_minimum_norm(
         backwards[unbroken] = query.backwards
     adversarial, prediction, margin = _confirmed(model, problem, adversarial)
     found = (margin <= 0) | (clean_margin <= 0)
-    remarks: list[tuple[Remark, ...]] = [()] * len(problem)
+    remarks: dict[Remark, Tensor] = {}
     if len(unbroken):
         lost = query.best_distance.isfinite() & ~found[unbroken]
-        for i, told in zip(unbroken.tolist(), query.remarks(joined, lost), strict=True):
-            remarks[i] = told
+        nobody = torch.zeros_like(found)
+        remarks = {remark: nobody.index_copy(0, unbroken, held) for remark, held in query.remarks(joined, lost).items()}
     return MinimumNormResult(
         method=attack.name,
         adversarial=torch.where(per_sample(found, adversarial), adversarial, problem.center),
@@ -105,7 +105,7 @@ def run_minimum_norm(
         backwards=backwards,
         seed=seed,
         seconds=time.perf_counter() - start,
-        remarks=tuple(remarks),
+        remarks=remarks,
     )
 
 
@@ -151,4 +151,5 @@ def at_epsilon(problem: MinimumNormProblem, result: MinimumNormResult, epsilon: 
         seed=result.seed,
         seconds=result.seconds,
         termination=result.termination,
+        remarks=result.remarks,
     )

@@ -57,14 +57,14 @@ class CountedModel(ABC):
     """
 
     def __init__(
-        self, model: nn.Module, specification: Specification, like: Tensor, sample_id: tuple[int, ...]
+        self, model: nn.Module, specification: Specification, like: Tensor, problem: Problem | MinimumNormProblem
     ) -> None:
         self._model = model
         self._specification = specification
         self.best = like.clone()
         self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.backwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
-        self.sight = Sight(like, sample_id)
+        self.sight = Sight(like, problem)
 
     @property
     def everyone(self) -> Int[Tensor, " batch"]:
@@ -254,13 +254,14 @@ class CountedModel(ABC):
         _count(self.forwards, active)
         return logits, self._specification[active].margins(logits)
 
-    def remarks(self, joined: Bool[Tensor, " batch"], lost: Bool[Tensor, " batch"]) -> tuple[tuple[Remark, ...], ...]:
-        """What has to be known about every instance.
+    def remarks(
+        self, joined: Bool[Tensor, " batch"], lost: Bool[Tensor, " batch"]
+    ) -> dict[Remark, Bool[Tensor, " batch"]]:
+        """What has to be known, and about which instances.
 
         joined: where a search without gradients joined. lost: where what broke it was not confirmed.
         """
-        told = {**self.sight.remarks(self.backwards), Remark.SEARCHED_WITHOUT: joined, Remark.NOT_CONFIRMED: lost}
-        return tuple(tuple(remark for remark, held in told.items() if bool(held[i])) for i in range(len(joined)))
+        return {**self.sight.remarks(self.backwards), Remark.SEARCHED_WITHOUT: joined, Remark.NOT_CONFIRMED: lost}
 
     @property
     @abstractmethod
@@ -281,7 +282,7 @@ class Query(CountedModel):
 
     def __init__(self, model: nn.Module, problem: Problem) -> None:
         center = problem.input_set.center
-        super().__init__(model, problem.specification, center, problem.sample_id)
+        super().__init__(model, problem.specification, center, problem)
         self.problem = problem
         self.best_margin = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)
 
@@ -330,7 +331,7 @@ class NearestQuery(CountedModel):
 
     def __init__(self, model: nn.Module, problem: MinimumNormProblem, clean_margin: Float[Tensor, " batch"]) -> None:
         center = problem.center
-        super().__init__(model, problem.specification, center, problem.sample_id)
+        super().__init__(model, problem.specification, center, problem)
         self.problem = problem
         self.clean_margin = clean_margin
         self.best_distance = torch.full((len(problem),), torch.inf, dtype=center.dtype, device=center.device)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from calipers.core.norms import flat, per_sample
+from calipers.core.problem import MinimumNormProblem, Problem
 from calipers.core.results import Remark
 from calipers.core.seeds import derive_seed, generator
 
@@ -29,9 +30,9 @@ NEAR, FURTHER = 2.5e-3, 2.5
 class Sight:
     """What the instances of one batch have seen. A gradient that is missing altogether counts as zero."""
 
-    def __init__(self, like: Float[Tensor, "batch *shape"], sample_id: tuple[int, ...]) -> None:
+    def __init__(self, like: Float[Tensor, "batch *shape"], problem: Problem | MinimumNormProblem) -> None:
         none = torch.zeros(len(like), dtype=torch.long, device=like.device)
-        self._ids = sample_id
+        self._problem = problem
         self._holes = torch.zeros_like(like)
         self._in_a_row = none.clone()
         self._without_use = none.clone()  # backward passes, at whatever input
@@ -82,7 +83,9 @@ class Sight:
         """Values in [-1, 1], of the sample and of how often it was looked for."""
         draws = [
             torch.rand(
-                like.shape[1:], generator=generator(derive_seed(0, "sight", self._ids[i], row)), dtype=like.dtype
+                like.shape[1:],
+                generator=generator(derive_seed(0, "sight", self._problem.sample_id[i], row)),
+                dtype=like.dtype,
             )
             for i, row in zip(active.tolist(), self._in_a_row[active].tolist(), strict=True)
         ]

@@ -1,6 +1,6 @@
 """Outcomes of methods: answers, how they ended, and their evidence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -78,8 +78,8 @@ class AttackResult:
 
     adversarial: the best input found (the centre where nothing was found). margin: the smallest specification row
     there, in its batch and alone, whichever is larger; <= 0 is a success. distance: from the centre, in the set's norm
-    and unit. forwards, backwards: passes spent on the instance. seconds: for the whole batch. remarks: of every
-    instance; empty where nobody looked.
+    and unit. forwards, backwards: passes spent on the instance. seconds: for the whole batch. remarks: the instances that each
+    holds for; empty where nobody looked.
     """
 
     method: str
@@ -92,7 +92,7 @@ class AttackResult:
     seed: int
     seconds: float
     termination: Termination = Termination.COMPLETED
-    remarks: tuple[tuple[Remark, ...], ...] = ()
+    remarks: dict[Remark, Bool[Tensor, " batch"]] = field(default_factory=dict)
 
     @property
     def success(self) -> Bool[Tensor, " batch"]:
@@ -107,7 +107,8 @@ class MinimumNormResult:
     smallest specification row there, in its batch and alone, whichever is larger. distance: from the centre, in the
     problem's distance and unit; inf where nothing was found, 0 where the centre itself breaks the specification.
     clean_margin, clean_prediction: at the centre. forwards, backwards: passes spent on the instance, that at the centre
-    included. seconds: for the whole batch. remarks: of every instance; empty where nobody looked.
+    included. seconds: for the whole batch. remarks: the instances that each
+    holds for; empty where nobody looked.
     """
 
     method: str
@@ -122,7 +123,7 @@ class MinimumNormResult:
     seed: int
     seconds: float
     termination: Termination = Termination.COMPLETED
-    remarks: tuple[tuple[Remark, ...], ...] = ()
+    remarks: dict[Remark, Bool[Tensor, " batch"]] = field(default_factory=dict)
 
     @property
     def success(self) -> Bool[Tensor, " batch"]:

@@ -125,7 +125,7 @@ def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult |
         backwards=int(result.backwards[i]),
         seconds=result.seconds / len(result.margin),
         seed=result.seed,
-        message="; ".join(result.remarks[i]) if result.remarks else "",
+        message="; ".join(remark for remark, held in result.remarks.items() if held[i]),
     )
 
 
