@@ -17,10 +17,9 @@ def grade(
     """
     with torch.no_grad():
         logits = model(x)
-        prediction, margin = logits.argmax(1), specification.margins(logits).amin(1)
-        for i in (margin <= 0).nonzero()[:, 0].tolist():
-            alone = model(x[i : i + 1])
-            margin[i] = torch.maximum(margin[i], specification[[i]].margins(alone).amin())
-            if not margin[i] <= 0:
-                prediction[i] = alone.argmax(1)[0]
+        together = specification.margins(logits).amin(1)
+        broken = (together <= 0).tolist()
+        alone = torch.cat([model(x[i : i + 1]) if broken[i] else logits[i : i + 1] for i in range(len(x))])
+    margin = torch.maximum(together, specification.margins(alone).amin(1))
+    prediction = torch.where(margin <= 0, logits.argmax(1), alone.argmax(1))
     return prediction, margin.nan_to_num(torch.inf, torch.inf, -torch.inf)

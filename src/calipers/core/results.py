@@ -78,8 +78,8 @@ class AttackResult:
 
     adversarial: the best input found (the centre where nothing was found). margin: the smallest specification row
     there, in its batch and alone, whichever is larger; <= 0 is a success. distance: from the centre, in the set's norm
-    and unit. forwards, backwards: passes spent on the instance. seconds: for the whole batch. remarks: the instances that each
-    holds for; empty where nobody looked.
+    and unit. forwards, backwards: passes spent on the instance. seconds: for the whole batch. remarks: the instances
+    that each holds for; empty where nobody looked.
     """
 
     method: str
@@ -107,8 +107,7 @@ class MinimumNormResult:
     smallest specification row there, in its batch and alone, whichever is larger. distance: from the centre, in the
     problem's distance and unit; inf where nothing was found, 0 where the centre itself breaks the specification.
     clean_margin, clean_prediction: at the centre. forwards, backwards: passes spent on the instance, that at the centre
-    included. seconds: for the whole batch. remarks: the instances that each
-    holds for; empty where nobody looked.
+    included. seconds: for the whole batch. remarks: the instances that each holds for; empty where nobody looked.
     """
 
     method: str
