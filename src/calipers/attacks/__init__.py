@@ -8,6 +8,7 @@ from calipers.attacks.ddn import DDN
 from calipers.attacks.deepfool import DeepFool
 from calipers.attacks.feature import FeatureAdversary
 from calipers.attacks.fmn import FMN
+from calipers.attacks.geoda import GeoDA
 from calipers.attacks.gradient_estimation import EstimatedPGD
 from calipers.attacks.jsma import JSMA
 from calipers.attacks.lbfgs import LBFGS
@@ -37,6 +38,7 @@ __all__ = [
     "FGSM",
     "FeatureAdversary",
     "FMN",
+    "GeoDA",
     "LBFGS",
     "JSMA",
     "MIFGSM",

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import nn
 
+from calipers.attacks.blind import balls_without
+from calipers.attacks.grade import grade
 from calipers.attacks.query import Query
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
@@ -53,6 +54,7 @@ def attack_named(name: str) -> Attack:
 def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) -> AttackResult:
     """Run an attack and grade it: the best query inside each set is evaluated again on the model itself.
 
+    Where gradients are of no use, a search without them spends the passes that the attack would have spent.
     Raises InputError if the attack does not know the set's norm.
     """
     norm = norm_of(problem)
@@ -62,19 +64,20 @@ def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) ->
     start = time.perf_counter()
     query = Query(model, problem)
     attack.run(query, seed)
+    joined = balls_without(model, query, seed)
     x = problem.input_set.project(query.best)
-    with torch.no_grad():
-        logits = model(x)
+    prediction, margin = grade(model, problem.specification, x)
     return AttackResult(
         method=attack.name,
         adversarial=x,
-        prediction=logits.argmax(1),
-        margin=problem.specification.margins(logits).amin(1),
+        prediction=prediction,
+        margin=margin,
         distance=problem.input_set.distance(x),
         forwards=query.forwards,
         backwards=query.backwards,
         seed=seed,
         seconds=time.perf_counter() - start,
+        remarks=query.remarks(joined, (query.best_margin <= 0) & ~(margin <= 0)),
     )
 
 

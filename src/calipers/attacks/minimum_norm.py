@@ -5,15 +5,18 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from calipers.attacks.blind import nearest_without
+from calipers.attacks.geoda import GeoDA
+from calipers.attacks.grade import grade
 from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
-from calipers.core.norms import per_sample
+from calipers.core.norms import flat, per_sample
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.registry import Registry
-from calipers.core.results import AttackResult, MinimumNormResult
+from calipers.core.results import AttackResult, MinimumNormResult, Remark
 
 
 @runtime_checkable
@@ -38,6 +41,12 @@ class MinimumNormAttack(Protocol):
 # name -> the attack for a budget of propagations: forward and backward passes per sample, that at the centre included.
 MINIMUM_NORM_ATTACKS: Registry[Callable[[int], MinimumNormAttack]] = Registry("minimum-norm attack")
 
+# The search that joins where gradients are of no use; here, because this file needs it.
+MINIMUM_NORM_ATTACKS.add("geoda")(GeoDA)
+
+# How much longer a perturbation gets whose success is not confirmed, one after the other.
+_BEYOND = (1e-4, 4e-4, 1.6e-3, 6.4e-3)
+
 # library -> the same for an attack of that library.
 MINIMUM_NORM_LIBRARIES: Registry[Callable[[str], Callable[[int], MinimumNormAttack]]] = Registry("attack library")
 
@@ -56,6 +65,8 @@ def run_minimum_norm(
 ) -> MinimumNormResult:
     """Run an attack and grade it: the nearest of all its queries is evaluated and measured again on the model itself.
 
+    Where gradients are of no use, a search without them spends the passes that the attack would have spent.
+
     Centres that break the specification have distance 0 and cost one forward pass; the attack does not see them.
     Raises InputError if the attack does not know the distance.
     """
@@ -63,9 +74,7 @@ def run_minimum_norm(
         known = ", ".join(sorted(attack.distances))
         raise InputError(f"attack {attack.name!r} minimises {known}, not {problem.distance}; choose another attack")
     start = time.perf_counter()
-    with torch.no_grad():
-        clean = model(problem.center)
-    clean_margin = problem.specification.margins(clean).amin(1)
+    clean_prediction, clean_margin = grade(model, problem.specification, problem.center)
     adversarial = problem.center.clone()
     forwards = torch.ones(len(problem), dtype=torch.long, device=adversarial.device)
     backwards = torch.zeros_like(forwards)
@@ -73,26 +82,53 @@ def run_minimum_norm(
     if len(unbroken):
         query = NearestQuery(model, problem[unbroken], clean_margin[unbroken])
         attack.run(query, seed)
+        joined = nearest_without(model, query, seed)
         adversarial[unbroken] = query.best
         forwards[unbroken] += query.forwards
         backwards[unbroken] = query.backwards
-    with torch.no_grad():
-        logits = model(adversarial)
-    margin = problem.specification.margins(logits).amin(1)
+    adversarial, prediction, margin = _confirmed(model, problem, adversarial)
     found = (margin <= 0) | (clean_margin <= 0)
+    remarks: dict[Remark, Tensor] = {}
+    if len(unbroken):
+        lost = query.best_distance.isfinite() & ~found[unbroken]
+        nobody = torch.zeros_like(found)
+        remarks = {remark: nobody.index_copy(0, unbroken, held) for remark, held in query.remarks(joined, lost).items()}
     return MinimumNormResult(
         method=attack.name,
         adversarial=torch.where(per_sample(found, adversarial), adversarial, problem.center),
-        prediction=torch.where(found, logits.argmax(1), clean.argmax(1)),
+        prediction=torch.where(found, prediction, clean_prediction),
         margin=torch.where(found, margin, clean_margin),
         distance=torch.where(found, problem.measure(adversarial), torch.inf),
         clean_margin=clean_margin,
-        clean_prediction=clean.argmax(1),
+        clean_prediction=clean_prediction,
         forwards=forwards,
         backwards=backwards,
         seed=seed,
         seconds=time.perf_counter() - start,
+        remarks=remarks,
     )
+
+
+def _confirmed(model: nn.Module, problem: MinimumNormProblem, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The inputs, their predictions and margins; what is not broken alone is moved further out, a little and then more.
+
+    Where the rounding of a network is larger than what its outputs show, the nearest query may lie within it.
+    """
+    prediction, margin = grade(model, problem.specification, x)
+    moved = flat(x != problem.center).any(1)
+    for beyond in _BEYOND:
+        left = (moved & ~(margin <= 0)).nonzero()[:, 0]
+        if not len(left):
+            break
+        one = problem[left]
+        tried = one.perturbed((1 + beyond) * (x[left] - one.center) / one.scale)
+        again, broken = grade(model, one.specification, tried)
+        better = (broken <= 0).nonzero()[:, 0]
+        x, prediction, margin = (
+            old.index_copy(0, left[better], new[better])
+            for old, new in ((x, tried), (prediction, again), (margin, broken))
+        )
+    return x, prediction, margin
 
 
 def at_epsilon(problem: MinimumNormProblem, result: MinimumNormResult, epsilon: float) -> AttackResult:
@@ -115,4 +151,5 @@ def at_epsilon(problem: MinimumNormProblem, result: MinimumNormResult, epsilon: 
         seed=result.seed,
         seconds=result.seconds,
         termination=result.termination,
+        remarks=result.remarks,
     )

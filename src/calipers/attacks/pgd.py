@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
-from calipers.attacks.query import Query, cross_entropy
+from calipers.attacks.query import Query, log_odds
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.sets import Box, InputSet, LpBall
@@ -52,8 +52,9 @@ def from_starts(query: Query, seed: int, attack: str, starts: int, run: Callable
 
 def climb(query: Query, active: Tensor, x: Tensor, step: Step, steps: int) -> None:
     """Projected steps up the cross-entropy; instances drop out once broken."""
+    # Steps take the direction of the gradient alone, and that of the log-odds is the same and never vanishes.
     for _ in range(steps):
-        margins, gradient = query.gradient(x, active, cross_entropy)
+        margins, gradient = query.gradient(x, active, log_odds)
         keep = margins.amin(1) > 0
         active, x, gradient = active[keep], x[keep], gradient[keep]
         if not len(active):
@@ -82,7 +83,7 @@ class FGSM:
     def run(self, query: Query, seed: int) -> None:
         everyone = query.everyone
         sets = query.problem.input_set
-        _, gradient = query.gradient(sets.center, everyone, cross_entropy)
+        _, gradient = query.gradient(sets.center, everyone, log_odds)
         query.margins(sets.project(sets.center + steepest_ascent(sets, gradient, 1.0)), everyone)
 
 

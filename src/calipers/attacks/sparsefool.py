@@ -88,8 +88,7 @@ class SparseFool(Recorded):
 
     def _affordable(self, query: NearestQuery, active: Int[Tensor, " active"]) -> Tensor:
         """Whether each instance has enough left for a step of DeepFool, the normal, and a look at the result."""
-        spent = 1 + query.forwards[active] + query.backwards[active]
-        return spent + _cost(query) <= self.propagations
+        return 1 + query.spent[active] + _cost(query) <= self.propagations
 
 
 def _cost(query: NearestQuery) -> int:

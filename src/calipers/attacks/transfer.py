@@ -83,8 +83,10 @@ class _Substituted(Query):
         x = x.detach().requires_grad_(True)
         with torch.enable_grad():
             _, rows = self._forward(x, active)
+            if not rows.requires_grad:
+                raise InputError("the substitute gives no gradients; accepted: a module that autograd goes through")
             (gradient,) = torch.autograd.grad(loss(rows).sum(), x)
-        return self._target.margins(x.detach(), active), gradient
+        return self._target.margins(x.detach(), active), gradient.nan_to_num(0, 0, 0)
 
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         self._target.margins(x, active)

@@ -1,6 +1,6 @@
 """Outcomes of methods: answers, how they ended, and their evidence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -37,6 +37,17 @@ class Termination(StrEnum):
         }[self]
 
 
+class Remark(StrEnum):
+    """What has to be known about how an attack went on one instance: reasons to trust a failure less."""
+
+    NO_GRADIENT = "no gradient reaches the input"
+    ZERO_GRADIENT = "gradients are zero"
+    GRADIENT_NOT_FINITE = "gradients are NaN or infinite"
+    OUTPUT_NOT_FINITE = "outputs are NaN"
+    SEARCHED_WITHOUT = "a search without gradients joined"
+    NOT_CONFIRMED = "what broke it in a batch does not break it alone"
+
+
 @dataclass(frozen=True)
 class Counterexample:
     """An input of the set on which the model breaks the specification. Only `replay` makes one."""
@@ -66,8 +77,9 @@ class AttackResult:
     """What an attack reached, re-scored by the attack room's one final place; one entry per instance.
 
     adversarial: the best input found (the centre where nothing was found). margin: the smallest specification row
-    there; <= 0 is a success. distance: from the centre, in the set's norm and unit. forwards, backwards: passes
-    spent on the instance. seconds: for the whole batch.
+    there, in its batch and alone, whichever is larger; <= 0 is a success. distance: from the centre, in the set's norm
+    and unit. forwards, backwards: passes spent on the instance. seconds: for the whole batch. remarks: the instances
+    that each holds for; empty where nobody looked.
     """
 
     method: str
@@ -80,6 +92,7 @@ class AttackResult:
     seed: int
     seconds: float
     termination: Termination = Termination.COMPLETED
+    remarks: dict[Remark, Bool[Tensor, " batch"]] = field(default_factory=dict)
 
     @property
     def success(self) -> Bool[Tensor, " batch"]:
@@ -91,9 +104,10 @@ class MinimumNormResult:
     """The nearest inputs an attack found, re-scored by the attack room's one final place; one entry per instance.
 
     adversarial: the nearest of all queries that broke the specification (the centre where none did). margin: the
-    smallest specification row there. distance: from the centre, in the problem's distance and unit; inf where nothing
-    was found, 0 where the centre itself breaks the specification. clean_margin, clean_prediction: at the centre.
-    forwards, backwards: passes spent on the instance, that at the centre included. seconds: for the whole batch.
+    smallest specification row there, in its batch and alone, whichever is larger. distance: from the centre, in the
+    problem's distance and unit; inf where nothing was found, 0 where the centre itself breaks the specification.
+    clean_margin, clean_prediction: at the centre. forwards, backwards: passes spent on the instance, that at the centre
+    included. seconds: for the whole batch. remarks: the instances that each holds for; empty where nobody looked.
     """
 
     method: str
@@ -108,6 +122,7 @@ class MinimumNormResult:
     seed: int
     seconds: float
     termination: Termination = Termination.COMPLETED
+    remarks: dict[Remark, Bool[Tensor, " batch"]] = field(default_factory=dict)
 
     @property
     def success(self) -> Bool[Tensor, " batch"]:

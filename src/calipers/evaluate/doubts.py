@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord, SanityWarning
-from calipers.core.results import Termination
+from calipers.core.results import Remark, Termination
 
 # Distances that differ by less are the same.
 _NEARER = 0.99
@@ -15,7 +15,64 @@ _Broken = Mapping[str, set[int]]
 
 def doubts(spec: RunSpec, records: Sequence[SampleRecord]) -> list[SanityWarning]:
     """What a reader of the rates has to know."""
-    return [*_one_step(spec, records), *_blind(spec, records), *_unfinished(records)]
+    remarks = _remarks(spec, records)
+    return [*remarks, *_one_step(spec, records), *_blind(spec, records), *_unfinished(records)]
+
+
+# Code and wording of what attacks remark about gradients and outputs.
+_REMARKS = {
+    Remark.NO_GRADIENT: (
+        "no-gradient",
+        "no gradient reaches the input (does the model detach it, or run under no_grad?), so attacks that follow one "
+        "are blind",
+    ),
+    Remark.ZERO_GRADIENT: (
+        "zero-gradient",
+        "the gradient is exactly zero most of the time (rounding, a threshold, a saturated layer?), so attacks that "
+        "follow it are blind",
+    ),
+    Remark.GRADIENT_NOT_FINITE: (
+        "non-finite-gradient",
+        "the gradient is NaN or infinite at some inputs (a square root, a logarithm or a norm of 0?); attacks went on "
+        "with its finite part, and looked beside these inputs",
+    ),
+    Remark.OUTPUT_NOT_FINITE: (
+        "non-finite-output",
+        "the output is NaN at some inputs that attacks tried; such inputs count as unbroken",
+    ),
+    Remark.NOT_CONFIRMED: (
+        "not-confirmed",
+        "what an attack found breaks in its batch but not alone, within rounding of a tie; it counts as unbroken",
+    ),
+}
+
+
+def _remarks(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+    """What attacks noticed about gradients, on samples that nobody proved: a failed attack on a proven one is right."""
+    proven = proven_at(max(spec.epsilons, default=0.0), records)
+    attacked = [record for record in records if record.kind is Kind.ATTACK and record.sample_id not in proven]
+    told: dict[str, set[int]] = defaultdict(set)
+    for record in attacked:
+        for remark in record.message.split("; "):
+            told[remark].add(record.sample_id)
+    of = len({record.sample_id for record in attacked if record.forwards})
+    for remark, (code, message) in _REMARKS.items():
+        hit = told[remark]
+        if not hit:
+            continue
+        joined = len(hit & told[Remark.SEARCHED_WITHOUT])
+        also = f"; a search without gradients joined for {joined}" if joined else ""
+        left = "" if code in ("non-finite-output", "not-confirmed") else ": rates and distances may be overstated"
+        yield SanityWarning(code, message + left, f"{len(hit)} of {of} samples{also}")
+
+
+def proven_at(epsilon: float, records: Sequence[SampleRecord]) -> set[int]:
+    """The samples that some verifier of a run has proven at this radius or a larger one; none at 0."""
+    return {
+        record.sample_id
+        for record in records
+        if record.outcome is Outcome.VERIFIED and (record.epsilon or 0.0) >= epsilon > 0
+    }
 
 
 def _one_step(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:

@@ -4,12 +4,13 @@ import time
 from dataclasses import asdict
 
 from calipers.core.records import RobustnessReport, SanityWarning
+from calipers.evaluate.doubts import proven_at
 from calipers.evaluate.gallery import worst_samples
 from calipers.evaluate.metrics import summarise
 from calipers.evaluate.plan import plan
 from calipers.evaluate.prepare import Measurement
 from calipers.evaluate.progress import Silent, Tracker
-from calipers.evaluate.sanity import inspect
+from calipers.evaluate.sanity import inspect, unbounded
 from calipers.evaluate.threads import multiplications_of, threads_for, work_of
 from calipers.evaluate.work import do
 from calipers.store.store import Store, StoredRun
@@ -49,6 +50,11 @@ def execute(store: Store, run: StoredRun, measurement: Measurement, tracker: Tra
             store.add_unit(run.run_id, unit.name, *answers)
             done += unit.count
             tracker.advance(f"{unit.method}{radius}", done)
+        if store.metric(run.run_id, "reviewed") is None:
+            proven = proven_at(max(measurement.spec.epsilons, default=0.0), store.records(run.run_id))
+            with threads_for(size * min(measurement.spec.samples, measurement.spec.batch_size)):
+                add_warnings(store, run.run_id, unbounded(measurement.subject, measurement.spec, proven))
+            store.set_metric(run.run_id, "reviewed", True)
         status = "complete"
     except KeyboardInterrupt:
         status = "interrupted"

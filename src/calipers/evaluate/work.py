@@ -11,7 +11,6 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord
 from calipers.core.results import (
     AttackResult,
-    Counterexample,
     MinimumNormResult,
     Termination,
     Verdict,
@@ -56,8 +55,6 @@ def do(unit: Unit, spec: RunSpec, subject: Subject) -> tuple[list[SampleRecord],
         if unit.kind is Kind.ATTACK:
             seed = derive_seed(spec.seed, unit.method, unit.epsilon)
             attacked = run_attack(subject.attacks[unit.method], subject.model, problem, seed)
-            for i in attacked.success.nonzero()[:, 0].tolist():
-                Counterexample.replay(subject.model, problem[i : i + 1], attacked.adversarial[i : i + 1])
             adversarial[correct] = attacked.adversarial
             records = [_attacked(unit, i, int(k), labels, attacked) for i, k in enumerate(correct)]
         else:
@@ -128,6 +125,7 @@ def _attacked(unit: Unit, i: int, k: int, labels: Tensor, result: AttackResult |
         backwards=int(result.backwards[i]),
         seconds=result.seconds / len(result.margin),
         seed=result.seed,
+        message="; ".join(remark for remark, held in result.remarks.items() if held[i]),
     )
 
 

@@ -73,8 +73,6 @@ class Nearest:
         return table
 
 
-
-
 def load_nearest(store: Store, run_id: str) -> Nearest:
     """The distances of a run from what was kept. Raises InputError if it has no minimum-norm attack."""
     run = store.run(run_id)

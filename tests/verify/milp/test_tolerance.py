@@ -9,9 +9,9 @@ from calipers.bounds.interval import interval_bounds
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
 from calipers.graph import ops
+from calipers.graph.rewrite import with_maxima
 from calipers.verify.milp import encode
 from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
-from calipers.graph.rewrite import with_maxima
 from tests.nets import FAMILIES, random_graph
 
 EXACT = [family for family in FAMILIES if not family.startswith("smooth")]
