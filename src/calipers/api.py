@@ -1,9 +1,9 @@
 """The three-line interface: measure a module on a data set, or find its nearest adversarial examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from torch import nn
 from torch.utils.data import Dataset
 
 from calipers.attacks import (
@@ -16,7 +16,6 @@ from calipers.attacks import (
 )
 from calipers.attacks.presets import expand
 from calipers.bounds.budget import WorkBudget
-from calipers.core.digests import digest_module
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
@@ -29,9 +28,8 @@ from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.progress import track
 from calipers.evaluate.replay import replay
 from calipers.graph.from_onnx import load_onnx
-from calipers.models.loading import LoadedModel
+from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
-from calipers.models.normalise import input_std
 from calipers.report.load import load_report
 from calipers.report.nearest import Nearest, load_nearest
 from calipers.report.page import Report
@@ -40,7 +38,7 @@ from calipers.verify import VERIFIERS, Certifier, Resources, Verifier
 
 
 def measure(
-    model: nn.Module | LoadedModel,
+    model: Callable[..., Any] | LoadedModel,
     dataset: Dataset | ImageDataset,
     threat: ThreatModel,
     *,
@@ -60,7 +58,8 @@ def measure(
 ) -> Report:
     """Measure a classifier's robustness from both sides.
 
-    model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode.
+    model: a module or a function that maps images (batch, channels, height, width) to logits (batch, classes), alone or
+    as `.logits` or the first of several outputs; for two classes one logit is enough. In eval mode.
     dataset: yields (image, label); the first `samples` are used (default 100, or all if there are fewer).
     threat: norm, radius, domain and unit of the perturbation. epsilons: several radii instead of the threat's own.
     attacks, verifiers: methods or their names; an empty sequence leaves a side out. The names fast, standard and
@@ -95,7 +94,7 @@ def measure(
 
 
 def attack(
-    model: nn.Module | LoadedModel,
+    model: Callable[..., Any] | LoadedModel,
     dataset: Dataset | ImageDataset,
     distance: Distance | str = Distance.LINF,
     *,
@@ -153,10 +152,8 @@ def _attacks(
     return (*named, *(one for one in given if not isinstance(one, str)))
 
 
-def _loaded(model: nn.Module | LoadedModel) -> LoadedModel:
-    if isinstance(model, LoadedModel):
-        return model
-    return LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
+def _loaded(model: Callable[..., Any] | LoadedModel) -> LoadedModel:
+    return model if isinstance(model, LoadedModel) else loaded(model)
 
 
 def _call(

@@ -74,7 +74,8 @@ class _Table:
     def jaws(self, samples: list[int]) -> list[Rate]:
         """Clean accuracy, and empirical, certified and undecided shares at every radius.
 
-        A side without methods keeps its trivial bound: no attack leaves clean accuracy, no proof leaves nothing.
+        Without verifiers nothing is certified or decided, and those rows are absent: a share that was not measured is
+        not 0. Without attacks clean accuracy bounds the empirical one.
         """
         rows = self._rows("clean", None, samples, {s for s in samples if self._correct(s)})
         for epsilon in self.spec.epsilons:
@@ -85,6 +86,8 @@ class _Table:
             surviving = {s for s in attacked if self._survives(s, epsilon)}
             proven = {s for s in tried if self._certified(s, epsilon)}
             rows += self._rows("empirical", epsilon, attacked, surviving)
+            if not proofs:
+                continue
             rows += self._rows("certified", epsilon, tried, proven, guarantee=True)
             rows += self._rows("undecided", epsilon, both, surviving - proven)
         return rows
