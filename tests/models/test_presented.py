@@ -134,7 +134,7 @@ def test_a_model_that_needs_nothing_stays_itself() -> None:
         (lambda x: "cat", "returned a str without a tensor"),
         (
             lambda x: NET(x.flatten()),
-            r"cannot be called on a batch of shape \(2, 1, 3, 4\) torch.float32 \(RuntimeError",
+            r"cannot be called on a batch of shape \(2, 1, 3, 4\) torch.float32 \(",
         ),
     ],
 )
@@ -165,8 +165,8 @@ def test_functions_that_differ_have_other_digests() -> None:
 
 
 def test_what_is_no_model_is_named() -> None:
-    with pytest.raises(ModelError, match="is a str; accepted: a torch.nn.Module, a function"):
-        loaded("resnet")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"is a str; accepted: a torch\.nn\.Module, a function"):
+        loaded("resnet")
 
 
 @pytest.mark.parametrize("name", ["NET", "plain", "one_by_default", "Owner"])
