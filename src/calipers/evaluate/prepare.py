@@ -136,7 +136,7 @@ def _graph(
         if not settings.attacks:
             raise
         message = "the lower jaw is not measured, since no verifier can read this model: attacks go on alone"
-        return None, (SanityWarning("not-verifiable", message, str(error)),)
+        return None, (SanityWarning("not-verifiable", message, str(error).partition("; supported: ")[0]),)
     note = (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),) if graph.note else ()
     return graph, note
 
