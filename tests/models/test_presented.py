@@ -10,8 +10,9 @@ from torch import nn
 
 from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
+from calipers.graph.from_torch import from_module
 from calipers.models.loading import as_module, call_reference, loaded
-from calipers.models.presented import present
+from calipers.models.presented import examples, present
 
 NET = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval().requires_grad_(False)
 ONE = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).eval().requires_grad_(False)
@@ -94,6 +95,15 @@ MODELS = {
         lambda x: x.flatten(1) @ torch.ones(12, 2),
         {"precision"},
     ),
+    "one input at a time": (lambda x: NET(x.view(1, 12)), plain, {"fixed-batch"}),
+    "one input, squeezed": (lambda x: NET(x.view(1, 12)).squeeze(), plain, {"fixed-batch"}),
+    "eight inputs at a time": (lambda x: NET(x.view(8, 12)), plain, {"fixed-batch"}),
+    "exported for three": (
+        torch.export.export(NET, (torch.rand(3, 1, 3, 4),)),
+        plain,
+        {"fixed-batch"},
+    ),
+    "exported module": (torch.export.export(NET, (torch.rand(1, 1, 3, 4),)).module(), plain, {"fixed-batch"}),
     "one logit": (ONE, lambda x: ONE(x) * torch.tensor([0.0, 1.0]), {"one-output"}),
     "one logit, squeezed": (lambda x: ONE(x).squeeze(), lambda x: ONE(x) * torch.tensor([0.0, 1.0]), {"one-output"}),
     "one probability": (
@@ -104,6 +114,14 @@ MODELS = {
     "data parallel": (nn.DataParallel(NET), plain, set()),
     "averaged": (torch.optim.swa_utils.AveragedModel(NET), plain, set()),
 }
+
+
+@pytest.mark.parametrize("name", ["one input at a time", "exported for three", "one logit", "double", "in place"])
+def test_the_graph_is_of_the_model_as_it_is_presented(name: str) -> None:
+    model, expected, _ = MODELS[name]
+    module, _ = present(as_module(model).eval(), IMAGES)
+    graph = from_module(module, examples(module, IMAGES))
+    torch.testing.assert_close(graph.evaluate(IMAGES), expected(IMAGES))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -21,7 +21,7 @@ from calipers.graph.from_torch import graph_of
 from calipers.graph.graph import Graph
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
-from calipers.models.presented import present
+from calipers.models.presented import examples, present
 from calipers.verify import BoundVerifier, Selective, Verifier
 
 
@@ -131,7 +131,7 @@ def _graph(
     if not settings.verifiers:
         return None, ()
     try:
-        graph = graph_of(module, _pair(images))
+        graph = graph_of(module, examples(module, images))
     except ModelError as error:
         if not settings.attacks:
             raise
@@ -183,10 +183,6 @@ def _class_names(dataset: ImageDataset, module: torch.nn.Module, images: torch.T
     if names != tuple(map(str, range(len(names)))):
         return names
     return tuple(map(str, range(output_size(module, images[:2]))))
-
-
-def _pair(images: torch.Tensor) -> torch.Tensor:
-    return images[:2] if len(images) > 1 else images[:1].expand(2, *images.shape[1:])
 
 
 def _check_domain(images: torch.Tensor, threat: ThreatModel) -> None:

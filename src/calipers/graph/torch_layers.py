@@ -134,6 +134,22 @@ def _relu(walk: Walk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
 
 
+@converts(aten.threshold.default, aten.threshold_.default)
+def _threshold(walk: Walk, node: torch.fx.Node) -> Position:
+    if tuple(map(float, node.args[1:3])) != (0.0, 0.0):  # type: ignore[arg-type]
+        raise Refusal("that jumps; accepted: threshold and value 0, which is a ReLU;")
+    return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
+
+
+@converts(aten.rrelu.default, aten.rrelu_.default)
+def _randomised_leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
+    low, high, training = arguments(node, 1, (1 / 8, 1 / 3, False))[:3]
+    if training:
+        raise Refusal("RReLU in train mode")
+    slope = torch.tensor((float(low) + float(high)) / 2)
+    return compose.leaky_relu(walk.asm, walk.name(node), walk.input(node.args[0]), slope)
+
+
 @converts(aten.leaky_relu.default, aten.leaky_relu_.default)
 def _leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
     (slope,) = arguments(node, 1, (0.01,))

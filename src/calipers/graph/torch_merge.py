@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calipers.graph import ops
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.torch_walk import BATCH, Walk, arguments, converts
+from calipers.graph.torch_walk import Walk, arguments, converts
 
 aten = torch.ops.aten
 
@@ -23,7 +23,7 @@ def _concat(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.stack.default)
-def _stack(walk: Walk, node: torch.fx.Node) -> Position:
+def _stack(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
     parts: Any = node.args[0]
     (dim,) = arguments(node, 1, (0,))
     if not all(walk.computed(part) for part in parts):
@@ -31,7 +31,7 @@ def _stack(walk: Walk, node: torch.fx.Node) -> Position:
     positions = [walk.input(part) for part in parts]
     dim = dim % (len(walk.asm.shape(positions[0])) + 2)
     if dim == 0:
-        raise Refusal("along the batch dimension")
+        return positions  # members of an ensemble, in front of the batch: a mean or sum over them may follow
     name = walk.name(node)
     return _join(walk, node, [walk.asm.rearrange(name, p, lambda v: v.unsqueeze(dim)) for p in positions], dim)
 
@@ -103,8 +103,8 @@ def merge(walk: Walk, node: torch.fx.Node, operands: Sequence[Any], function: Ca
         if walk.computed(operand):
             shape = asm.shape(walk.input(operand))
             size = int(torch.Size(shape).numel())
-            numbers = torch.arange(start, start + size) + total * torch.arange(BATCH)[:, None]
-            stand_ins.append(numbers.reshape(BATCH, *shape))
+            numbers = torch.arange(start, start + size) + total * torch.arange(walk.batch)[:, None]
+            stand_ins.append(numbers.reshape(walk.batch, *shape))
             start += size
         else:
             constant = walk.value(operand).to(torch.get_default_dtype())
@@ -112,13 +112,13 @@ def merge(walk: Walk, node: torch.fx.Node, operands: Sequence[Any], function: Ca
             stand_ins.append(-1 - torch.arange(taken, taken + constant.numel()).reshape(constant.shape))
             values.append(constant.flatten())
     moved = function(*stand_ins)
-    if moved.dim() == 0 or len(moved) != BATCH:
+    if moved.dim() == 0 or len(moved) != walk.batch:
         raise Refusal("that mixes or drops samples of the batch")
     fixed = torch.cat([*values, torch.zeros(1)])  # the last entry stands for what is not constant
     bias = fixed[torch.where(moved < 0, -1 - moved, len(fixed) - 1)]
-    index = moved.where(moved >= 0, total * torch.arange(BATCH).reshape(-1, *([1] * (moved.dim() - 1))))
+    index = moved.where(moved >= 0, total * torch.arange(walk.batch).reshape(-1, *([1] * (moved.dim() - 1))))
     kept = moved >= 0
-    if not (torch.equal(bias[0], bias[1]) and torch.equal(kept[0], kept[1])):
+    if not (torch.equal(bias, bias[:1].expand_as(bias)) and torch.equal(kept, kept[:1].expand_as(kept))):
         raise Refusal("with a constant that depends on the place in the batch")
     if not bool(bias.isfinite().all()):
         raise Refusal("with a constant that is not finite")

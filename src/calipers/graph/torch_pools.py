@@ -7,7 +7,7 @@ from torch import Tensor
 
 from calipers.graph import compose, windows
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.torch_walk import BATCH, Walk, arguments, converts
+from calipers.graph.torch_walk import Walk, arguments, converts
 
 aten = torch.ops.aten
 
@@ -97,7 +97,7 @@ def linear_map(walk: Walk, node: torch.fx.Node) -> Position:
     if node.target is aten.conv_transpose3d.input and node.args[2:3] not in ((), (None,)):
         raise Refusal("with a bias")
     x = walk.input(computed[0])
-    return windows.linear_map(walk.asm, walk.name(node), x, lambda v: _run(walk, node, v), BATCH)
+    return windows.linear_map(walk.asm, walk.name(node), x, lambda v: _run(walk, node, v), walk.batch)
 
 
 @converts(aten.conv3d.default, aten.conv3d.padding)

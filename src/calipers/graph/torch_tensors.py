@@ -1,5 +1,7 @@
 """Converters of torch's tensor operations: rearrangements, joins and arithmetic."""
 
+from functools import partial, reduce
+
 import torch
 from torch import Tensor
 
@@ -124,6 +126,13 @@ def _pad(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
 def _reduce(walk: Walk, node: torch.fx.Node) -> Position:
     dims, keep = arguments(node, 1, ([], False))
     mean = node.target is aten.mean.dim
+    members = walk.position.get(node.args[0])  # type: ignore[arg-type]
+    if isinstance(members, list):
+        if list(dims) != [0] or keep:
+            raise Refusal("of a stack along the batch dimension")
+        total = reduce(partial(compose.add, walk.asm, walk.name(node)), members)
+        share = torch.tensor(1 / len(members) if mean else 1.0)
+        return compose.scale(walk.asm, walk.name(node), total, share, torch.tensor(0.0))
     return compose.reduce(walk.asm, walk.name(node), walk.input(node.args[0]), dims, keep, mean)
 
 

@@ -16,9 +16,6 @@ from calipers.graph.graph import Graph
 # The place of a value that is never used.
 _NOTHING: Position = -1
 
-# Samples in the batch that shape arithmetic and rearrangements are tried on.
-BATCH = 2
-
 Converter = Callable[["Walk", torch.fx.Node], Position | list[Position]]
 CONVERTERS: dict[Any, Converter] = {}
 
@@ -61,11 +58,13 @@ class Walk:
     """Walks one exported program; thrown away afterwards.
 
     position: of computed values, a list for several outputs. constant: values that do not depend on the input, among
-    them sizes, worked out for BATCH samples.
+    them sizes, worked out for as many samples as the program was exported with. batch: that number, on which shape
+    arithmetic and rearrangements are tried.
     """
 
-    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...], batch: int) -> None:
         self.program = program
+        self.batch = batch
         self.asm = Assembly("input", input_shape)
         self.position: dict[torch.fx.Node, Position | list[Position]] = {}
         self.constant: dict[torch.fx.Node, Any] = {}
@@ -102,7 +101,7 @@ class Walk:
             if node.target is aten.sym_size.int and self.computed(node.args[0]):
                 self.constant[node] = self._size(node)
             elif node.target in _OF_SHAPES and self.computed(node.args[0]):
-                like = torch.zeros(BATCH, *self.asm.shape(self.input(node.args[0])))
+                like = torch.zeros(self.batch, *self.asm.shape(self.input(node.args[0])))
                 self.constant[node] = self.run(node, {node.args[0]: like})
             elif all(argument in self.constant for argument in node.all_input_nodes):
                 self.constant[node] = self.run(node, {})
@@ -119,19 +118,18 @@ class Walk:
 
     def _size(self, node: torch.fx.Node) -> int:
         source, dim = node.args
-        return (BATCH, *self.asm.shape(self.input(source)))[int(str(dim))]
+        return (self.batch, *self.asm.shape(self.input(source)))[int(str(dim))]
 
     def _item(self, several: Any, index: Any) -> Position:
         """One of the values of an operator that has several; indices of maxima are no values."""
-        found = self.position.get(several)
-        if not isinstance(found, list):
-            raise Refusal
-        return found[index] if index < len(found) else _NOTHING
+        found = self.position.get(several, [])
+        values = found if isinstance(found, list) else [found]
+        return values[index] if index < len(values) else _NOTHING
 
     def _decomposed(self, node: torch.fx.Node) -> Position | list[Position]:
-        """An operator without a converter, by the operators that torch itself makes it of, for BATCH samples."""
+        """An operator without a converter, by those that torch itself makes it of, for one size of the batch."""
         operands = [a for a in node.all_input_nodes if self.computed(a)]
-        examples = [torch.zeros(BATCH, *self.asm.shape(self.input(a))) for a in operands]
+        examples = [torch.zeros(self.batch, *self.asm.shape(self.input(a))) for a in operands]
 
         def run(*values: Tensor) -> Any:
             args, kwargs = self._arguments(node, dict(zip(operands, values, strict=True)))
@@ -207,14 +205,14 @@ class Walk:
 
         shape = self.asm.shape(position)
         try:
-            probe = run(torch.arange(BATCH * int(torch.Size(shape).numel())).reshape(BATCH, *shape))
+            probe = run(torch.arange(self.batch * int(torch.Size(shape).numel())).reshape(self.batch, *shape))
         except (RuntimeError, IndexError, ValueError) as error:
-            raise Refusal(f"that fails for {BATCH} samples ({error})") from error
+            raise Refusal(f"that fails for {self.batch} samples ({error})") from error
         name = self.name(node)
         if isinstance(probe, Tensor):
-            return self.asm.rearrange(name, position, run, BATCH)
+            return self.asm.rearrange(name, position, run, self.batch)
         return [
-            self.asm.rearrange(name, position, lambda entries, i=i: run(entries)[i], BATCH)  # type: ignore[misc]
+            self.asm.rearrange(name, position, lambda entries, i=i: run(entries)[i], self.batch)  # type: ignore[misc]
             for i in range(len(probe))
         ]
 

@@ -18,7 +18,7 @@ from calipers.core.errors import CalipersError, ModelError
 from calipers.models.card import read_card
 from calipers.models.functions import FunctionModel
 from calipers.models.normalise import input_std
-from calipers.models.pt2 import load_pt2
+from calipers.models.pt2 import load_pt2, with_modes
 from calipers.models.weights import SUFFIXES, check_finite, put_weights, read_weights
 from calipers.models.zoo import ZOO
 
@@ -119,10 +119,15 @@ def call_reference(reference: str) -> nn.Module:
 
 
 def as_module(model: object) -> nn.Module:
-    """A module without what is only wrapped around it (DataParallel, torch.compile), or a function as a module.
+    """A module without what is only wrapped around it (DataParallel, torch.compile), or a function or an exported
+    program as a module.
 
     Raises ModelError for anything else.
     """
+    if isinstance(model, torch.export.ExportedProgram):
+        return with_modes(model.module()).eval()
+    if isinstance(model, torch.fx.GraphModule):
+        return with_modes(model)
     if not callable(model):
         raise ModelError(
             f"model: is a {type(model).__name__}; accepted: a torch.nn.Module, a function from inputs to logits, or "
@@ -140,8 +145,17 @@ def as_module(model: object) -> nn.Module:
 def loaded(model: object) -> LoadedModel:
     """A live model as it is, under its own name."""
     module = as_module(model)
+    _require_data(module)
     name = getattr(module.function, "__name__", "") if isinstance(module, FunctionModel) else ""
     return LoadedModel(module, name or type(module).__name__, digest_module(module), None, input_std(module), None)
+
+
+def _require_data(module: nn.Module) -> None:
+    empty = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    if empty:
+        raise ModelError(
+            f"model: {empty[0]} and {len(empty) - 1} more have no values (device 'meta'); accepted: weights"
+        )
 
 
 def _takes_an_input(target: Callable[..., Any]) -> bool:
@@ -199,6 +213,7 @@ def _from_card(path: Path) -> LoadedModel:
 
 
 def _finished(module: nn.Module, name: str, shape: tuple[int, ...] | None, weights: Path | None) -> LoadedModel:
+    _require_data(module)
     module = module.eval().requires_grad_(False)
     check_finite(module.state_dict(), name)
     return LoadedModel(module, name, digest_module(module), shape, input_std(module), weights)
