@@ -34,6 +34,7 @@ class Buffered(nn.Module):
 MAP, VOLUME, SEQUENCE, VECTOR = (2, 6, 5), (2, 4, 5, 3), (3, 7), (6,)
 DRAW = torch.Generator().manual_seed(0)
 W, CUBE = torch.randn(5, 4, generator=DRAW), torch.randn(2, 5, 3, generator=DRAW)
+GRID = torch.rand(1, 3, 4, 2, generator=DRAW) * 2 - 1
 MASK = torch.tensor([True, False, True, True, False, True])
 
 
@@ -161,6 +162,7 @@ CASES = {
     "einsum of heads": ((2, 3, 5), Function(lambda x: torch.einsum("bhni,hid->bnhd", x, CUBE))),
     "tensordot": ((3, 5), Function(lambda x: torch.tensordot(x, W, 1))),
     "cumsum": (VECTOR, Function(lambda x: x.cumsum(1))),
+    "fixed grid": (MAP, Function(lambda x: F.grid_sample(x, GRID.expand(len(x), -1, -1, -1), align_corners=False))),
     "weight norm": (VECTOR, nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))),
     "spectral norm": (VECTOR, nn.utils.parametrizations.spectral_norm(nn.Linear(6, 3))),
     "flatten by size": (MAP, Function(lambda x: x.view(-1, x.shape[1] * x.shape[2] * x.shape[3]))),

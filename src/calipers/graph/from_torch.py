@@ -42,8 +42,13 @@ def from_module(model: nn.Module, example: Tensor) -> Graph:
             f"model: torch.export cannot trace it ({first}); a verifier needs a model without control flow on its "
             "input, with a free batch dimension"
         ) from error
-    with torch.no_grad():
-        graph = Walk(program, tuple(example.shape[1:]), len(example)).graph()
+    try:
+        with torch.no_grad(), _quiet():
+            graph = Walk(program, tuple(example.shape[1:]), len(example)).graph()
+    except ModelError:
+        raise
+    except Exception as error:  # an operator used as no converter expects it: attacks need not stop for that
+        raise ModelError(f"model: its graph cannot be made ({type(error).__name__}: {error})") from error
     check_graph(graph, partial(_called, model))
     return graph
 

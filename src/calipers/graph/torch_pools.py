@@ -82,6 +82,7 @@ def channel_map(walk: Walk, node: torch.fx.Node) -> Position:
     aten.diff.default,
     aten.col2im.default,
     aten.conv_transpose3d.input,
+    aten.grid_sampler.default,
 )
 def _linear(walk: Walk, node: torch.fx.Node) -> Position:
     return linear_map(walk, node)
