@@ -5,12 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from calipers.attacks import Attack, MinimumNormAttack
 from calipers.bounds.budget import WorkBudget
 from calipers.core.arguments import amount, member, whole_number
-from calipers.core.digests import digest_module
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
 from calipers.core.norms import Norm
@@ -27,9 +24,8 @@ from calipers.evaluate.progress import busy, track
 from calipers.evaluate.replay import replay
 from calipers.evaluate.requirement import Requirement, as_requirements
 from calipers.graph.from_onnx import load_onnx
-from calipers.models.loading import LoadedModel
+from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
-from calipers.models.normalise import input_std
 from calipers.report.call import Name, call_of
 from calipers.report.load import load_report
 from calipers.report.nearest import Nearest, load_nearest
@@ -64,8 +60,9 @@ def measure(
 ) -> Report:
     """Measure a classifier's robustness from both sides.
 
-    model: maps images (batch, channels, height, width) to logits (batch, classes); in eval mode. Or what `load_model`
-    takes or returns.
+    model: a module or a function that maps images (batch, channels, height, width) to logits (batch, classes), alone or
+    as `.logits` or the first of several outputs; for two classes one logit is enough. In eval mode. Or what
+    `load_model` takes or returns.
     dataset: arrays (X, y), a map-style data set, a DataLoader or another iterable; samples are (image, label) or
     dictionaries. Or a name that `load_dataset` takes. The first `samples` are used (default 100, or all if fewer).
     threat: norm, radius or radii, domain and unit of the perturbation. epsilons: instead of the threat's own; radii
@@ -216,13 +213,8 @@ def _loaded(model: Any, name: str | None) -> LoadedModel:
         found = load_model(model)
     elif isinstance(model, LoadedModel):
         found = model
-    elif isinstance(model, nn.Module):
-        found = LoadedModel(model, type(model).__name__, digest_module(model), None, input_std(model), None)
     else:
-        raise ModelError(
-            f"model: is a {type(model).__name__}; accepted: a torch.nn.Module, what load_model returns, or a reference "
-            "that it takes"
-        )
+        found = loaded(model)
     return found if name is None else replace(found, name=str(name))
 
 

@@ -15,6 +15,7 @@ from calipers.evaluate.plan import plan
 from calipers.evaluate.prepare import Settings, prepare
 from calipers.evaluate.sanity import inspect
 from calipers.models.loading import LoadedModel, load_model
+from calipers.report.load import load_report
 from calipers.report.verdict import verdict
 from calipers.store.store import Store
 from calipers.verify import BoundVerifier, Milp
@@ -145,8 +146,13 @@ FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         ),
         (FLAT, ThreatModel("linf", 0.1, unit="normalised"), (0.1,), InputError, "Normalise"),
         (nn.Sequential(nn.Flatten(), nn.Linear(32, 10)), THREAT, (0.1,), ModelError, r"\(2, 1, 8, 8\)"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), THREAT, (0.1,), ModelError, r"\(2, 5\); accepted: \(2, 10\)"),
-        (nn.Sequential(FLAT, nn.GELU()), THREAT, (0.1,), UnsupportedLayerError, "gelu"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 5)),
+            THREAT,
+            (0.1,),
+            InputError,
+            "has label 5, the model has 5",
+        ),
         (nn.Sequential(nn.BatchNorm2d(1), FLAT).train(), THREAT, (0.1,), ModelError, r"call \.eval\(\)"),
     ],
 )
@@ -173,6 +179,25 @@ def test_probabilities_are_a_warning_and_verifiers_can_be_left_out(tmp_path, mod
     with pytest.raises(KeyError, match="not measured"):
         report.rate("certified", 0.1)
     assert "no verifier ran" in verdict(report)
+
+
+def test_a_layer_that_no_verifier_knows_leaves_the_attacks_running(tmp_path, model, digits) -> None:
+    net = nn.Sequential(model.module, nn.Linear(10, 10), nn.GELU()).eval()
+    measurement = prepare(wrap(net), digits, THREAT, (0.1,), SETTINGS)
+    with Store(tmp_path) as store:
+        run = find_or_create(store, measurement, "", resume=False)
+        execute(store, run, measurement)
+        report = load_report(store, run.run_id)
+        assert all(record.kind is not Kind.VERIFY for record in store.records(run.run_id))
+    (warning,) = (w for w in report.numbers.warnings if w.code == "not-verifiable")
+    assert "not measured" in warning.message
+    assert "layer '2': aten.gelu.default" in warning.evidence
+    rows = {rate.name for rate in report.numbers.rates}
+    assert {"clean", "empirical", "attack:pgd"} <= rows
+    assert not {"certified", "undecided", "verify:capm"} & rows
+    assert report.save(tmp_path / "page.html").exists()
+    with pytest.raises(UnsupportedLayerError, match="gelu"):
+        prepare(wrap(net), digits, THREAT, (0.1,), dataclasses.replace(SETTINGS, attacks=()))
 
 
 class Masked(nn.Module):

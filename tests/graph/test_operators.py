@@ -117,8 +117,13 @@ def test_torch_operators(name: str) -> None:
         (lambda x: x + torch.softmax(x, -1), "after a softmax"),
         (lambda x: torch.softmax(x.reshape(-1, 2, 4), 1), "over dimension 1 of 3"),
         (lambda x: F.softplus(x, threshold=2.0), "threshold"),
-        (lambda x: F.adaptive_avg_pool1d(x.unsqueeze(1), 3), "does not divide"),
-        (lambda x: torch.cat([x, torch.ones(2, 8)], 1), "not a value computed"),
+        (lambda x: x.half().float(), "to torch.float16, which rounds"),
+        (lambda x: x.long() + x, "to torch.int64"),
+        (lambda x: x.amax(0, keepdim=True) + x, "batch dimension"),
+        (lambda x: x[torch.tensor([1, 0])], "samples"),
+        (lambda x: torch.einsum("bi,bj->bij", x, x), "of two computed values"),
+        (lambda x: x.masked_fill(torch.eye(8)[0] > 0, -torch.inf), "not finite"),
+        (lambda x: x.masked_fill(x > 0, 0.0), "gt.Scalar"),
     ],
 )
 def test_what_torch_graphs_refuse(function, message: str) -> None:

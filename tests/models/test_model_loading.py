@@ -121,9 +121,34 @@ def test_a_pickled_model_is_refused_with_the_remedy(tmp_path):
         load_model("digits.maxpool", tmp_path / "w.pt")
 
 
-def test_a_checkpoint_is_no_state_dict(tmp_path, state):
-    torch.save({"model": state, "epoch": 3}, tmp_path / "w.pt")
-    with pytest.raises(ModelError, match="model, epoch of its 2 entries are no tensors"):
+@pytest.mark.parametrize("front", ["module.", "_orig_mod.", "module._orig_mod.", "net."])
+@pytest.mark.parametrize("inside", ["state_dict", "model", None])
+def test_weights_load_from_checkpoints_and_from_behind_a_prefix(tmp_path, state, front, inside):
+    kept = {front + name: value for name, value in state.items()}
+    torch.save(kept if inside is None else {inside: kept, "epoch": 3, "optimizer": {}}, tmp_path / "w.pt")
+    loaded = load_model("digits.maxpool", tmp_path / "w.pt")
+    assert all(torch.equal(value, state[key]) for key, value in loaded.module.state_dict().items())
+
+
+def test_weights_of_another_network_behind_a_prefix_name_it(tmp_path, state):
+    torch.save({f"module.{name}": value for name, value in list(state.items())[1:]}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"all its names begin with 'module\.'"):
+        load_model("digits.maxpool", tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.safetensors", "w.bin", "net.pkl"])
+def test_a_file_that_is_no_model_is_told_what_a_model_is(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=r"package\.module:callable, or a file \*\.pt2"):
+        load_model(str(tmp_path / name))
+
+
+def test_a_checkpoint_without_one_state_dict_is_named(tmp_path, state):
+    torch.save({"ema": state, "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="ema, epoch of its 2 entries are no tensors"):
+        load_model("digits.maxpool", tmp_path / "w.pt")
+    torch.save({"model": state, "net": state}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"several dicts that may be the weights \(model, net\)"):
         load_model("digits.maxpool", tmp_path / "w.pt")
     torch.save([1, 2], tmp_path / "w.pt")
     with pytest.raises(ModelError, match="holds a list"):

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import calipers
 from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
 from calipers.core.distances import Distance
-from calipers.core.errors import InputError
+from calipers.core.errors import InputError, ModelError
 from calipers.core.records import MethodSpec, RunSpec, SanityWarning
 from calipers.core.threat import ThreatModel
 from calipers.data.domain import fit_domain
@@ -20,8 +20,10 @@ from calipers.evaluate.plan import plan
 from calipers.evaluate.plausible import implausible
 from calipers.evaluate.subject import Subject
 from calipers.graph.from_torch import graph_of
+from calipers.graph.graph import Graph
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
+from calipers.models.presented import examples, present
 from calipers.verify import BoundVerifier, Selective, Verifier
 
 
@@ -76,12 +78,21 @@ def prepare(
     dataset = fit_domain(dataset, threat.domain)
     images, labels = dataset.batch(range(len(dataset)))
     _check_shape(images, model)
-    class_names = _class_names(dataset, model, images)
-    warnings = check_model(model.module, images[:2], len(class_names), labels)
+    module, warnings = present(model.module, images)
+    class_names = _class_names(dataset, module, images)
+    warnings += check_model(module, images[:2], len(class_names), labels)
     _check_methods(settings, threat, distance)
     warnings += tuple(implausible(dataset, threat, epsilons))
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
+    graph, doubts = _graph(module, images, settings)
+    warnings += doubts
+    if graph is None:
+        settings = replace(settings, verifiers=())
+    else:
+        for verifier in settings.verifiers:
+            if isinstance(verifier, Selective):
+                verifier.require(graph, threat.at(max(epsilons)).around(images[:1]))
     spec = RunSpec(
         model=model.name,
         model_digest=model.digest,
@@ -101,17 +112,8 @@ def prepare(
         batch_size=settings.batch_size,
         versions=_versions(),
     )
-    graph = None
-    if settings.verifiers:
-        module = model.module
-        graph = graph_of(module, _pair(images))
-        for verifier in settings.verifiers:
-            if isinstance(verifier, Selective):
-                verifier.require(graph, threat.at(max(epsilons)).around(images[:1]))
-        if graph.note:
-            warnings += (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),)
     subject = Subject(
-        model.module,
+        module,
         graph,
         images,
         labels,
@@ -120,6 +122,26 @@ def prepare(
         {verifier.name: verifier for verifier in settings.verifiers},
     )
     return Measurement(spec, subject, warnings)
+
+
+def _graph(
+    module: torch.nn.Module, images: torch.Tensor, settings: Settings
+) -> tuple[Graph | None, tuple[SanityWarning, ...]]:
+    """The network as verifiers see it, and what a reader of their answers has to know; None without verifiers.
+
+    None too where a network has no graph: then attacks go on alone. Raises ModelError if there are none.
+    """
+    if not settings.verifiers:
+        return None, ()
+    try:
+        graph = graph_of(module, examples(module, images))
+    except ModelError as error:
+        if not settings.attacks:
+            raise
+        message = "the lower jaw is not measured, since no verifier can read this model: attacks go on alone"
+        return None, (SanityWarning("not-verifiable", message, str(error).partition("; supported: ")[0]),)
+    note = (SanityWarning("graph", graph.note, "proofs and attacks speak of the same classes"),) if graph.note else ()
+    return graph, note
 
 
 _RANDOM_WEIGHTS = SanityWarning(
@@ -158,16 +180,12 @@ def _check_shape(images: torch.Tensor, model: LoadedModel) -> None:
         )
 
 
-def _class_names(dataset: ImageDataset, model: LoadedModel, images: torch.Tensor) -> tuple[str, ...]:
-    """The data's class names; numbered ones grow to the model's outputs, since not every class need occur."""
+def _class_names(dataset: ImageDataset, module: torch.nn.Module, images: torch.Tensor) -> tuple[str, ...]:
+    """The data's class names; numbers stand for the model's outputs, since not every class need occur."""
     names = tuple(dataset.class_names)
     if names != tuple(map(str, range(len(names)))):
         return names
-    return names + tuple(str(number) for number in range(len(names), output_size(model.module, images[:2])))
-
-
-def _pair(images: torch.Tensor) -> torch.Tensor:
-    return images[:2] if len(images) > 1 else images[:1].expand(2, *images.shape[1:])
+    return tuple(map(str, range(output_size(module, images[:2]))))
 
 
 def _versions() -> dict[str, str]:

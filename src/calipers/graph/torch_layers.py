@@ -1,13 +1,13 @@
 """Converters of torch's layers: affine maps, pools, normalisation and activations."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from calipers.graph import compose, ops
+from calipers.graph import compose, ops, windows
 from calipers.graph.assembly import Position, Refusal
+from calipers.graph.torch_pools import channel_map, linear_map
 from calipers.graph.torch_walk import Walk, arguments, converts
 
 aten = torch.ops.aten
@@ -21,12 +21,17 @@ def _linear(walk: Walk, node: torch.fx.Node) -> Position:
 
 @converts(aten.matmul.default, aten.mm.default)
 def _matmul(walk: Walk, node: torch.fx.Node) -> Position:
-    weight = walk.value(node.args[1])
-    if weight.dim() != 2:
-        raise Refusal(f"with a constant of shape {tuple(weight.shape)}")
-    weight = weight.T.contiguous()
-    zero = weight.new_zeros(len(weight))
-    return compose.linear(walk.asm, walk.name(node), walk.input(node.args[0]), weight, zero)
+    left, right = node.args[:2]
+    weight = walk.value(right if walk.computed(left) else left)
+    x = walk.input(left if walk.computed(left) else right)
+    name, asm = walk.name(node), walk.asm
+    zero = weight.new_zeros(weight.shape[-1 if walk.computed(left) else 0])
+    if weight.dim() == 2 and walk.computed(left):
+        return compose.linear(asm, name, x, weight.T.contiguous(), zero)
+    if weight.dim() == 2 and len(asm.shape(x)) > 1:
+        turned = asm.rearrange(name, x, lambda v: v.transpose(-1, -2))
+        return asm.rearrange(name, compose.linear(asm, name, turned, weight, zero), lambda v: v.transpose(-1, -2))
+    return linear_map(walk, node)
 
 
 @converts(aten.addmm.default)
@@ -47,7 +52,10 @@ def _conv(walk: Walk, node: torch.fx.Node) -> Position:
     bias = _bias(walk, node, len(weight))
     weight = weight if spatial == 2 else weight.unsqueeze(2)
     if isinstance(padding, str):
-        padding = _named_padding(padding, weight, dilation)
+        reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        before = [r // 2 for r in reach][-spatial:]  # an even kernel looks one place further to the right
+        after = [r - r // 2 for r in reach][-spatial:]
+        x, padding = compose.padded(walk.asm, name, x, before, after)
     op = ops.Conv2d(weight, bias, _pair(stride, spatial, 1), _pair(padding, spatial, 0), dilation, groups)
     return compose.conv(walk.asm, name, x, op)
 
@@ -73,20 +81,22 @@ def _conv_transpose(walk: Walk, node: torch.fx.Node) -> Position:
 @converts(aten.max_pool1d.default, aten.max_pool2d.default)
 def _max_pool(walk: Walk, node: torch.fx.Node) -> Position:
     kernel, stride, padding, dilation, ceil_mode = arguments(node, 1, (1, [], 0, 1, False))
-    if ceil_mode:
-        raise Refusal("ceil_mode=True")
     spatial = 1 if node.target is aten.max_pool1d.default else 2
     kernel = _pair(kernel, spatial, 1)
     stride = _pair(stride, spatial, 1) if stride else kernel
-    op = ops.MaxPool2d(kernel, stride, _pair(padding, spatial, 0), _pair(dilation, spatial, 1))
-    return compose.conv(walk.asm, walk.name(node), walk.input(node.args[0]), op)
+    padding, dilation = _pair(padding, spatial, 0), _pair(dilation, spatial, 1)
+    x = walk.input(node.args[0])
+    if ceil_mode:
+        ends = (list(value[-spatial:]) for value in (kernel, stride, padding, dilation))
+        return windows.max_pool(walk.asm, walk.name(node), x, *ends)
+    return compose.conv(walk.asm, walk.name(node), x, ops.MaxPool2d(kernel, stride, padding, dilation))
 
 
 @converts(aten.avg_pool1d.default, aten.avg_pool2d.default)
 def _average_pool(walk: Walk, node: torch.fx.Node) -> Position:
     kernel, stride, padding, ceil_mode, count, divisor = arguments(node, 1, (1, [], 0, False, True, None))
     if ceil_mode:
-        raise Refusal("ceil_mode=True")
+        return channel_map(walk, node)
     spatial = 1 if node.target is aten.avg_pool1d.default else 2
     kernel = _pair(kernel, spatial, 1)
     stride = _pair(stride, spatial, 1) if stride else kernel
@@ -98,7 +108,10 @@ def _average_pool(walk: Walk, node: torch.fx.Node) -> Position:
 @converts(aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default)
 def _adaptive_average_pool(walk: Walk, node: torch.fx.Node) -> Position:
     (size,) = arguments(node, 1, ())
-    return compose.adaptive_average_pool(walk.asm, walk.name(node), walk.input(node.args[0]), size)
+    x = walk.input(node.args[0])
+    if any(count and given % count for given, count in zip(walk.asm.shape(x)[1:], size, strict=True)):
+        return channel_map(walk, node)
+    return compose.adaptive_average_pool(walk.asm, walk.name(node), x, size)
 
 
 @converts(aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
@@ -119,6 +132,22 @@ def _batch_norm(walk: Walk, node: torch.fx.Node) -> Position:
 @converts(aten.relu.default, aten.relu_.default)
 def _relu(walk: Walk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
+
+
+@converts(aten.threshold.default, aten.threshold_.default)
+def _threshold(walk: Walk, node: torch.fx.Node) -> Position:
+    if tuple(map(float, node.args[1:3])) != (0.0, 0.0):  # type: ignore[arg-type]
+        raise Refusal("that jumps; accepted: threshold and value 0, which is a ReLU;")
+    return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
+
+
+@converts(aten.rrelu.default, aten.rrelu_.default)
+def _randomised_leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
+    low, high, training = arguments(node, 1, (1 / 8, 1 / 3, False))[:3]
+    if training:
+        raise Refusal("RReLU in train mode")
+    slope = torch.tensor((float(low) + float(high)) / 2)
+    return compose.leaky_relu(walk.asm, walk.name(node), walk.input(node.args[0]), slope)
 
 
 @converts(aten.leaky_relu.default, aten.leaky_relu_.default)
@@ -173,15 +202,6 @@ def _softmax(walk: Walk, node: torch.fx.Node) -> Position:
 def _bias(walk: Walk, node: torch.fx.Node, size: int) -> Tensor:
     bias = walk.optional(node.args[2] if len(node.args) > 2 else None)
     return walk.value(node.args[1]).new_zeros(size) if bias is None else bias
-
-
-def _named_padding(name: str, weight: Tensor, dilation: tuple[int, int]) -> list[int]:
-    if name == "valid":
-        return [0, 0]
-    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if any(r % 2 for r in reach):
-        raise Refusal("padding='same' with an even kernel, which pads unevenly,")
-    return [math.floor(r / 2) for r in reach]
 
 
 def _pair(value: Any, spatial: int, neutral: int) -> tuple[int, int]:

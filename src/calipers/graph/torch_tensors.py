@@ -1,6 +1,6 @@
 """Converters of torch's tensor operations: rearrangements, joins and arithmetic."""
 
-from typing import Any
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -24,10 +24,22 @@ aten = torch.ops.aten
     aten.permute.default,
     aten.transpose.int,
     aten.movedim.int,
+    aten.movedim.intlist,
+    aten.t.default,
+    aten._unsafe_view.default,
+    aten.unbind.int,
+    aten.diagonal.default,
+    aten.unfold.default,
+    aten.rot90.default,
+    aten.repeat_interleave.self_int,
     aten.slice.Tensor,
     aten.select.int,
     aten.narrow.default,
     aten.index_select.default,
+    aten.index.Tensor,
+    aten.gather.default,
+    aten.take_along_dim.default,
+    aten.take.default,
     aten.split.Tensor,
     aten.split_with_sizes.default,
     aten.chunk.default,
@@ -36,44 +48,61 @@ aten = torch.ops.aten
     aten.flip.default,
     aten.roll.default,
     aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.channel_shuffle.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
+    aten.upsample_nearest3d.vec,
+    aten._upsample_nearest_exact1d.vec,
+    aten._upsample_nearest_exact2d.vec,
+    aten._upsample_nearest_exact3d.vec,
 )
 def _rearrange(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
     return walk.rearrange(node)
 
 
-@converts(aten.dropout.default, aten.contiguous.default, aten.clone.default, aten.detach.default, aten.alias.default)
+@converts(
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.detach.default,
+    aten.detach_.default,
+    aten.alias.default,
+    aten.lift_fresh_copy.default,
+)
 def _identity(walk: Walk, node: torch.fx.Node) -> Position:
-    if node.target is aten.dropout.default and node.args[2]:
+    return walk.input(node.args[0])
+
+
+@converts(
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.feature_dropout_.default,
+    aten.alpha_dropout.default,
+    aten.alpha_dropout_.default,
+    aten.feature_alpha_dropout.default,
+    aten.feature_alpha_dropout_.default,
+)
+def _dropout(walk: Walk, node: torch.fx.Node) -> Position:
+    if node.args[2] and node.args[1]:
         raise Refusal("dropout in train mode")
     return walk.input(node.args[0])
 
 
-@converts(aten.cat.default)
-def _concat(walk: Walk, node: torch.fx.Node) -> Position:
-    parts: Any = node.args[0]
-    (dim,) = arguments(node, 1, (0,))
-    return _join(walk, node, [walk.input(part) for part in parts], dim)
-
-
-@converts(aten.stack.default)
-def _stack(walk: Walk, node: torch.fx.Node) -> Position:
-    parts: Any = node.args[0]
-    (dim,) = arguments(node, 1, (0,))
-    positions = [walk.input(part) for part in parts]
-    dim = dim % (len(walk.asm.shape(positions[0])) + 2)
-    if dim == 0:
-        raise Refusal("along the batch dimension")
-    name = walk.name(node)
-    return _join(walk, node, [walk.asm.rearrange(name, p, lambda v: v.unsqueeze(dim)) for p in positions], dim)
-
-
-def _join(walk: Walk, node: torch.fx.Node, positions: list[Position], dim: int) -> Position:
-    dim = dim % (len(walk.asm.shape(positions[0])) + 1)
-    if dim == 0:
-        raise Refusal("along the batch dimension")
-    return walk.asm.add(walk.name(node), ops.Concat(dim - 1), *positions)
+@converts(
+    aten.to.dtype,
+    aten.to.device,
+    aten.to.dtype_layout,
+    aten.to.other,
+    aten._to_copy.default,
+    aten.type_as.default,
+)
+def _cast(walk: Walk, node: torch.fx.Node) -> Position:
+    """To another place or precision; nothing is lost from float32 on."""
+    dtype = node.meta["val"].dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise Refusal(f"to {dtype}, which rounds; accepted: float32 and float64;")
+    return walk.input(node.args[0])
 
 
 @converts(aten.pad.default, aten.constant_pad_nd.default)
@@ -97,6 +126,13 @@ def _pad(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
 def _reduce(walk: Walk, node: torch.fx.Node) -> Position:
     dims, keep = arguments(node, 1, ([], False))
     mean = node.target is aten.mean.dim
+    members = walk.position.get(node.args[0])  # type: ignore[arg-type]
+    if isinstance(members, list):
+        if list(dims) != [0] or keep:
+            raise Refusal("of a stack along the batch dimension")
+        total = reduce(partial(compose.add, walk.asm, walk.name(node)), members)
+        share = torch.tensor(1 / len(members) if mean else 1.0)
+        return compose.scale(walk.asm, walk.name(node), total, share, torch.tensor(0.0))
     return compose.reduce(walk.asm, walk.name(node), walk.input(node.args[0]), dims, keep, mean)
 
 
@@ -173,6 +209,6 @@ def _per_sample(constant: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A constant without its batch dimension."""
     if constant.dim() <= len(shape):
         return constant.to(torch.get_default_dtype())
-    if constant.shape[0] != 1:
+    if not torch.equal(constant, constant[:1].expand_as(constant)):
         raise Refusal("with a constant that depends on the place in the batch")
     return constant[0].to(torch.get_default_dtype())

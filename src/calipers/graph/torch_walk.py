@@ -1,22 +1,47 @@
 """The walk over an exported torch program, with a table of converters that the operators' files fill."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from calipers.core.errors import ModelError, UnsupportedLayerError
 from calipers.graph.assembly import Assembly, Position, Refusal
 from calipers.graph.graph import Graph
 
-# Samples in the batch that shape arithmetic and rearrangements are tried on.
-BATCH = 2
+# The place of a value that is never used.
+_NOTHING: Position = -1
 
 Converter = Callable[["Walk", torch.fx.Node], Position | list[Position]]
 CONVERTERS: dict[Any, Converter] = {}
+
+aten = torch.ops.aten
+
+# Operators that state something and compute nothing.
+_STATEMENTS = (
+    aten._assert_tensor_metadata.default,
+    aten._assert_scalar.default,
+    aten._assert_async.msg,
+    aten.sym_constrain_range_for_size.default,
+    aten.sym_constrain_range.default,
+)
+
+# Operators that look at the shape of their first operand only.
+_OF_SHAPES = (
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.fill.Scalar,
+    aten.fill.Tensor,
+    aten.zero.default,
+)
 
 
 def converts(*targets: Any) -> Callable[[Converter], Converter]:
@@ -33,11 +58,13 @@ class Walk:
     """Walks one exported program; thrown away afterwards.
 
     position: of computed values, a list for several outputs. constant: values that do not depend on the input, among
-    them sizes, worked out for BATCH samples.
+    them sizes, worked out for as many samples as the program was exported with. batch: that number, on which shape
+    arithmetic and rearrangements are tried.
     """
 
-    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...], batch: int) -> None:
         self.program = program
+        self.batch = batch
         self.asm = Assembly("input", input_shape)
         self.position: dict[torch.fx.Node, Position | list[Position]] = {}
         self.constant: dict[torch.fx.Node, Any] = {}
@@ -54,29 +81,36 @@ class Walk:
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 if node.name in sources:
-                    self.constant[node] = held[sources[node.name]].detach()
+                    self.constant[node] = held[sources[node.name]].detach().cpu()
                 else:
                     self.position[node] = 0
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "output":
-                results = node.args[0]
-                if len(results) != 1 or not isinstance(results[0], torch.fx.Node):
-                    raise ModelError(f"model: returns {len(results)} values; accepted: one tensor")
+                named = (value for value in node.args[0] if getattr(value, "name", None) in signature.user_outputs)
+                results = list(dict.fromkeys(named))
+                if len(results) != 1:
+                    raise ModelError(f"model: returns {len(results)} tensors; accepted: one")
                 return self.asm.graph(self.input(results[0]))
         raise ModelError("model: computes no output")
 
     def _call(self, node: torch.fx.Node) -> None:
+        if node.target in _STATEMENTS:
+            return
         try:
-            if isinstance(node.meta.get("val"), torch.SymInt | int) and node.target is torch.ops.aten.sym_size.int:
+            if node.target is aten.sym_size.int and self.computed(node.args[0]):
                 self.constant[node] = self._size(node)
+            elif node.target in _OF_SHAPES and self.computed(node.args[0]):
+                like = torch.zeros(self.batch, *self.asm.shape(self.input(node.args[0])))
+                self.constant[node] = self.run(node, {node.args[0]: like})
             elif all(argument in self.constant for argument in node.all_input_nodes):
-                args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda a: self.constant[a])
-                self.constant[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                self.constant[node] = self.run(node, {})
             elif node.target is operator.getitem:
-                self.position[node] = self.position[node.args[0]][node.args[1]]  # type: ignore[index]
+                self.position[node] = self._item(*node.args)
             elif node.target in CONVERTERS:
                 self.position[node] = CONVERTERS[node.target](self, node)
+            elif isinstance(node.target, torch._ops.OpOverload) and node.target._can_decompose():
+                self.position[node] = self._decomposed(node)
             else:
                 raise Refusal
         except Refusal as refusal:
@@ -84,12 +118,54 @@ class Walk:
 
     def _size(self, node: torch.fx.Node) -> int:
         source, dim = node.args
-        return (BATCH, *self.asm.shape(self.input(source)))[int(str(dim))]
+        return (self.batch, *self.asm.shape(self.input(source)))[int(str(dim))]
+
+    def _item(self, several: Any, index: Any) -> Position:
+        """One of the values of an operator that has several; indices of maxima are no values."""
+        found = self.position.get(several, [])
+        values = found if isinstance(found, list) else [found]
+        return values[index] if index < len(values) else _NOTHING
+
+    def _decomposed(self, node: torch.fx.Node) -> Position | list[Position]:
+        """An operator without a converter, by those that torch itself makes it of, for one size of the batch."""
+        operands = [a for a in node.all_input_nodes if self.computed(a)]
+        examples = [torch.zeros(self.batch, *self.asm.shape(self.input(a))) for a in operands]
+
+        def run(*values: Tensor) -> Any:
+            args, kwargs = self._arguments(node, dict(zip(operands, values, strict=True)))
+            return node.target.decompose(*args, **kwargs)  # type: ignore[union-attr]
+
+        try:
+            traced = make_fx(run)(*examples)
+        except Exception as error:  # torch raises many types; whatever it is, there are no parts
+            raise Refusal from error
+        given = iter(operands)
+        for part in traced.graph.nodes:
+            part.meta["nn_module_stack"] = node.meta.get("nn_module_stack")
+            if part.op == "placeholder":
+                self.position[part] = self.position[next(given)]
+            elif part.op == "get_attr":
+                self.constant[part] = getattr(traced, part.target)
+            elif part.op == "call_function":
+                self._call(part)
+            elif part.op == "output":
+                results: Any = part.args[0]
+                return self.input(results) if isinstance(results, torch.fx.Node) else [self.input(r) for r in results]
+        raise Refusal
+
+    def _arguments(self, node: torch.fx.Node, values: Mapping[Any, Any]) -> tuple[Any, Any]:
+        """Arguments of an operator: given values, and constants."""
+        return torch.fx.node.map_arg((node.args, node.kwargs), lambda a: values.get(a, self.constant.get(a)))
+
+    def run(self, node: torch.fx.Node, values: Mapping[Any, Any]) -> Any:
+        """The operator carried out on given values and constants."""
+        args, kwargs = self._arguments(node, values)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
 
     def input(self, argument: Any) -> Position:
         """The position of a computed operand."""
         found = self.position.get(argument) if isinstance(argument, torch.fx.Node) else None
-        if not isinstance(found, int):
+        if not isinstance(found, int) or found == _NOTHING:
             raise Refusal(f"with {argument!r}, which is not a value computed from the input,")
         return found
 
@@ -103,7 +179,8 @@ class Walk:
             if argument not in self.constant:
                 raise Refusal(f"with {argument.name} computed from the input")
             argument = self.constant[argument]
-        return argument if isinstance(argument, Tensor) else torch.as_tensor(float(argument))
+        value = argument if isinstance(argument, Tensor) else torch.as_tensor(float(argument))
+        return value.to("cpu", torch.get_default_dtype()) if value.is_floating_point() else value.cpu()
 
     def optional(self, argument: Any) -> Tensor | None:
         """A constant operand that may be left out."""
@@ -123,22 +200,19 @@ class Walk:
 
         def run(entries: Tensor) -> Any:
             # Interpolation takes floats only; doubles hold every index.
-            given = entries.double() if "upsample" in str(node.target) else entries
-            stand_in: dict[Any, Any] = {**self.constant, source: given}
-            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda a: stand_in[a])
-            result = node.target(*args, **kwargs)  # type: ignore[operator]
+            result = self.run(node, {source: entries.double() if "upsample" in str(node.target) else entries})
             return result.to(entries.dtype) if isinstance(result, Tensor) else result
 
         shape = self.asm.shape(position)
         try:
-            probe = run(torch.arange(BATCH * int(torch.Size(shape).numel())).reshape(BATCH, *shape))
+            probe = run(torch.arange(self.batch * int(torch.Size(shape).numel())).reshape(self.batch, *shape))
         except (RuntimeError, IndexError, ValueError) as error:
-            raise Refusal(f"that fails for {BATCH} samples ({error})") from error
+            raise Refusal(f"that fails for {self.batch} samples ({error})") from error
         name = self.name(node)
         if isinstance(probe, Tensor):
-            return self.asm.rearrange(name, position, run, BATCH)
+            return self.asm.rearrange(name, position, run, self.batch)
         return [
-            self.asm.rearrange(name, position, lambda entries, i=i: run(entries)[i], BATCH)  # type: ignore[misc]
+            self.asm.rearrange(name, position, lambda entries, i=i: run(entries)[i], self.batch)  # type: ignore[misc]
             for i in range(len(probe))
         ]
 

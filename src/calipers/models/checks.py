@@ -18,7 +18,7 @@ def check_model(
     Raises ModelError where a layer is in training mode, the module cannot be called on the batch, its output is not
     (batch, classes) floats, is not finite, or differs between two calls; InputError for a label outside the classes.
     """
-    _check_mode(module)
+    check_mode(module)
     first, second = _outputs(module, sample_batch), _outputs(module, sample_batch)
     _check_output(first, len(sample_batch), classes)
     if not torch.allclose(first, second, rtol=1e-3, atol=1e-5):
@@ -39,13 +39,16 @@ def check_labels(labels: Tensor, classes: int) -> None:
     outside = ((labels < 0) | (labels >= classes)).nonzero()
     if len(outside):
         index = int(outside[0])
+        from_one = int(labels.min()) == 1 and int(labels.max()) == classes
+        remedy = "these start at 1, so subtract 1" if from_one else "choose data and model that fit each other"
         raise InputError(
             f"labels: sample {index} has label {int(labels[index])}, the model has {classes} classes; "
-            f"accepted: 0 to {classes - 1}"
+            f"accepted: 0 to {classes - 1}; {remedy}"
         )
 
 
-def _check_mode(module: nn.Module) -> None:
+def check_mode(module: nn.Module) -> None:
+    """Raise ModelError, naming the layer, if one that is random or looks at the batch is in training mode."""
     random = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
     for name, layer in module.named_modules():
         if layer.training and isinstance(layer, random):
@@ -73,6 +76,7 @@ def _check_output(output: Tensor, batch: int, classes: int) -> None:
     if tuple(output.shape) != (batch, classes):
         raise ModelError(
             f"model: output has shape {tuple(output.shape)}; accepted: {(batch, classes)}, that is (batch, classes)"
+            f" for {classes} classes"
         )
     if not output.is_floating_point():
         raise ModelError(f"model: output is {output.dtype}; accepted: floating-point logits")

@@ -1,12 +1,14 @@
 """From a reference, as given on the command line, to a model that is ready to be measured."""
 
 import contextlib
+import inspect
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,14 +16,26 @@ from torch import nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import CalipersError, ModelError
 from calipers.models.card import read_card
+from calipers.models.functions import FunctionModel
 from calipers.models.normalise import input_std
-from calipers.models.pt2 import load_pt2
-from calipers.models.weights import check_finite, put_weights, read_weights
+from calipers.models.pt2 import load_pt2, with_modes
+from calipers.models.weights import SUFFIXES, check_finite, put_weights, read_weights
 from calipers.models.zoo import ZOO
 from calipers.models.zoo.pretrained import pretrained_card
 
 OnnxLoader = Callable[[Path], nn.Module]
 FILES = (".pt2", ".onnx", ".json")
+ACCEPTED = (
+    "accepted: a name of the zoo (`calipers models`), package.module:callable, or a file *.pt2 (torch.export), *.onnx "
+    "or *.json (card of a saved model)"
+)
+
+# Wrappers that compute what the module inside them computes.
+_WRAPPERS = {
+    nn.DataParallel: "module",
+    nn.parallel.DistributedDataParallel: "module",
+    torch.optim.swa_utils.AveragedModel: "module",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,8 @@ def load_model(
     """Load a model.
 
     reference: a name of the zoo; `package.module:callable`, where the callable takes no arguments and returns a module
-    (also from the working directory; it runs your code); `*.pt2` of torch.export; `*.onnx`; or the `*.json` card of
+    or a function, or is a module or a function from inputs to logits itself (also from the working directory; it runs
+    your code); `*.pt2` of torch.export; `*.onnx`; or the `*.json` card of
     a saved model. weights: a state dict (`*.safetensors`, `*.pt`, `*.pth`) for the first two forms.
     Networks of the zoo that come with weights have those by default.
     onnx_loader: reads ONNX files. init_seed: draws the weights of a zoo network that gets none.
@@ -60,6 +75,7 @@ def load_model(
         if weights is not None:
             raise ModelError(f"model {reference}: a {suffix} file brings its own weights; leave out {weights}")
         return _from_file(Path(reference), onnx_loader)
+    _refuse_file(reference)
     card = pretrained_card(reference) if weights is None and reference in ZOO else None
     if card is not None:
         return replace(_from_card(card), name=reference, weights=None)
@@ -81,7 +97,7 @@ def build(architecture: str, init_seed: int = 0) -> tuple[nn.Module, tuple[int, 
 
 
 def call_reference(reference: str) -> nn.Module:
-    """What the callable `package.module:callable` returns; ModelError if it is not there or returns no module."""
+    """The module that `package.module:callable` is or returns; ModelError if it is not there or is no model."""
     try:
         with _working_directory_on_path():
             target = pkgutil.resolve_name(reference)
@@ -91,15 +107,87 @@ def call_reference(reference: str) -> nn.Module:
         ) from error
     if not callable(target):
         raise ModelError(f"model {reference}: is a {type(target).__name__}; accepted: a callable without arguments")
+    if isinstance(target, nn.Module) or _takes_an_input(target):
+        return as_module(target)
     try:
         module = target()
     except CalipersError:
         raise
     except Exception as error:  # whatever the user's code raises, it is about this reference
         raise ModelError(f"model {reference}: calling it failed with {type(error).__name__}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"model {reference}: returned a {type(module).__name__}; accepted: a torch.nn.Module")
-    return module
+    if not callable(module):
+        raise ModelError(
+            f"model {reference}: returned a {type(module).__name__}; accepted: a torch.nn.Module, or a function from "
+            "inputs to logits"
+        )
+    return as_module(module)
+
+
+def as_module(model: object) -> nn.Module:
+    """A module without what is only wrapped around it (DataParallel, torch.compile), or a function or an exported
+    program as a module.
+
+    Raises ModelError for anything else.
+    """
+    if isinstance(model, torch.export.ExportedProgram):
+        return with_modes(model.module()).eval()
+    if isinstance(model, torch.fx.GraphModule):
+        return with_modes(model)
+    if not callable(model):
+        raise ModelError(
+            f"model: is a {type(model).__name__}; accepted: a torch.nn.Module, a function from inputs to logits, or "
+            "what load_model returns"
+        )
+    if not isinstance(model, nn.Module):
+        return FunctionModel(model)
+    inner = getattr(model, "_orig_mod", None)  # of torch.compile
+    for wrapper, name in _WRAPPERS.items():
+        if isinstance(model, wrapper):
+            inner = getattr(model, name)
+    return model if inner is None else as_module(inner)
+
+
+def loaded(model: object) -> LoadedModel:
+    """A live model as it is, under its own name."""
+    module = as_module(model)
+    _require_data(module)
+    name = getattr(module.function, "__name__", "") if isinstance(module, FunctionModel) else ""
+    return LoadedModel(module, name or type(module).__name__, digest_module(module), None, input_std(module), None)
+
+
+def _require_data(module: nn.Module) -> None:
+    empty = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    if empty:
+        raise ModelError(
+            f"model: {empty[0]} and {len(empty) - 1} more have no values (device 'meta'); accepted: weights"
+        )
+
+
+def _takes_an_input(target: Callable[..., Any]) -> bool:
+    """Whether a function has to be given exactly one value: then it is the model, and does not make one."""
+    if inspect.isclass(target):
+        return False
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.default is p.empty and p.kind in positional]
+    return len(needed) == 1
+
+
+def _refuse_file(reference: str) -> None:
+    """Raise ModelError for a file that is no model by itself."""
+    if ":" in Path(reference).name or reference in ZOO:
+        return
+    suffix = Path(reference).suffix
+    if suffix in SUFFIXES:
+        raise ModelError(
+            f"model {reference}: a {suffix} file holds weights and no architecture; give it as --weights, beside the "
+            f"model that it belongs to; {ACCEPTED}"
+        )
+    if Path(reference).exists():
+        raise ModelError(f"model {reference}: no model file by its ending {suffix!r}; {ACCEPTED}")
 
 
 def _from_file(path: Path, onnx_loader: OnnxLoader | None) -> LoadedModel:
@@ -130,6 +218,7 @@ def _from_card(path: Path) -> LoadedModel:
 
 
 def _finished(module: nn.Module, name: str, shape: tuple[int, ...] | None, weights: Path | None) -> LoadedModel:
+    _require_data(module)
     module = module.eval().requires_grad_(False)
     check_finite(module.state_dict(), name)
     return LoadedModel(module, name, digest_module(module), shape, input_std(module), weights)

@@ -63,10 +63,14 @@ def load_pt2(path: Path) -> nn.Module:
         raise
     except Exception as error:  # torch raises errors of many kinds here, none of them documented
         raise ModelError(f"model {path}: the archive is damaged ({type(error).__name__}: {error})") from error
-    # torch forbids train() and eval() on exported modules; without its two methods they only set the flag.
+    return with_modes(module).eval()
+
+
+def with_modes(module: nn.Module) -> nn.Module:
+    """The module; torch forbids train() and eval() on exported ones, which afterwards set the flag and nothing else."""
     for name in ("train", "eval"):
         module.__dict__.pop(name, None)
-    return module.eval()
+    return module
 
 
 def _rebuilt(path: Path) -> io.BytesIO:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from calipers.core.records import Rate, RobustnessReport
+from calipers.core.records import Rate, RobustnessReport, RunSpec
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,17 @@ class Jaws:
         return max(0.0, 1.0 - self.clean.measured)
 
 
-def jaws_of(rates: tuple[Rate, ...], epsilons: tuple[float, ...]) -> tuple[Jaws, ...]:
-    """Jaws in ascending order of epsilon; radii that an unfinished run has not measured yet are left out."""
+def jaws_of(rates: tuple[Rate, ...], spec: RunSpec) -> tuple[Jaws, ...]:
+    """Jaws in ascending order of epsilon; radii that an unfinished run has not measured yet are left out.
+
+    Where no verifier ran, the lower jaw is open: nothing is proven, and all that survives is undecided.
+    """
     rows = {(rate.name, rate.epsilon): rate for rate in rates if rate.n > 0}
     clean = rows.get(("clean", None))
     if clean is None:
         return ()
     found = []
-    for epsilon in sorted(epsilons):
+    for epsilon in sorted(spec.epsilons):
         empirical, certified, undecided = (
             rows.get((name, epsilon)) for name in ("empirical", "certified", "undecided")
         )
@@ -65,7 +68,7 @@ def jaws_of(rates: tuple[Rate, ...], epsilons: tuple[float, ...]) -> tuple[Jaws,
 
 def jaws(report: RobustnessReport) -> tuple[Jaws, ...]:
     """The jaws of all samples at every measured epsilon."""
-    return jaws_of(report.rates, report.spec.epsilons)
+    return jaws_of(report.rates, report.spec)
 
 
 def both_measured(rows: tuple[Jaws, ...]) -> bool:

@@ -176,7 +176,7 @@ def _classes(report: RobustnessReport) -> Iterator[ClassRow]:
     for label, rates in report.per_class:
         clean = next((row for row in rates if row.name == "clean" and row.n > 0), None)
         if clean is not None:
-            yield ClassRow(label, clean, jaws_of(rates, report.spec.epsilons))
+            yield ClassRow(label, clean, jaws_of(rates, report.spec))
 
 
 def _exhibits(report: RobustnessReport, gallery: tuple[GalleryItem, ...], words: Nouns) -> tuple[Exhibit, ...]:

@@ -13,6 +13,7 @@ from calipers.check import Certificate, Claim, DamagedCertificateError, Network,
 from calipers.check import check as recompute
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.graph.from_torch import graph_of
+from calipers.models.presented import examples, present
 from calipers.verify.certify import network_of as checked_network
 from calipers.verify.vnnlib import Property
 from calipers.verify.vnnlib.reduction import reduce_property
@@ -32,7 +33,9 @@ def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int],
 
     @cache
     def network(shape: tuple[int, ...]) -> Network:
-        return checked_network(graph_of(model, torch.zeros(2, *shape)))
+        zeros = torch.zeros(2, *shape)
+        module, _ = present(model, zeros)
+        return checked_network(graph_of(module, examples(module, zeros)))
 
     return [finding for finding, _ in _examined(files, lambda claim: network(claim.center.shape), advance)]
 
