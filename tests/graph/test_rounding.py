@@ -93,6 +93,9 @@ def test_what_only_copies_is_not_rounded() -> None:
     error = deployed(op, [torch.ones(1, 2)], torch.ones(1, 4))
     assert error is not None
     assert (error == 0).tolist() == [[True, True, False, False]]
+    error = deployed(op, [torch.tensor([[1.0, 0.0]])], torch.ones(1, 4))
+    assert error is not None
+    assert (error == 0).tolist() == [[True, True, True, False]]
     for same in (ops.Relu(), ops.Clamp(torch.tensor(-1e3), torch.tensor(1e3)), ops.MaxPool2d((2, 2), (2, 2))):
         assert deployed(same, [torch.ones(1, 1, 2, 2)], torch.ones(1, 1, 1, 1)) is None
 

@@ -62,7 +62,7 @@ def widened(op: ops.Op, given: Sequence[IntervalBounds], found: IntervalBounds) 
         # The middle, the radius and both sums.
         own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [sizes(b) for b in given])
         if isinstance(op, ops.Linear):
-            own = own.masked_fill(op.copies, 0.0)
+            own = own.masked_fill(op.copies(sizes(given[0])), 0.0)
         error = own if error is None else error + own
     elif isinstance(op, ops.Sigmoid | ops.Tanh | ops.Softplus | ops.LeakyRelu):
         own = _PLANE * unit_of(size.dtype) * (1 + size)

@@ -41,11 +41,20 @@ class Linear:
     def evaluate(self, *inputs: Tensor) -> Tensor:
         return F.linear(inputs[0], self.weight, self.bias)
 
+    def copies(self, size: Tensor) -> Tensor:
+        """(batch, out) outputs that are one input times a power of two, or a constant: no evaluation rounds these.
+
+        size: bounds of the inputs' absolute values, (batch, in); what is 0 adds nothing.
+        """
+        if not bool(self._dyadic.any()):
+            return self._dyadic.expand(len(size), -1)
+        terms = F.linear((size != 0).to(size.dtype), (self.weight != 0).to(size.dtype)) + (self.bias != 0)
+        return self._dyadic & (terms <= 1)
+
     @cached_property
-    def copies(self) -> Tensor:
-        """(out,) outputs that are one input times a power of two, or a constant: no evaluation rounds these."""
-        few = (self.weight != 0).sum(1) + (self.bias != 0) <= 1
-        return few & ((self.weight == 0) | (self.weight.abs().frexp().mantissa == 0.5)).all(1)
+    def _dyadic(self) -> Tensor:
+        """(out,) outputs with weights that are all 0 or a power of two."""
+        return ((self.weight == 0) | (self.weight.abs().frexp().mantissa == 0.5)).all(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             # One more than the terms: a factor may be applied to the sum (Gemm's alpha).
             count = ops.terms(op) + 1
             error = gamma(count) * magnitude(op, sizes) + count * _TINY
-            return error.masked_fill(op.copies, 0.0) if isinstance(op, ops.Linear) else error
+            return error.masked_fill(op.copies(sizes[0]), 0.0) if isinstance(op, ops.Linear) else error
         case ops.Question():
             return ops.linear_part(ops.absolute(op)).evaluate(_order_error(sizes[0])) if op.softmax else None
         case ops.Scale():
