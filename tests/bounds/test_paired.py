@@ -103,7 +103,8 @@ def test_differences_after_one_convolution_are_exact() -> None:
             row = linear[:, one] - linear[:, two]
             value = torch.where(row > 0, box.upper[0].flatten(), box.lower[0].flatten()) @ row
             exact = float(value + offset[one] - offset[two])
-            assert float(found.differences[view.position][0, k, j, output]) == pytest.approx(exact, abs=1e-9)
+            # Above it by what single precision may round, and no more.
+            assert 0 <= float(found.differences[view.position][0, k, j, output]) - exact <= 1e-4
             tighter += exact < float(high[0, k, output] - low[0, j, output]) - 1e-6
     assert tighter > 50
 

@@ -45,9 +45,9 @@ def test_fewer_rows_are_walked(family: str) -> None:
     walked = []
     walk = walks.pull_back
 
-    def count(graph, position, rows, relaxations):
+    def count(graph, position, rows, relaxations, noise):
         walked.append(rows.constant.numel())
-        return walk(graph, position, rows, relaxations)
+        return walk(graph, position, rows, relaxations, noise)
 
     def rows(find) -> int:
         walked.clear()

@@ -67,7 +67,7 @@ def _(op: ops.Dense, rows: Rows, sources: list[Node], relaxation: Relaxation | N
 @_through.register
 def _(op: ops.Conv2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     groups, count = rows.coefficient.shape[:2]
-    constant = rows.constant + rows.coefficient.sum(-1).sum(-1) @ op.bias
+    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
     shape = sources[0].shape
     pulled = transpose(op, rows.coefficient.flatten(0, 1)).unflatten(0, (groups, count))
     if rows.corner is None:
@@ -104,7 +104,7 @@ def _(op: ops.Add, rows: Rows, sources: list[Node], relaxation: Relaxation | Non
 def _(op: ops.ConvTranspose2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     rows = rows.dense()
     groups, count = rows.coefficient.shape[:2]
-    constant = rows.constant + rows.coefficient.sum(-1).sum(-1) @ op.bias
+    constant = rows.constant + rows.coefficient.sum((-2, -1)) @ op.bias
     flat = rows.coefficient.flatten(0, 1)
     pulled = F.conv2d(flat, op.weight, None, op.stride, op.padding, op.dilation, op.groups)
     shape = sources[0].shape

@@ -91,7 +91,7 @@ def noise_of(graph: Graph, position: int, bounds: Sequence[IntervalBounds], nois
     unit = unit_of(size.dtype)
     if _mixes(node.op):
         passed = passed + gamma(_products(node.op) + _beside(graph), unit) * magnitude(node.op, given)
-        passed = passed + gamma(_sums(node.shape) + _beside(graph), unit) * _constant(node.op, given)
+        passed = passed + gamma(_constants(node.op, node.shape) + _beside(graph), unit) * _constant(node.op, given)
     users = sum(i == position for n in graph.nodes for i in n.inputs)
     if users > 1:
         passed = passed + gamma(users, unit) * size
@@ -251,6 +251,13 @@ def _sums(shape: tuple[int, ...]) -> int:
     """Roundings of a term in a sum over all entries of a value (`rows.dot`)."""
     entries = math.prod(shape)
     return min(entries, PIECE) + math.ceil(entries / PIECE)
+
+
+def _constants(op: ops.Affine, shape: tuple[int, ...]) -> int:
+    """Roundings of a term in the sum of a functional's coefficients times what an operation adds to every entry."""
+    if isinstance(op, ops.Conv2d | ops.ConvTranspose2d):
+        return shape[0] + shape[1] * shape[2]  # a channel at a time
+    return max(_sums(shape), shape[0]) if isinstance(op, ops.Dense) else _sums(shape)
 
 
 def _mixes(op: ops.Affine) -> bool:
