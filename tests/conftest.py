@@ -3,7 +3,8 @@
 import os
 
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+
+from tests.checking import install
 
 # Two workers share two cores; more threads than that only wait for each other. OMP_NUM_THREADS=4 asks for more.
 if "OMP_NUM_THREADS" not in os.environ:
@@ -13,7 +14,7 @@ if "OMP_NUM_THREADS" not in os.environ:
 
     torch.set_num_threads(1)
 
-install_import_hook("calipers", "beartype.beartype")
+install("calipers")
 
 # A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
