@@ -36,10 +36,11 @@ for command in (
 _LISTS = {"--eps"}
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         print(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
