@@ -15,7 +15,7 @@ from calipers.store.store import FILE_NAME, Store
 
 COMMAND = [
     *(sys.executable, "-m", "calipers", "measure", "--model", "digits.maxpool", "--data", "digits"),
-    *("--eps", "0.02", "0.1", "--samples", "60", "--batch-size", "4", "--json", "-"),
+    *("--eps", "0.02", "0.1", "--samples", "24", "--batch-size", "2", "--json", "-"),
 ]
 
 
@@ -51,7 +51,7 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     out = tmp_path / "killed"
     moment = random.Random(os.getpid())
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         before = units(out)
         process = start(out, "--resume")
         # Let it get somewhere, then kill it in the middle of whatever it does.
