@@ -11,6 +11,7 @@ import inspect
 import threading
 import types
 import typing
+import warnings
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -114,7 +115,9 @@ class _Check:
 
         names = self.function.__globals__
         there = types.FunctionType(stand_in.__code__, names, self.function.__name__, None, stand_in.__closure__)
-        return always(functools.update_wrapper(there, self.function))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of beartype's, about the way in which hints are spelled
+            return always(functools.update_wrapper(there, self.function))
 
     @functools.cached_property
     def keys(self) -> "_Keys":

@@ -10,6 +10,7 @@ from calipers.core.errors import InputError
 from calipers.verify import Resources
 from calipers.verify.vnnlib import SatOutcome, Score, load_instances, run_instances
 from calipers.verify.vnnlib.results import Results
+from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
 
 BOX = [(-0.1, 0.1), (-0.1, 0.1)]
@@ -24,13 +25,13 @@ def family(tmp_path: Path) -> Path:
     (tmp_path / "bad.vnnlib").write_text("(assert")
     file = tmp_path / "instances.csv"
     file.write_text(
-        "onnx,vnnlib,timeout_s,expected\nnet.onnx,easy.vnnlib,20,sat\nnet.onnx,any.vnnlib,20,sat\nnet.onnx,bad.vnnlib,20,\n"
+        "onnx,vnnlib,timeout_s,expected\nnet.onnx,easy.vnnlib,900,sat\nnet.onnx,any.vnnlib,900,sat\nnet.onnx,bad.vnnlib,900,\n"
     )
     return file
 
 
 def run(file: Path) -> list[Score]:
-    return list(run_instances(load_instances(file), Resources(WorkBudget(), 20.0), lambda doing, done: None))
+    return list(run_instances(load_instances(file), Resources(WorkBudget(), NEVER), lambda doing, done: None))
 
 
 def test_every_instance_has_a_score(family: Path) -> None:
