@@ -10,7 +10,7 @@ from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.attacks.linear import SHAPES, exact, linear
 from tests.contracts.test_minimum_norm_attacks import Recorder, problem
-from tests.nets import random_net
+from tests.nets import dense, random_net
 
 
 @pytest.mark.parametrize(("classes", "shape"), SHAPES)
@@ -69,7 +69,7 @@ def test_what_is_left_goes_to_random_starts() -> None:
 def test_a_confident_network_has_a_gradient_too() -> None:
     net, task = linear(4, (3, 4, 4), Distance.L2, None)
     loud = nn.Sequential(net, nn.Linear(4, 4, bias=False)).requires_grad_(False)
-    loud[1].weight.copy_(1e4 * torch.eye(4))
+    dense(loud, 1).weight.copy_(1e4 * torch.eye(4))
     assert run_minimum_norm(LBFGS(300), loud, task, 0).success.all()
 
 

@@ -1,6 +1,7 @@
 """Every operator against a minimiser of its own definition, mu f(z) + ||z - u||^2 / 2."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +33,10 @@ from calipers.core.norms import flat
 from tests.values import tensors
 
 WEIGHTS = st.one_of(st.sampled_from([0.0, 1e-30, 1e-6, 1.0, 1e6]), st.floats(0.01, 3))
-SCALARS = {"l0": (L0Prox(), lambda z: (z != 0) * 1.0), "l1": (L1Prox(), np.abs)}
+SCALARS: dict[str, tuple[MetricOperator, Callable[[np.ndarray], np.ndarray]]] = {
+    "l0": (L0Prox(), lambda z: (z != 0) * 1.0),
+    "l1": (L1Prox(), np.abs),
+}
 SCALARS["l2/3"] = (TwoThirdsProx(), lambda z: np.abs(z) ** (2 / 3))
 SCALARS["l1/2"] = (HalfProx(), lambda z: np.abs(z) ** 0.5)
 COMBINATION = ConvexCombination((L1Prox(), LinfProx(), L2Prox()), (0.5, 0.3, 0.2), tolerance=1e-10)

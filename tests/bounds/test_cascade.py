@@ -3,12 +3,14 @@ import torch
 
 from calipers.bounds import CAPM, COMBINED, CROWN, DEEPZ, FUSED, IBP, MAXLIN, Cascade, WorkBudget
 from calipers.core.problem import Specification
+from calipers.core.sets import InputSet
+from calipers.graph.graph import Graph
 from tests.nets import FAMILIES, NETWORKS, random_graph, random_set
 
 BUDGET = WorkBudget()
 
 
-def instance(family: str, seed: int) -> tuple:
+def instance(family: str, seed: int) -> tuple[Graph, InputSet, Specification]:
     graph = random_graph(family, seed % NETWORKS)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(2, 3, 3, generator=generator).double()

@@ -56,9 +56,11 @@ def test_an_affine_network_is_bounded_exactly() -> None:
     sets = random_set(graph.input_shape, 10)
     specification = Specification(torch.randn(2, 3, 6).double(), torch.randn(2, 3).double())
     lower = CAPM.margins(affine, sets, specification, WorkBudget()).lower
-    row = specification.C @ affine.nodes[1].op.weight
-    corner = torch.where(row > 0, sets.lower[:, None], sets.upper[:, None])
-    exact = (row * corner).sum(-1) + (specification.C * affine.nodes[1].op.bias).sum(-1) + specification.d
+    layer = affine.nodes[1].op
+    assert isinstance(layer, ops.Linear)
+    row = specification.C @ layer.weight
+    corner = torch.where(row > 0, sets.box().lower[:, None], sets.box().upper[:, None])
+    exact = (row * corner).sum(-1) + (specification.C * layer.bias).sum(-1) + specification.d
     assert torch.allclose(lower, exact, atol=1e-12)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from calipers.bounds import FUSED, PAIRED, WorkBudget
-from calipers.check import Certificate, DamagedCertificateError, Halving, Network, RejectedError, Slopes, check
+from calipers.check import Certificate, DamagedCertificateError, Halving, Leaf, Network, RejectedError, Slopes, check
 from calipers.check.checker import _covers, _same_cut
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
@@ -151,7 +151,7 @@ def test_other_evidence_is_rejected(split: tuple[Graph, Certificate]) -> None:
     leaf = next(leaf for leaf in part.leaves if leaf.splits)
     others = tuple(one for one in part.leaves if one is not leaf)
 
-    def with_leaves(*leaves: object) -> Certificate:
+    def with_leaves(*leaves: Leaf) -> Certificate:
         return replace(certificate, parts=(replace(part, leaves=leaves),))
 
     reject(graph, with_leaves(*others), "splits do not cover")

@@ -2,6 +2,7 @@ import io
 import sys
 import time
 import uuid
+from unittest.mock import patch
 
 import datasets
 import numpy as np
@@ -65,12 +66,10 @@ def test_the_environment_names_the_folder(data_dir, monkeypatch):
     assert len(load_dataset("mnist", limit=3)) == 3
 
 
-def test_of_a_small_limit_no_more_is_read_and_quietly(data_dir, capfd, monkeypatch):
-    opened = []
-    open_image = PIL.Image.open
-    monkeypatch.setattr(PIL.Image, "open", lambda *args, **kwargs: opened.append(0) or open_image(*args, **kwargs))
-    load_dataset("mnist", limit=100, data_dir=data_dir)
-    assert len(opened) == 100
+def test_of_a_small_limit_no_more_is_read_and_quietly(data_dir, capfd):
+    with patch.object(PIL.Image, "open", wraps=PIL.Image.open) as opened:
+        load_dataset("mnist", limit=100, data_dir=data_dir)
+    assert opened.call_count == 100
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

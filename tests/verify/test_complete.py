@@ -104,6 +104,7 @@ def test_other_balls_are_searched_too(norm: Norm) -> None:
         resources = Resources(timeout=NEVER if radius == 0.1 else 0.5)
         result = Complete(resources).verify(graph, Problem("net", (0,), ball, problem.specification))
         if result.verdicts[0] is Verdict.FALSIFIED:
+            assert result.witness[0] is not None
             assert bool(ball.contains(result.witness[0]))
         decided.append(result.verdicts[0])
     assert Verdict.VERIFIED in decided

@@ -107,7 +107,7 @@ def test_thresholds_around_the_minimum_over_all_linear_pieces(kind: str, seed: i
     x = torch.rand(1, 3, generator=generator, dtype=torch.float64)
     if kind == "box":
         radius = torch.rand(1, 3, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 1.0, 0.0])
-        input_set = Box(x - radius, x + radius)
+        input_set: InputSet = Box(x - radius, x + radius)
     else:
         domain = (0.0, 1.0) if kind == "clipped l1" else None
         input_set = LpBall(x, torch.full((1,), 0.7, dtype=torch.float64), Norm.L1, torch.ones(()), domain)
@@ -190,5 +190,8 @@ def test_a_set_without_bounds_is_refused() -> None:
     graph, problem = instance("mlp", 0, torch.inf)
     with pytest.raises(InputError, match="finite"):
         one_row(
-            graph, Box(torch.full((1, 4), -torch.inf).double(), problem.input_set.upper), torch.ones(3).double(), 0.0
+            graph,
+            Box(torch.full((1, 4), -torch.inf).double(), problem.input_set.box().upper),
+            torch.ones(3).double(),
+            0.0,
         )

@@ -75,7 +75,9 @@ def test_results_are_kept_and_resumed(family: Path, tmp_path: Path) -> None:
     third = Results.open(folder, instances, resume=True)
     assert third.left == ()
     assert [score.word for score in third.scores] == ["unsat", "sat", "error"]
-    assert third.scores[1].answer.outcome is SatOutcome.SAT
+    answer = third.scores[1].answer
+    assert answer is not None
+    assert answer.outcome is SatOutcome.SAT
 
 
 def test_results_of_other_instances_are_refused(family: Path, tmp_path: Path) -> None:
