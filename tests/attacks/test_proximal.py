@@ -117,8 +117,11 @@ def test_norms_agree_with_a_solver_of_the_smooth_programme(u: Tensor, mu: float,
     size = np.abs(target)
     start = np.concatenate([target, size + 0.1, [size.max() + 0.1, size.sum() + 0.1]])
     solved = minimize(cost, start, constraints=constraints, method="SLSQP", options={"maxiter": 300, "ftol": 1e-12})
+    # Where the solver gives up it breaks its constraints: what counts is its z, with the norms themselves.
+    size = np.abs(solved.x[z])
+    best = mu * (a * size.sum() + b * size.max() + c * (size**2).sum() ** 0.5) + ((solved.x[z] - target) ** 2).sum() / 2
     found = operator(u, weights(mu, u))
-    assert float(objective(operator, found, u, weights(mu, u))) <= solved.fun + 1e-5 * (1 + abs(solved.fun))
+    assert float(objective(operator, found, u, weights(mu, u))) <= best + 1e-5 * (1 + best)
 
 
 @settings(deadline=None, max_examples=30)
