@@ -22,6 +22,7 @@ one version of the code.
 import argparse
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -113,7 +114,7 @@ def measure(
         done = number * len(distances) * sum(budgets)
         findings, missing = attack_all(target, distances, budgets, tracker, done, book)
         notes |= missing
-        bare = median_seconds(lambda t=target: both_passes(t.module, t.x), 9)
+        bare = median_seconds(partial(both_passes, target.module, target.x), 9)
         for distance in distances:
             here = [finding for finding in findings if finding.distance is distance]
             best = envelope(torch.tensor(finding.reached) for finding in here)

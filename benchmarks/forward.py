@@ -31,8 +31,9 @@ def dense(sizes: tuple[int, ...]) -> nn.Sequential:
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for i, o in itertools.pairwise(sizes):
-        layers += [nn.Linear(i, o), nn.ReLU()]
-        nn.init.normal_(layers[-2].weight, std=(2 / i) ** 0.5)
+        layer = nn.Linear(i, o)
+        nn.init.normal_(layer.weight, std=(2 / i) ** 0.5)
+        layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers[:-1]).eval()
 
 

@@ -29,9 +29,11 @@ def rows_of(finding: Finding, best: Tensor, bare: float) -> list[Row]:
         rows.append(Row(f"{label} local optimality", optimality, n, "fraction", None, *interval, norm=norm))
     if len(reached):
         # Unbroken images are not in the mean and the median; how many there are is the row of the success.
-        where = {"norm": norm, "epsilon_unit": "pixel"}
-        rows.append(Row(f"{label} median distance", float(reached.quantile(0.5)), len(reached), "distance", **where))
-        rows.append(Row(f"{label} mean distance", float(reached.mean()), len(reached), "distance", **where))
+        for name, value in (("median", reached.quantile(0.5)), ("mean", reached.mean())):
+            row = Row(
+                f"{label} {name} distance", float(value), len(reached), "distance", norm=norm, epsilon_unit="pixel"
+            )
+            rows.append(row)
     rows.append(Row(f"{label} propagations", finding.spent, n, "passes"))
     rows.append(Row(f"{label} time", each, n, "s/image"))
     rows.append(Row(f"{label} iteration / bare passes", finding.seconds / (finding.spent / 2) / bare, n, "ratio"))

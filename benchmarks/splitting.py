@@ -122,7 +122,7 @@ def main() -> None:
     graph = from_module(model.module, x[:1].expand(2, *x.shape[1:]))
     sets = ThreatModel("linf", 0.03, (0.0, 1.0), "pixel").for_model(model.std).around(x)
     problem = Problem("", tuple(arguments.images), sets, Specification.classified_as(y, 10))
-    rows = []
+    rows: list[Row] = []
     for i in range(len(problem)):
         for name in VARIANTS:
             rows += searched(name, graph, problem[i : i + 1], arguments.timeout)
@@ -130,6 +130,8 @@ def main() -> None:
     for i in range(len(problem)):
         for steps, rate in ASCENTS:
             rows += lowest_bound(graph, problem[i : i + 1], steps, rate)
+    assert times.measured is not None
+    assert counts.measured is not None
     each, bare = times.measured / counts.measured, bare_pass(model.module.eval(), x)
     rows.append(Row("a subdomain", 1e3 * each, int(counts.measured), "ms"))
     rows.append(Row("forward and backward pass", 1e3 * bare, 256, "ms"))

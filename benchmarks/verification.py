@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from calipers.evaluate.metrics import rate
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.models.loading import LoadedModel, load_model
+from calipers.models.zoo.classifier import Classifier
 
 # Table 2 of the paper, and PRIMA's column beside it.
 PUBLISHED = [
@@ -63,7 +65,7 @@ def bounds_of(method: str, graph: Graph, sets: InputSet, specification: Specific
     """How many instances a bound verifies."""
     with torch.no_grad():
         found = METHODS[method].margins(graph, sets, specification, WorkBudget())
-    return int((found.lower > found.slack).all(1).sum())
+    return int(found.proven.sum())
 
 
 class Case:
@@ -106,13 +108,17 @@ def both_passes(model: nn.Module, x: Tensor) -> None:
 
 def crown_of_auto_lirpa(case: Case) -> int:
     """Stock CROWN, one image at a time, as its own examples run it; it takes normalised inputs."""
-    from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
+    auto_lirpa = import_module("auto_LiRPA")
 
-    x = case.model.module.normalise(case.x)
-    bounded = BoundedModule(case.model.module.main, x[:1], bound_opts={"conv_mode": "patches"}, device="cpu")
+    module = case.model.module
+    assert isinstance(module, Classifier)
+    x = module.normalise(case.x)
+    bounded = auto_lirpa.BoundedModule(module.main, x[:1], bound_opts={"conv_mode": "patches"}, device="cpu")
     proven = 0
     for i in range(len(x)):
-        point = BoundedTensor(x[i : i + 1], PerturbationLpNorm(norm=float("inf"), eps=case.epsilon))
+        point = auto_lirpa.BoundedTensor(
+            x[i : i + 1], auto_lirpa.PerturbationLpNorm(norm=float("inf"), eps=case.epsilon)
+        )
         rows = case.specification.C[i : i + 1]
         with torch.no_grad():
             lower, _ = bounded.compute_bounds(x=(point,), C=rows, method="CROWN", bound_upper=False)
@@ -129,9 +135,9 @@ def published_networks(weights: Path, data_dir: Path, samples: int, repetitions:
         keep = model.module(images).argmax(1) == labels
         case = Case(name, epsilon, model, images[keep], labels[keep])
         rows.append(case.row("pgd", case.survivors(), None))
-        bare = median_seconds(lambda c=case: both_passes(c.model.module, c.x), 5)
+        bare = median_seconds(partial(both_passes, case.model.module, case.x), 5)
         for method in COMPARED:
-            seconds = median_seconds(lambda c=case, m=method: c.proven(m), repetitions)
+            seconds = median_seconds(partial(case.proven, method), repetitions)
             paper = {"capm": capm / 100, "combined": prima / 100}.get(method)
             rows.append(case.row(method, case.proven(method), seconds, paper))
             rows.append(Row(f"{name} {epsilon:g} {method} / bare passes", seconds / bare, len(case.x), "ratio"))
@@ -156,9 +162,7 @@ def large_networks(repetitions: int) -> list[Row]:
         specification = Specification.classified_as(model.module(x).argmax(1), 10)
         graph = from_module(model.module, x.expand(2, *shape))
         for method in ("capm", "fused"):
-            seconds = median_seconds(
-                lambda m=method, g=graph, s=sets, c=specification: bounds_of(m, g, s, c), repetitions
-            )
+            seconds = median_seconds(partial(bounds_of, method, graph, sets, specification), repetitions)
             rows.append(Row(f"{name} {method}", seconds, 1, "s/image"))
     return rows
 

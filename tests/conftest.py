@@ -1,10 +1,21 @@
-"""Shapes and types are checked while the tests run."""
+"""Shapes and types are checked while the tests run, each worker computes on one thread, and no test is timed."""
 
 import os
 
-from jaxtyping import install_import_hook
+from hypothesis import HealthCheck, settings
 
-install_import_hook("calipers", "beartype.beartype")
+from tests.checking import install
 
-# Two workers share two cores; more threads than that only wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Two workers share two cores; more threads than that only wait for each other. OMP_NUM_THREADS=4 asks for more.
+if "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    import torch
+
+    torch.set_num_threads(1)
+
+install("calipers")
+
+# A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")

@@ -100,8 +100,8 @@ def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
             layers = [nn.Conv2d(c, 3, 3, 1, 1), bends[0], nn.MaxPool2d(2, 1), nn.Conv2d(3, 3, 2), bends[1]]
             bends[0].weight.data.uniform_(-0.5, 1.5)
         case "average":
-            pool = nn.AvgPool2d((3, 2), (2, 1), 1, count_include_pad=bool(seed % 2))
-            layers = [pool, nn.Conv2d(c, 3, 2), nn.ReLU(), nn.AvgPool2d(2, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1)]
+            average = nn.AvgPool2d((3, 2), (2, 1), 1, count_include_pad=bool(seed % 2))
+            layers = [average, nn.Conv2d(c, 3, 2), nn.ReLU(), nn.AvgPool2d(2, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1)]
         case "smooth":
             first = [nn.Sigmoid(), nn.Tanh(), nn.Softplus(2.0)][seed % 3]
             layers = [nn.Conv2d(c, 3, 3, 2, 1), first, nn.MaxPool2d(2, 1), nn.Conv2d(3, 3, 2), nn.Tanh()]
@@ -125,6 +125,8 @@ def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, -1.5, 1.5)
             nn.init.normal_(layer.bias)
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.normal_()
             layer.running_var.uniform_(0.5, 2)
     body = nn.Sequential(*layers, nn.Flatten()).eval()
@@ -135,11 +137,22 @@ def random_net(family: str, seed: int) -> tuple[nn.Sequential, tuple[int, ...]]:
     return net.requires_grad_(False), shape
 
 
-@lru_cache(maxsize=256)
+# Seeds from 0 to 5 make networks of every size and with every choice of layers. Tests that draw seeds by the hundred
+# draw sets and specifications by them, and take these networks again: `random_graph(family, seed % NETWORKS)`.
+NETWORKS = 6
+
+
+@lru_cache(maxsize=512)
 def random_graph(family: str, seed: int, dtype: torch.dtype = torch.float64) -> Graph:
-    """The graph of `random_net`. Tracing takes most of a test's time, and graphs never change."""
+    """The graph of `random_net`; graphs never change."""
+    return _traced(family, seed).to(dtype)
+
+
+@lru_cache(maxsize=512)
+def _traced(family: str, seed: int) -> Graph:
+    """In single precision. Tracing takes most of a test's time."""
     net, shape = random_net(family, seed)
-    return from_module(net, torch.rand(2, *shape)).to(dtype)
+    return from_module(net, torch.rand(2, *shape))
 
 
 def random_set(shape: tuple[int, ...], seed: int, batch: int = 2, dtype: torch.dtype = torch.float64) -> InputSet:
@@ -170,6 +183,14 @@ def points(input_set: InputSet, count: int, seed: int) -> Tensor:
             x = input_set.project(torch.where(corner, box.lower, box.upper))
         drawn.append(x)
     return torch.stack(drawn)
+
+
+def dense(net: nn.Module, place: int) -> nn.Linear:
+    """The dense layer at a place of a Sequential."""
+    assert isinstance(net, nn.Sequential)
+    layer = net[place]
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 def nearest_query(net: nn.Module, problem: MinimumNormProblem) -> NearestQuery:

@@ -9,6 +9,7 @@ from calipers.core.distances import Distance
 from calipers.core.norms import Norm
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.sets import LpBall
+from tests.nets import dense
 
 SHAPES = [(2, (20,)), (4, (3, 4, 4)), (10, (1, 8, 8))]
 
@@ -18,8 +19,8 @@ def linear(
 ) -> tuple[nn.Module, MinimumNormProblem]:
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(int(torch.tensor(shape).prod()), classes)).requires_grad_(False)
-    net[1].weight.copy_(torch.randn(net[1].weight.shape, generator=generator))
-    net[1].bias.zero_()
+    dense(net, 1).weight.copy_(torch.randn(dense(net, 1).weight.shape, generator=generator))
+    dense(net, 1).bias.zero_()
     x = 0.25 + 0.5 * torch.rand(12, *shape, generator=generator)
     specification = Specification.classified_as(net(x).argmax(1), classes)
     return net, MinimumNormProblem("linear", tuple(range(12)), x, distance, torch.tensor(0.7), domain, specification)
@@ -28,7 +29,9 @@ def linear(
 def exact(net: nn.Module, problem: MinimumNormProblem) -> Tensor:
     """The nearest boundary: the margin over the dual norm of its row, or how many of the largest gains make it up."""
     rows = problem.specification.margins(net(problem.center))
-    slopes = (problem.specification.C @ net[1].weight).reshape(*rows.shape, *problem.center.shape[1:]) * problem.scale
+    slopes = (problem.specification.C @ dense(net, 1).weight).reshape(
+        *rows.shape, *problem.center.shape[1:]
+    ) * problem.scale
     norm = problem.distance.norm
     if norm is not None:
         return (rows / norm.dual(slopes.flatten(2))).amin(1)
@@ -46,7 +49,7 @@ def exact(net: nn.Module, problem: MinimumNormProblem) -> Tensor:
 def closer(net: nn.Module, problem: MinimumNormProblem, share: float) -> MinimumNormProblem:
     """The centres moved towards their nearest boundaries in l2, to a share of the distance."""
     rows = problem.specification.margins(net(problem.center))
-    slopes = problem.specification.C @ net[1].weight
+    slopes = problem.specification.C @ dense(net, 1).weight
     everyone = torch.arange(len(problem))
     row = (rows / Norm.L2(slopes)).argmin(1)
     margin, slope = rows[everyone, row], slopes[everyone, row]

@@ -9,6 +9,7 @@ from calipers.attacks.query import cross_entropy, log_odds
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem
 from tests.attacks.linear import SHAPES, exact, linear
+from tests.nets import dense
 
 
 @pytest.mark.parametrize(("classes", "shape"), SHAPES)
@@ -32,7 +33,7 @@ def test_a_confident_network_has_a_gradient_too() -> None:
     """At a margin of thousands the cross-entropy is flat in float32; its direction is not."""
     net, problem = linear(4, (3, 4, 4), Distance.L2, None)
     loud = nn.Sequential(net, nn.Linear(4, 4, bias=False)).requires_grad_(False)
-    loud[1].weight.copy_(1e4 * torch.eye(4))
+    dense(loud, 1).weight.copy_(1e4 * torch.eye(4))
     assert run_minimum_norm(DDN(100), loud, problem, 0).success.all()
 
 

@@ -7,7 +7,7 @@ from calipers.attacks import DeepFool, run_minimum_norm
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from tests.attacks.linear import SHAPES, exact, linear
-from tests.nets import nearest_query
+from tests.nets import dense, nearest_query
 
 NORMS = [Distance.L2, Distance.LINF]
 
@@ -36,7 +36,7 @@ def test_the_jacobian_has_the_gradient_of_every_row() -> None:
     query = nearest_query(net, problem)
     rows, slopes = query.jacobian(problem.center, torch.arange(12))
     assert torch.allclose(rows, problem.specification.margins(net(problem.center)))
-    expected = (problem.specification.C @ net[1].weight).reshape(slopes.shape)
+    expected = (problem.specification.C @ dense(net, 1).weight).reshape(slopes.shape)
     assert torch.allclose(slopes, expected, atol=1e-6)
     assert query.forwards.tolist() == [1] * 12
     assert query.backwards.tolist() == [3] * 12

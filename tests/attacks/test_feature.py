@@ -17,6 +17,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.sets import LpBall
 from tests.attacks.linear import linear_balls
 from tests.contracts.test_attacks import problem
+from tests.nets import dense
 
 
 class Recorder(nn.Module):
@@ -24,7 +25,7 @@ class Recorder(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.inner = nn.Linear(*weight.shape[::-1], bias=False).requires_grad_(False)
+        self.inner = nn.Linear(weight.shape[1], weight.shape[0], bias=False).requires_grad_(False)
         self.inner.weight.copy_(weight)
         self.last = torch.empty(0)
 
@@ -158,7 +159,7 @@ def test_features_are_those_of_the_layer_with_their_gradient_and_counted() -> No
     assert (features < 0).any()
     direction = torch.randn(3, 4)
     (gradient,) = torch.autograd.grad((direction * features).sum(), x)
-    assert np.allclose(gradient, direction @ net[0].weight, atol=1e-6)
+    assert np.allclose(gradient, direction @ dense(net, 0).weight, atol=1e-6)
     assert query.forwards.sum() == query.backwards.sum() == 3
     assert query.forwards[7] == query.backwards[7] == 2
     margins = task.specification[active].margins(net(x.detach())).amin(1)

@@ -12,6 +12,7 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.attacks.linear import SHAPES, exact, linear
+from tests.nets import dense
 
 
 def score(gain: Tensor, relief: Tensor, p: int, q: int) -> float:
@@ -102,8 +103,8 @@ def test_on_linear_classifiers_it_is_above_the_exact_count_and_in_the_domain(dis
 
 def test_without_a_domain_features_move_again_and_again() -> None:
     net, problem = linear(2, (20,), Distance.L0_VALUES, None)
-    net[1].weight.mul_(0.5)
-    net[1].bias[:] = 3 * (problem.center @ net[1].weight.T).abs().max() * torch.tensor([1.0, -1.0])
+    dense(net, 1).weight.mul_(0.5)
+    dense(net, 1).bias[:] = 3 * (problem.center @ dense(net, 1).weight.T).abs().max() * torch.tensor([1.0, -1.0])
     task = MinimumNormProblem(
         "linear",
         problem.sample_id,

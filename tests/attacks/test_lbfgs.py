@@ -9,13 +9,14 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.attacks.linear import SHAPES, exact, linear
-from tests.contracts.test_minimum_norm_attacks import problem
+from tests.contracts.test_minimum_norm_attacks import Recorder, problem
+from tests.nets import dense, random_net
 
 
 @pytest.mark.parametrize(("classes", "shape"), SHAPES)
 def test_it_finds_the_distance_to_a_linear_boundary(classes: int, shape: tuple[int, ...]) -> None:
     net, task = linear(classes, shape, Distance.L2, None)
-    ratio = run_minimum_norm(LBFGS(1000), net, task, 0).distance / exact(net, task)
+    ratio = run_minimum_norm(LBFGS(400), net, task, 0).distance / exact(net, task)
     assert (ratio >= 1 - 1e-4).all()
     # With several other classes the loss looks at all of them, not at the nearest boundary alone.
     assert float(ratio.max()) <= (1.02 if classes == 2 else 1.1)
@@ -35,26 +36,40 @@ def test_it_finds_the_distance_along_the_edges_of_the_box() -> None:
     assert float(result.distance) == pytest.approx((0.1**2 + 0.2**2) ** 0.5 / 0.5, rel=5e-3)
 
 
-def test_it_is_about_as_near_as_ddn_on_a_network() -> None:
-    net, task = problem(Distance.L2)
-    one, two = (run_minimum_norm(attack(1000), net, task, 0).distance for attack in (LBFGS, DDN))
-    correct = two > 0
-    assert (one[correct] <= 1.1 * two[correct]).all()
+def test_it_is_about_as_near_as_ddn_on_networks() -> None:
+    """Either ends in another local minimum now and then, and the last bit of a sum decides in which."""
+    ratios = torch.cat([beside_ddn(seed) for seed in range(4)])
+    assert len(ratios) >= 20
+    assert float(ratios.median()) <= 1.05
+    assert float((ratios <= 1.1).float().mean()) >= 0.75
+
+
+def beside_ddn(seed: int) -> torch.Tensor:
+    """Distances over DDN's, of the samples that both break, on a network of this seed."""
+    net, shape = random_net("conv", seed)
+    x = torch.rand(6, *shape, generator=torch.Generator().manual_seed(seed))
+    specification = Specification.classified_as(net(x).argmax(1), 3)
+    task = MinimumNormProblem("net", tuple(range(6)), x, Distance.L2, torch.tensor(0.5), (0.0, 1.0), specification)
+    one, two = (run_minimum_norm(attack(400), net, task, 0).distance for attack in (LBFGS, DDN))
+    return (one / two)[one.isfinite() & two.isfinite()]
 
 
 def test_what_is_left_goes_to_random_starts() -> None:
-    """A long budget is worth more than the one search from the centre, and draws decide about it."""
-    net, task = problem(Distance.L2)
+    """A long budget begins with the same search from the centre; what it asks after that, draws decide."""
+    net, task = problem(Distance.L2, ids=(0, 2, 4))
     single = run_minimum_norm(LBFGS(200), net, task, 0)
-    long, other = (run_minimum_norm(LBFGS(1500), net, task, seed) for seed in (0, 1))
+    one, two = Recorder(net), Recorder(net)
+    long, _ = (run_minimum_norm(LBFGS(1000), net, task, seed) for seed, net in enumerate([one, two]))
     assert (long.distance <= single.distance).all()
-    assert not torch.equal(long.adversarial, other.adversarial)
+    last_query = -2  # before the grading
+    assert torch.equal(one.seen[1], two.seen[1])
+    assert not torch.equal(one.seen[last_query], two.seen[last_query])
 
 
 def test_a_confident_network_has_a_gradient_too() -> None:
     net, task = linear(4, (3, 4, 4), Distance.L2, None)
     loud = nn.Sequential(net, nn.Linear(4, 4, bias=False)).requires_grad_(False)
-    loud[1].weight.copy_(1e4 * torch.eye(4))
+    dense(loud, 1).weight.copy_(1e4 * torch.eye(4))
     assert run_minimum_norm(LBFGS(300), loud, task, 0).success.all()
 
 

@@ -11,6 +11,7 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.attacks.linear import SHAPES, exact, linear
+from tests.nets import dense
 
 
 def task(size: int, domain: tuple[float, float] | None = (0.0, 1.0)) -> tuple[nn.Module, MinimumNormProblem]:
@@ -66,7 +67,7 @@ def test_it_is_never_below_the_exact_count_and_stays_in_the_domain() -> None:
 @pytest.mark.parametrize("domain", [None, (-1.0, 2.0)])
 def test_every_shape_has_pixels(shape: tuple[int, ...], domain: tuple[float, float] | None) -> None:
     net, problem = linear(3, shape, Distance.L0_PIXELS, domain)
-    net[1].bias[0] = 1e3
+    dense(net, 1).bias[0] = 1e3
     safe = Specification.classified_as(torch.zeros(12, dtype=torch.long), 3)
     problem = replace(problem, specification=safe)
     seen = []

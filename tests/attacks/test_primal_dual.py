@@ -259,7 +259,8 @@ class Recording:
 def test_rates_are_multiples_of_the_expected_change(distance: Distance) -> None:
     """On a linear network what is expected at the centre is exact; later it is the nearest so far, and draws too."""
     net, task = linear(5, (2, 3, 3), distance, None)
-    rate, turns = Rate(2.0, 0.5, Decay.LINEAR), []
+    rate = Rate(2.0, 0.5, Decay.LINEAR)
+    turns: list[tuple[Tensor, Tensor]] = []
     start = FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.7)
     runs = tuple(Run(Kind(one, rate, rate, Extent.EXPECTED), 2) for one in start)
     query = nearest_query(net, task)

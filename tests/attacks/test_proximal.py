@@ -1,6 +1,7 @@
 """Every operator against a minimiser of its own definition, mu f(z) + ||z - u||^2 / 2."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +33,10 @@ from calipers.core.norms import flat
 from tests.values import tensors
 
 WEIGHTS = st.one_of(st.sampled_from([0.0, 1e-30, 1e-6, 1.0, 1e6]), st.floats(0.01, 3))
-SCALARS = {"l0": (L0Prox(), lambda z: (z != 0) * 1.0), "l1": (L1Prox(), np.abs)}
+SCALARS: dict[str, tuple[MetricOperator, Callable[[np.ndarray], np.ndarray]]] = {
+    "l0": (L0Prox(), lambda z: (z != 0) * 1.0),
+    "l1": (L1Prox(), np.abs),
+}
 SCALARS["l2/3"] = (TwoThirdsProx(), lambda z: np.abs(z) ** (2 / 3))
 SCALARS["l1/2"] = (HalfProx(), lambda z: np.abs(z) ** 0.5)
 COMBINATION = ConvexCombination((L1Prox(), LinfProx(), L2Prox()), (0.5, 0.3, 0.2), tolerance=1e-10)
@@ -113,8 +117,11 @@ def test_norms_agree_with_a_solver_of_the_smooth_programme(u: Tensor, mu: float,
     size = np.abs(target)
     start = np.concatenate([target, size + 0.1, [size.max() + 0.1, size.sum() + 0.1]])
     solved = minimize(cost, start, constraints=constraints, method="SLSQP", options={"maxiter": 300, "ftol": 1e-12})
+    # Where the solver gives up it breaks its constraints: what counts is its z, with the norms themselves.
+    size = np.abs(solved.x[z])
+    best = mu * (a * size.sum() + b * size.max() + c * (size**2).sum() ** 0.5) + ((solved.x[z] - target) ** 2).sum() / 2
     found = operator(u, weights(mu, u))
-    assert float(objective(operator, found, u, weights(mu, u))) <= solved.fun + 1e-5 * (1 + abs(solved.fun))
+    assert float(objective(operator, found, u, weights(mu, u))) <= best + 1e-5 * (1 + best)
 
 
 @settings(deadline=None, max_examples=30)

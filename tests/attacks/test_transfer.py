@@ -118,7 +118,13 @@ def architecture() -> nn.Module:
 def test_the_card_of_a_model_names_a_substitute(tmp_path: Path) -> None:
     target, task, _ = linear_balls(Norm.LINF, 0.5)
     path = tmp_path / "substitute.json"
-    origin = {"architecture": f"{__name__}:architecture", "recipe": {}, "seed": 0, "data_digest": "", "metrics": {}}
+    origin: dict[str, Any] = {
+        "architecture": f"{__name__}:architecture",
+        "recipe": {},
+        "seed": 0,
+        "data_digest": "",
+        "metrics": {},
+    }
     save_model(target, path, **origin)
     attack = attack_named(f"transfer:{path}")
     assert attack.name == f"transfer:{path}"

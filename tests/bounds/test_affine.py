@@ -25,7 +25,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-AFFINE = {
+AFFINE: dict[str, ops.Op] = {
     "conv": ops.Conv2d(random(4, 1, 3, 2), random(4), (2, 1), (1, 1), (1, 2), 2),
     "transposed": ops.ConvTranspose2d(random(2, 3, 3, 2), random(3), (2, 3), (1, 0), (1, 1)),
     "transposed grouped": ops.ConvTranspose2d(random(2, 2, 2, 3), random(4), (1, 1), (1, 1), (1, 1), (2, 2), 2),

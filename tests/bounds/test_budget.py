@@ -16,7 +16,7 @@ def test_chunks_cover_everything_and_are_never_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunks", [lambda b: b.chunks(3, 1), lambda b: select(torch.ones(2, 3, dtype=bool)).chunks(b, 1)]
+    "chunks", [lambda b: b.chunks(3, 1), lambda b: select(torch.ones(2, 3, dtype=torch.bool)).chunks(b, 1)]
 )
 def test_no_chunk_begins_after_the_deadline(chunks) -> None:
     late = WorkBudget().until(time.monotonic() - 1)

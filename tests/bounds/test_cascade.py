@@ -3,13 +3,15 @@ import torch
 
 from calipers.bounds import CAPM, COMBINED, CROWN, DEEPZ, FUSED, IBP, MAXLIN, Cascade, WorkBudget
 from calipers.core.problem import Specification
-from tests.nets import FAMILIES, random_graph, random_set
+from calipers.core.sets import InputSet
+from calipers.graph.graph import Graph
+from tests.nets import FAMILIES, NETWORKS, random_graph, random_set
 
 BUDGET = WorkBudget()
 
 
-def instance(family: str, seed: int) -> tuple:
-    graph = random_graph(family, seed)
+def instance(family: str, seed: int) -> tuple[Graph, InputSet, Specification]:
+    graph = random_graph(family, seed % NETWORKS)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(2, 3, 3, generator=generator).double()
     return graph, random_set(graph.input_shape, seed), Specification(rows, torch.ones(2, 3).double())

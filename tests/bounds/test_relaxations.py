@@ -35,9 +35,8 @@ def sandwiched(relaxation: Relaxation, inputs: torch.Tensor, value: torch.Tensor
 def test_relu_lies_between_its_planes(relu, seed: int) -> None:
     bounds = intervals((20,), seed)
     relaxation = relu(IntervalBounds(bounds.lower[None], bounds.upper[None]))
-    for share in torch.linspace(0, 1, 9, dtype=torch.float64):
-        z = (bounds.lower + share * (bounds.upper - bounds.lower))[None]
-        assert sandwiched(relaxation, z, z.clamp(min=0))
+    z = bounds.lower + torch.linspace(0, 1, 9, dtype=torch.float64)[:, None] * (bounds.upper - bounds.lower)
+    assert sandwiched(relaxation, z, z.clamp(min=0))
 
 
 POOLS = [
@@ -57,13 +56,11 @@ CHOICES = [capm.relax_maxpool, crown.relax_maxpool, deepz.relax_maxpool, maxlin.
 def test_maxpool_lies_between_its_planes(maxpool, op: ops.MaxPool2d, seed: int, low: float) -> None:
     bounds = intervals((1, 2, 6, 6), seed, low)
     relaxation = maxpool(op, bounds)
-    generator = torch.Generator().manual_seed(seed)
-    for i in range(12):
-        share = torch.rand(bounds.lower.shape, generator=generator, dtype=torch.float64)
-        share = share.round() if i % 2 else share
-        z = bounds.lower + share * (bounds.upper - bounds.lower)
-        windows = torch.where(torch.isfinite(pixels(op, z)), pixels(op, z), 0.0)
-        assert sandwiched(relaxation, windows, op.evaluate(z))
+    share = torch.rand(12, *bounds.lower.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    share[1::2] = share[1::2].round()
+    z = bounds.lower + share * (bounds.upper - bounds.lower)
+    windows = torch.where(torch.isfinite(pixels(op, z)), pixels(op, z), 0.0)
+    assert sandwiched(relaxation, windows, op.evaluate(z))
 
 
 @given(SEEDS)

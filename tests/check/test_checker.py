@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from calipers.bounds import FUSED, PAIRED, WorkBudget
-from calipers.check import Certificate, DamagedCertificateError, Halving, RejectedError, Slopes, check
+from calipers.check import Certificate, DamagedCertificateError, Halving, Leaf, RejectedError, Slopes, check
 from calipers.check.checker import _covers, _same_cut
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
@@ -16,10 +16,11 @@ from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
 from calipers.verify import Resources
 from calipers.verify.certify import Certifier, network_of
+from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph
 
-CERTIFIER = Certifier(Resources(WorkBudget(), 20.0))
+CERTIFIER = Certifier(Resources(WorkBudget(), NEVER))
 
 
 ROW = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
@@ -85,7 +86,7 @@ def test_a_written_certificate_is_accepted_and_true(family: str, tmp_path: Path)
 @pytest.mark.parametrize("family", BASIC)
 def test_nothing_false_is_certified(family: str) -> None:
     graph, problem = instance(family, -1e-3)
-    assert Certifier(Resources(WorkBudget(), 2.0)).certify(graph, problem, {}) is None
+    assert Certifier(Resources(WorkBudget(), 0.5)).certify(graph, problem, {}) is None
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
@@ -150,7 +151,7 @@ def test_other_evidence_is_rejected(split: tuple[Graph, Certificate]) -> None:
     leaf = next(leaf for leaf in part.leaves if leaf.splits)
     others = tuple(one for one in part.leaves if one is not leaf)
 
-    def with_leaves(*leaves: object) -> Certificate:
+    def with_leaves(*leaves: Leaf) -> Certificate:
         return replace(certificate, parts=(replace(part, leaves=leaves),))
 
     reject(graph, with_leaves(*others), "splits do not cover")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from calipers.bounds.subdomains import Root, Subdomains
 from calipers.bounds.tighten import Tightening
 from calipers.check import Certificate, Part, RejectedError, Tightened, check
 from calipers.check.enclosure import Enclosure
+from calipers.check.network import Maximum
 from calipers.check.region import Region
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box
@@ -76,7 +78,7 @@ def proven(request: pytest.FixtureRequest) -> tuple[Graph, Certificate]:
     return proof(request.param)
 
 
-def changed(certificate: Certificate, **fields: object) -> Certificate:
+def changed(certificate: Certificate, **fields: Any) -> Certificate:
     part = certificate.parts[0]
     return replace(certificate, parts=(replace(part, tightened=tuple(replace(t, **fields) for t in part.tightened)),))
 
@@ -111,6 +113,7 @@ def test_any_weights_give_true_bounds(kind: str, seed: int) -> None:
         assert (value <= interval.upper + 1e-12).all()
     for position, difference in enclosure.differences.items():
         maximum, source = enclosure.network.nodes[position].layer, enclosure.network.nodes[position].inputs[0]
+        assert isinstance(maximum, Maximum)
         flat = values[source].reshape(len(values[source]), -1)
         apart = flat[:, maximum.entry[:, None]] - flat[:, maximum.entry[None]]
         assert (apart <= difference + 1e-12).all()

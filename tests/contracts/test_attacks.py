@@ -28,6 +28,10 @@ def problem(
 
 
 CASES = [(name, norm) for name in ATTACKS for norm in sorted(ATTACKS[name].norms)]
+# monte-carlo-1000 with more draws: one test of it is enough.
+SLOW = ("monte-carlo-10000",)
+EACH = [name for name in ATTACKS if name not in SLOW]
+each = pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[0] not in SLOW])
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
@@ -42,21 +46,21 @@ def test_what_it_returns_is_in_the_set_and_grades_as_reported(name: str, norm: N
     assert torch.equal(net(result.adversarial).argmax(1), result.prediction)
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@each
 def test_it_breaks_an_unprotected_network_in_a_large_ball(name: str, norm: Norm) -> None:
     net, task = problem(norm, ids=tuple(range(8)), family="conv")
     result = run_attack(ATTACKS[name], net, task, seed=0)
     assert float(result.success.float().mean()) >= 0.5
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@each
 def test_it_is_reproducible_bit_for_bit(name: str, norm: Norm) -> None:
     net, task = problem(norm, epsilon=0.05)
     one, two = (run_attack(ATTACKS[name], net, task, seed=3) for _ in range(2))
     assert torch.equal(one.adversarial, two.adversarial)
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@each
 def test_a_sample_does_not_depend_on_the_batch_around_it(name: str, norm: Norm) -> None:
     net, task = problem(norm, epsilon=0.05)
     sets = task.input_set
@@ -68,7 +72,7 @@ def test_a_sample_does_not_depend_on_the_batch_around_it(name: str, norm: Norm) 
     assert torch.equal(whole.forwards[[2, 1]], part.forwards)
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@each
 def test_passes_are_counted(name: str, norm: Norm) -> None:
     net, task = problem(norm)
     forwards = backwards = 0
@@ -92,14 +96,14 @@ def test_passes_are_counted(name: str, norm: Norm) -> None:
     assert bool((result.backwards <= result.forwards).all())
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", EACH)
 def test_an_empty_ball_holds_the_centre_only(name: str) -> None:
     net, task = problem(min(ATTACKS[name].norms), epsilon=0.0)
     result = run_attack(ATTACKS[name], net, task, seed=0)
     assert torch.equal(result.adversarial, task.input_set.center)
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if Norm.LINF in ATTACKS[name].norms])
+@pytest.mark.parametrize("name", [name for name in EACH if Norm.LINF in ATTACKS[name].norms])
 def test_boxes_are_searched_as_linf(name: str) -> None:
     net, task = problem()
     box = task.input_set.box()

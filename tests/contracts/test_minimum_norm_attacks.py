@@ -20,7 +20,7 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from calipers.core.results import Counterexample
-from tests.nets import random_net
+from tests.nets import dense, random_net
 
 BUDGET = 60
 ATTACKS: dict[str, MinimumNormAttack] = {name: MINIMUM_NORM_ATTACKS[name](BUDGET) for name in MINIMUM_NORM_ATTACKS}
@@ -41,9 +41,9 @@ def problem(
 ) -> tuple[nn.Module, MinimumNormProblem]:
     """A convolutional network with 2 channels of different scale; sample 1 is labelled wrongly."""
     net, shape = random_net("conv", 5)
-    net[-1] = nn.Linear(net[-1].in_features, classes)
+    net[-1] = nn.Linear(dense(net, -1).in_features, classes)
     torch.manual_seed(3)
-    nn.init.normal_(net[-1].weight, std=0.5)
+    nn.init.normal_(dense(net, -1).weight, std=0.5)
     net = net.to(dtype).requires_grad_(False)
     x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     labels = net(x).argmax(1)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ RECORDS = st.builds(
 )
 
 
-def record(sample: int, **changes: object) -> SampleRecord:
+def record(sample: int, **changes: Any) -> SampleRecord:
     base = SampleRecord(
         sample, 1, Kind.CLEAN, "clean", None, Outcome.CORRECT, Termination.COMPLETED, 0.5, None, 1, 1, 0, 0.1, 0
     )
@@ -80,7 +81,9 @@ def test_runs_are_found_by_specification_prefix_and_age(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         first = store.create_run(SPEC, "one")
         second = store.create_run(dataclasses.replace(SPEC, seed=1), "two")
-        assert store.find(SPEC).run_id == first
+        found = store.find(SPEC)
+        assert found is not None
+        assert found.run_id == first
         assert store.find(dataclasses.replace(SPEC, seed=2)) is None
         assert store.run("latest").run_id == second
         assert store.run(first).command == "one"
@@ -93,7 +96,7 @@ def test_runs_are_found_by_specification_prefix_and_age(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
 def test_arrays_come_back_as_they_went_in(tmp_path: Path, dtype: type) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "image": np.random.default_rng(0).integers(0, 255, (3, 2, 4, 5)).astype(dtype),
         "flag": np.arange(3).astype(dtype),
     }

@@ -1,7 +1,7 @@
 """What every verifier must keep. A new verifier joins by its name in the registry."""
 
 import re
-from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -15,9 +15,12 @@ from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify import VERIFIERS, Resources, Selective, Verifier
+from tests.limits import NEVER
 from tests.nets import BASIC, FAMILIES, random_graph
 
-RESOURCES = Resources(WorkBudget(), timeout=1.0)
+RESOURCES = Resources(WorkBudget(), timeout=NEVER)
+# What is left open when this is over proves nothing, on a slow machine more than on a fast one.
+HASTE = Resources(WorkBudget(), timeout=0.5)
 
 
 def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> tuple:
@@ -26,6 +29,13 @@ def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> t
     labels = graph.evaluate(x).argmax(1)
     ball = LpBall(x, torch.full((6,), epsilon), norm, torch.ones(()), (0.0, 1.0))
     return graph, Problem("net", tuple(range(6)), ball, Specification.classified_as(labels, 3))
+
+
+@cache
+def broken(family: str, seed: int, epsilon: float) -> tuple[bool, ...]:
+    """Which instances of `problem` an attack breaks: the same for every verifier."""
+    graph, task = problem(family, seed, epsilon)
+    return tuple(run_attack(PGD(steps=20, restarts=2), GraphModule(graph), task, seed).success.tolist())
 
 
 def accepted(verifier: Verifier, graph: Graph, task: Problem) -> bool:
@@ -52,12 +62,13 @@ def test_nothing_that_an_attack_breaks_is_verified(name: str, family: str) -> No
     for seed in range(3 if family in BASIC else 1):
         for epsilon in (0.02, 0.2):
             graph, task = problem(family, seed, epsilon)
-            verifier = VERIFIERS[name](RESOURCES)
+            verifier = VERIFIERS[name](HASTE)
             if not accepted(verifier, graph, task):
                 continue
             verdicts = verifier.verify(graph, task).verdicts
-            broken = run_attack(PGD(steps=20, restarts=2), GraphModule(graph), task, seed).success
-            assert not any(v is Verdict.VERIFIED and b for v, b in zip(verdicts, broken.tolist(), strict=True))
+            assert not any(
+                v is Verdict.VERIFIED and b for v, b in zip(verdicts, broken(family, seed, epsilon), strict=True)
+            )
 
 
 @pytest.mark.parametrize("name", VERIFIERS)
@@ -74,7 +85,7 @@ def test_a_point_is_verified_exactly_if_it_is_classified_correctly(name: str, no
 
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_bounds_tighten_as_sets_shrink(name: str) -> None:
-    lower = [VERIFIERS[name](RESOURCES).verify(*problem("overlap", 2, e)).lower for e in (0.2, 0.05, 0.01)]
+    lower = [VERIFIERS[name](RESOURCES).verify(*problem("overlap", 2, e)).lower for e in (0.2, 0.03, 0.01)]
     assert bool((lower[0] <= lower[1] + 1e-4).all())
     assert bool((lower[1] <= lower[2] + 1e-4).all())
 
@@ -82,8 +93,7 @@ def test_bounds_tighten_as_sets_shrink(name: str) -> None:
 @pytest.mark.parametrize("name", VERIFIERS)
 def test_an_instance_is_answered_alike_alone_and_in_a_batch(name: str) -> None:
     graph, task = problem("padded", 5, 0.05)
-    # Time enough for every answer: what is left open when time is up depends on the machine.
-    verifier = VERIFIERS[name](replace(RESOURCES, timeout=60.0))
+    verifier = VERIFIERS[name](RESOURCES)
     whole = verifier.verify(graph, task).lower
     alone = torch.cat([verifier.verify(graph, task[i : i + 1]).lower for i in range(6)])
     assert torch.allclose(whole, alone, atol=1e-4)

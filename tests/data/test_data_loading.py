@@ -2,9 +2,11 @@ import io
 import sys
 import time
 import uuid
+from unittest.mock import patch
 
 import datasets
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from PIL import Image
@@ -64,10 +66,10 @@ def test_the_environment_names_the_folder(data_dir, monkeypatch):
     assert len(load_dataset("mnist", limit=3)) == 3
 
 
-def test_a_small_limit_is_read_fast_and_quietly(data_dir, capfd):
-    started = time.perf_counter()
-    load_dataset("mnist", limit=100, data_dir=data_dir)
-    assert time.perf_counter() - started < 10
+def test_of_a_small_limit_no_more_is_read_and_quietly(data_dir, capfd):
+    with patch.object(PIL.Image, "open", wraps=PIL.Image.open) as opened:
+        load_dataset("mnist", limit=100, data_dir=data_dir)
+    assert opened.call_count == 100
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -191,14 +193,13 @@ class Unreachable:
     head = staticmethod(refuse)
 
 
-def test_without_network_both_ways_are_named_within_seconds(monkeypatch):
+def test_without_network_both_ways_are_named_without_waiting(monkeypatch):
     monkeypatch.delenv("CALIPERS_DATA", raising=False)
     monkeypatch.setattr(hub_room.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_room.huggingface_hub, "get_session", Unreachable)
-    started = time.perf_counter()
+    monkeypatch.setattr(time, "sleep", refuse)
     with pytest.raises(DataError, match=r"ylecun/mnist .*no route.*--data-dir or CALIPERS_DATA that holds mnist/SPLIT"):
         load_dataset("mnist")
-    assert time.perf_counter() - started < 5
 
 
 def test_offline_mode_asks_the_cache_only(monkeypatch):

@@ -24,7 +24,6 @@ def run(page: str, folder: Path, before: str = "") -> str:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=240,
     )
     assert done.returncode == 0, done.stdout[-6000:]
     return done.stdout

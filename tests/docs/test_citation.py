@@ -1,5 +1,5 @@
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from tests.docs.pages import ROOT
 

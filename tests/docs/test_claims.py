@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+import typer.core
 import typer.main
 
 import calipers
@@ -12,17 +13,21 @@ from calipers.models import ZOO
 from calipers.verify import VERIFIERS
 from tests.docs.pages import PAGES, ROOT
 
+PROGRAM = typer.main.get_command(app)
+assert isinstance(PROGRAM, typer.core.TyperGroup)
+COMMANDS = PROGRAM.commands
+
 
 def test_every_method_and_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    commands = (f"calipers {name}" for name in typer.main.get_command(app).commands)
+    commands = (f"calipers {name}" for name in COMMANDS)
     named = [*ATTACKS, *MINIMUM_NORM_ATTACKS, *VERIFIERS, *commands]
     assert [name for name in named if f"`{name}`" not in readme] == []
 
 
 def test_every_option_that_a_page_names_exists():
     known = {"--help", "--version"}
-    for command in typer.main.get_command(app).commands.values():
+    for command in COMMANDS.values():
         known |= {option for parameter in command.params for option in parameter.opts}
     for page in PAGES:
         for line in re.findall(r"calipers (?:measure|demo|train|show|runs|report|models) [^`\n]*", page.read_text()):

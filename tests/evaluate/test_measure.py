@@ -19,6 +19,7 @@ from calipers.report.load import load_report
 from calipers.report.verdict import verdict
 from calipers.store.store import Store
 from calipers.verify import BoundVerifier, Milp
+from tests.nets import dense
 
 SETTINGS = Settings((FGSM(), PGD(steps=8, restarts=2)), (BoundVerifier(CAPM),), batch_size=10)
 EPSILONS = (0.01, 0.05, 0.3)
@@ -65,6 +66,7 @@ def test_stored_adversarial_examples_re_score_to_the_records(measured) -> None:
             assert (record.outcome is Outcome.BROKEN) == (int(predicted[i]) != record.label)
             if record.distance is not None:
                 assert record.distance == pytest.approx(float(distance[i]), abs=1e-6)
+                assert unit.epsilon is not None
                 assert record.distance <= unit.epsilon * (1 + 1e-5)
 
 
@@ -164,7 +166,7 @@ def test_bad_input_is_named_before_the_work_starts(net, threat, epsilons, error,
 
 def test_a_model_with_nan_weights_is_refused(digits) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    net[1].weight.data[0, 0] = float("nan")
+    dense(net, 1).weight.data[0, 0] = float("nan")
     with pytest.raises(CalipersError, match="NaN"):
         prepare(wrap(net), digits, THREAT, (0.1,), SETTINGS)
 

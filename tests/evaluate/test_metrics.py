@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 from scipy.stats import norm
@@ -14,7 +15,7 @@ from tests.contracts.test_store import SPEC
 LARGE, SMALL = 0.2, 0.1
 
 
-def record(sample: int, kind: Kind, outcome: Outcome, epsilon: float | None = None, **changes: object) -> SampleRecord:
+def record(sample: int, kind: Kind, outcome: Outcome, epsilon: float | None = None, **changes: Any) -> SampleRecord:
     method = {Kind.CLEAN: "clean", Kind.ATTACK: "pgd", Kind.VERIFY: "capm"}[kind]
     base = SampleRecord(
         sample, sample % 2, kind, method, epsilon, outcome, Termination.COMPLETED, 0.1, None, 0, 1, 0, 0.5, 0
@@ -31,7 +32,7 @@ def full(sample: int, small: tuple[Outcome, Outcome], large: tuple[Outcome, Outc
     return rows
 
 
-def report(records: list[SampleRecord], **changes: object):
+def report(records: list[SampleRecord], **changes: Any):
     spec = dataclasses.replace(SPEC, **changes)
     return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, spec), records, [])
 

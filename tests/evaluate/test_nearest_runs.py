@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,8 +26,9 @@ from calipers.verify import BoundVerifier
 EPSILONS = [0.01, 0.05, 0.2]
 
 
-def attack(model: LoadedModel, digits: ImageDataset, out: Path, **changes: object) -> Nearest:
-    return calipers.attack(model, digits, **{"attacks": ["pdpgd-linf"], "propagations": 60, "out": out} | changes)
+def attack(model: LoadedModel, digits: ImageDataset, out: Path, **changes: Any) -> Nearest:
+    settings: dict[str, Any] = {"attacks": ["pdpgd-linf"], "propagations": 60, "out": out}
+    return calipers.attack(model, digits, **settings | changes)
 
 
 def test_its_distances_are_the_accuracies_of_a_measurement(

@@ -59,6 +59,9 @@ def test_rows_stand_beside_the_paper_and_say_where_they_hold(tmp_path: Path) -> 
         row = rows[f"digits {name}", 0.05]
         assert (row.paper, row.norm, row.epsilon_unit) == (0.25, "linf", "pixel")
         assert row.measured == report.rate(name, 0.05).measured
+        assert row.measured is not None
+        assert row.low is not None
+        assert row.high is not None
         assert row.low <= row.measured <= row.high
         assert rows[f"digits {name}", 0.01].paper is None
     time = rows["digits verify:capm time", 0.05]

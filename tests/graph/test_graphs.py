@@ -132,6 +132,7 @@ def test_onnx_graphs_agree_with_onnxruntime(tmp_path) -> None:
     module = load_onnx(path)
     x = torch.rand(2, 1, 6, 6, requires_grad=True)
     module(x).sum().backward()
+    assert x.grad is not None
     assert float(x.grad.abs().sum()) > 0
 
 

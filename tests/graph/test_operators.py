@@ -19,6 +19,7 @@ from calipers.graph.from_onnx import from_onnx, load_onnx, load_onnx_network
 from calipers.graph.from_torch import from_module
 from calipers.graph.rewrite import fuse_windows
 from tests.graph.test_graphs import floats, onnx_file
+from tests.nets import dense
 
 
 class Function(nn.Module):
@@ -256,9 +257,9 @@ def vector_file(path, kind: int, dtype: type) -> Path:
     ]
     constants = {"a": floats(4, 3), "b": floats(4), "c": floats(4, 2)}
     initializers = [numpy_helper.from_array(value.astype(dtype), name) for name, value in constants.items()]
-    ends = [[helper.make_tensor_value_info(name, kind, [n])] for name, n in (("x", 3), ("y", 2))]
+    x, y = (helper.make_tensor_value_info(name, kind, [n]) for name, n in (("x", 3), ("y", 2)))
     opsets = [helper.make_opsetid("", 17)]
-    graph = helper.make_graph(nodes, "net", *ends, initializers)
+    graph = helper.make_graph(nodes, "net", [x], [y], initializers)
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
 
@@ -303,11 +304,11 @@ def test_only_the_order_of_a_softmax_can_be_asked_for() -> None:
 
 def test_a_saturated_softmax_does_not_hide_a_difference() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)).eval().requires_grad_(False)
-    net[0].weight.copy_(torch.tensor([[4.0, 4.0], [0.0, 0.0]]))
-    net[0].bias.copy_(torch.tensor([60.0, 0.0]))
+    dense(net, 0).weight.copy_(torch.tensor([[4.0, 4.0], [0.0, 0.0]]))
+    dense(net, 0).bias.copy_(torch.tensor([60.0, 0.0]))
     graph = from_module(net, torch.rand(2, 2))
     moved = deepcopy(net)
-    moved[0].bias += torch.tensor([1.0, 0.0])
+    dense(moved, 0).bias.add_(torch.tensor([1.0, 0.0]))
     assert torch.allclose(moved(torch.rand(2, 2)), net(torch.rand(2, 2)))
     with pytest.raises(ModelError, match="differs"):
         check_graph(graph, moved)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def wilson(name: str, epsilon: float | None, hits: int, n: int, seconds: float |
     return Rate(name, epsilon, share, n, low, high, seconds)
 
 
-def make_spec(epsilons: tuple[float, ...], samples: int, **changes: object) -> RunSpec:
+def make_spec(epsilons: tuple[float, ...], samples: int, **changes: Any) -> RunSpec:
     spec = RunSpec(
         model="capm.convsmall",
         model_digest="sha256:5a1f0c9be3d2",
@@ -103,7 +104,7 @@ def rates_of(spec: RunSpec, brackets: tuple[Bracket, ...], methods: bool = True)
 
 
 def make_report(
-    epsilons: tuple[float, ...] = (0.03,), n: int = 100, seed: int = 0, strength: float = 1.9, **changes: object
+    epsilons: tuple[float, ...] = (0.03,), n: int = 100, seed: int = 0, strength: float = 1.9, **changes: Any
 ) -> RobustnessReport:
     spec = make_spec(epsilons, n, **changes)
     brackets = make_brackets(spec, n, seed, strength)
@@ -155,7 +156,14 @@ def make_gallery(
         epsilon = min(e for e in (*report.spec.epsilons, 9.0) if e >= (row.distance or 0.0) - 1e-9)
         items.append(
             GalleryItem(
-                row.sample_id, row.label, (row.label + 5) % classes, original, adversarial, row.distance, epsilon, "pgd"
+                row.sample_id,
+                row.label,
+                (row.label + 5) % classes,
+                original,
+                adversarial,
+                row.distance or 0.0,
+                epsilon,
+                "pgd",
             )
         )
     return tuple(items)

@@ -1,4 +1,5 @@
 import json
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -6,17 +7,27 @@ from torch import nn
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.threat import ThreatModel
+from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
 from calipers.models.loading import load_model
 from calipers.train import Recipe, built_in_recipes, load_recipe, steps_of, train
 from calipers.train.objective import AdversarialPGD, Standard
+from calipers.train.recipe import Adversary
 
-QUICK = {"model": "digits.maxpool", "data": "digits", "epochs": 2, "batch_size": 50, "checkpoint_every": 3}
-ADVERSARY = {"epsilon": 0.1, "steps": 2}
+QUICK: dict[str, Any] = {
+    "model": "digits.maxpool",
+    "data": "digits",
+    "epochs": 2,
+    "batch_size": 50,
+    "checkpoint_every": 3,
+}
+# For training, and for testing.
+Data = tuple[ImageDataset, ImageDataset]
+ADVERSARY = Adversary(epsilon=0.1, steps=2)
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Data:
     return load_dataset("digits", "train", 250), load_dataset("digits", "test", 100)
 
 
@@ -25,7 +36,9 @@ def quiet(what: str, done: int) -> None:
 
 
 @pytest.mark.parametrize("objective", ["standard", "pgd"])
-def test_resuming_at_any_batch_ends_with_the_same_weights(tmp_path, data, objective: str) -> None:
+def test_resuming_at_any_batch_ends_with_the_same_weights(
+    tmp_path, data: Data, objective: Literal["standard", "pgd"]
+) -> None:
     recipe = Recipe(**QUICK, objective=objective, adversary=ADVERSARY if objective == "pgd" else None)
     whole = train(recipe, *data, tmp_path / "whole.json", quiet)
 
@@ -44,7 +57,7 @@ def test_resuming_at_any_batch_ends_with_the_same_weights(tmp_path, data, object
     assert not parts.with_suffix(".checkpoint").exists()
 
 
-def test_training_learns_and_the_card_says_how(tmp_path, data) -> None:
+def test_training_learns_and_the_card_says_how(tmp_path, data: Data) -> None:
     recipe = Recipe(**{**QUICK, "epochs": 12, "optimizer": {"learning_rate": 0.01}})
     trained = train(recipe, *data, tmp_path / "net.json", quiet)
     assert trained.metrics["train_accuracy"] > 0.9
@@ -83,7 +96,7 @@ def test_the_model_is_restored_even_if_the_attack_fails(data) -> None:
     assert model.weight.requires_grad
 
 
-def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_named(tmp_path, data) -> None:
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_named(tmp_path, data: Data) -> None:
     recipe = Recipe(**QUICK)
 
     def stop(what: str, done: int) -> None:
@@ -128,7 +141,7 @@ def test_built_in_recipes_are_valid(name: str) -> None:
     assert load_recipe(name).digest == load_recipe(name).digest
 
 
-def test_a_model_that_does_not_fit_the_data_is_named(tmp_path, data) -> None:
+def test_a_model_that_does_not_fit_the_data_is_named(tmp_path, data: Data) -> None:
     recipe = Recipe(**{**QUICK, "model": "capm.convsmall"})
     with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
         train(recipe, *data, tmp_path / "net.json", quiet)

@@ -14,6 +14,7 @@ from calipers.graph.graph import Graph
 from calipers.verify import input_search
 from calipers.verify.found import Found
 from calipers.verify.input_search import InputSearch
+from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, random_graph
 
@@ -29,7 +30,7 @@ def few_inputs(graph: Graph, seed: int, radius: float) -> Box:
     return Box(x - free.reshape(x.shape), x + free.reshape(x.shape))
 
 
-def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = 30.0) -> Found:
+def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = NEVER) -> Found:
     spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
     budget = WorkBudget(deadline=time.monotonic() + seconds)
     return InputSearch().run(graph, Problem("net", (0,), box, spec), [0], budget)

@@ -18,7 +18,7 @@ from calipers.core.norms import Norm
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.sets import Box, LpBall
 from tests.attacks.linear import exact, linear
-from tests.nets import random_net
+from tests.nets import dense, random_net
 
 # Foolbox cannot be imported without git either.
 pytest.importorskip("foolbox", exc_type=ImportError)
@@ -93,11 +93,11 @@ def test_it_depends_on_the_seed_and_its_own_instance_alone(name: str, norm: Norm
     _, whole = balls(norm)
     net, part = balls(norm, (2,))
     torch.manual_seed(7)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    before = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].tolist(), random.getstate()
     one, two = (run_attack(attack_named(name), net, task, 3) for task in (whole, part))
     assert torch.allclose(one.adversarial[2:], two.adversarial, atol=1e-6)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == before[1]
     assert random.getstate() == before[2]
 
 
@@ -252,7 +252,7 @@ def test_an_attack_that_finds_no_start_finds_nothing() -> None:
     """Boundary attacks start from a broken input; where every input has the label there is none."""
     net, task = linear(2, (20,), Distance.L2, (0.0, 1.0))
     label = int(net(task.center[:1]).argmax())
-    net[1].bias[label] += 1e3
+    dense(net, 1).bias[label] += 1e3
     with pytest.warns(UserWarning, match="failed to draw"):
         result = run_minimum_norm(FoolboxMinimumNorm("HopSkipJumpAttack", 20_000), net, task[[0]], 0)
     assert not result.success.any()

@@ -23,8 +23,13 @@ def nothing(variables: np.ndarray) -> bool:
 
 def test_the_bound_is_the_minimum_with_its_constant() -> None:
     draft, row = knapsack()
-    shown = []
-    found = minimise(draft.program(), row, np.inf, lambda v: bool(shown.append(v)), 10.0)
+    shown: list[np.ndarray] = []
+
+    def show(variables: np.ndarray) -> bool:
+        shown.append(variables)
+        return False
+
+    found = minimise(draft.program(), row, np.inf, show, 10.0)
     assert found.bound == pytest.approx(2.0)
     assert found.termination is Termination.COMPLETED
     assert found.point is None
@@ -34,6 +39,7 @@ def test_the_bound_is_the_minimum_with_its_constant() -> None:
 def test_it_stops_at_a_point_that_is_accepted() -> None:
     draft, row = knapsack()
     found = minimise(draft.program(), row, np.inf, lambda v: float(row.at(v)[0]) < 5, 10.0)
+    assert found.point is not None
     assert float(row.at(found.point)[0]) < 5
     assert found.bound <= 2.0 + 1e-6
 

@@ -21,9 +21,9 @@ def write_mlp(path: Path, seed: int, sizes: tuple[int, ...] = (2, 6, 6, 3)) -> P
         if i < len(sizes) - 2:
             nodes.append(helper.make_node("Relu", [last], [f"a{i}"]))
             last = f"a{i}"
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, sizes[0]])]
-    outputs = [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, sizes[-1]])]
-    graph = helper.make_graph(nodes, "mlp", inputs, outputs, weights)
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, sizes[0]])]
+    ends += [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, sizes[-1]])]
+    graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 

@@ -12,12 +12,13 @@ from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify import Resources
 from calipers.verify.vnnlib import Answer, Property, SatOutcome, decide
 from calipers.verify.vnnlib.syntax import parse
+from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
 
 BOX = [(-1.0, 1.0), (-0.5, 0.5)]
 
 
-def answer(path: Path, text: str, timeout: float = 30.0) -> Answer:
+def answer(path: Path, text: str, timeout: float = NEVER) -> Answer:
     return decide(load_onnx_network(path), Property.of(parse(text)), Resources(WorkBudget(), timeout))
 
 

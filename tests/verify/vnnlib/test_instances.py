@@ -10,6 +10,7 @@ from calipers.core.errors import InputError
 from calipers.verify import Resources
 from calipers.verify.vnnlib import SatOutcome, Score, load_instances, run_instances
 from calipers.verify.vnnlib.results import Results
+from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
 
 BOX = [(-0.1, 0.1), (-0.1, 0.1)]
@@ -24,13 +25,13 @@ def family(tmp_path: Path) -> Path:
     (tmp_path / "bad.vnnlib").write_text("(assert")
     file = tmp_path / "instances.csv"
     file.write_text(
-        "onnx,vnnlib,timeout_s,expected\nnet.onnx,easy.vnnlib,20,sat\nnet.onnx,any.vnnlib,20,sat\nnet.onnx,bad.vnnlib,20,\n"
+        "onnx,vnnlib,timeout_s,expected\nnet.onnx,easy.vnnlib,900,sat\nnet.onnx,any.vnnlib,900,sat\nnet.onnx,bad.vnnlib,900,\n"
     )
     return file
 
 
 def run(file: Path) -> list[Score]:
-    return list(run_instances(load_instances(file), Resources(WorkBudget(), 20.0), lambda doing, done: None))
+    return list(run_instances(load_instances(file), Resources(WorkBudget(), NEVER), lambda doing, done: None))
 
 
 def test_every_instance_has_a_score(family: Path) -> None:
@@ -109,7 +110,9 @@ def test_results_are_kept_and_resumed(family: Path, tmp_path: Path) -> None:
     third = Results.open(folder, instances, resume=True)
     assert third.left == ()
     assert [score.word for score in third.scores] == ["unsat", "sat", "error"]
-    assert third.scores[1].answer.outcome is SatOutcome.SAT
+    answer = third.scores[1].answer
+    assert answer is not None
+    assert answer.outcome is SatOutcome.SAT
 
 
 def test_results_of_other_instances_are_refused(family: Path, tmp_path: Path) -> None:
