@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from calipers.bounds.rounding import input_bounds
 from calipers.core.sets import Box, InputSet, LpBall
 
 
 def free_inputs(input_set: InputSet) -> Int[Tensor, " inputs"]:
     """Flat indices of the inputs that are free in some set of the batch; the first one where none is."""
-    box = input_set.box()
-    free = (box.lower < box.upper).flatten(1).any(0).nonzero()[:, 0]
+    bounds = input_bounds(input_set)
+    free = (bounds.lower < bounds.upper).flatten(1).any(0).nonzero()[:, 0]
     return free if len(free) else torch.zeros(1, dtype=torch.long, device=free.device)
 
 

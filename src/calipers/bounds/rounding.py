@@ -15,8 +15,9 @@ from torch import Tensor
 from calipers.bounds.relaxation import Relaxation
 from calipers.bounds.window import views
 from calipers.core.intervals import IntervalBounds
+from calipers.core.norms import per_sample
 from calipers.core.problem import Specification
-from calipers.core.sets import Box, InputSet
+from calipers.core.sets import InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rounding import deployed, gamma, magnitude, tail_error, unit_of
@@ -40,14 +41,13 @@ def sizes(bounds: IntervalBounds) -> Tensor:
 def input_bounds(input_set: InputSet) -> IntervalBounds:
     """The box around each input set. The ends of a box are meant as they are; those of a ball have been rounded."""
     box = input_set.box()
-    if isinstance(input_set, Box):
+    if not isinstance(input_set, LpBall):
         return IntervalBounds(box.lower, box.upper)
-    reach = (box.upper - box.lower) > 0
-    slip = _ENDS * unit_of(box.lower.dtype) * torch.maximum(box.lower.abs(), box.upper.abs()) * reach
+    reach = (per_sample(input_set.radius, input_set.center) * input_set.scale).expand_as(input_set.center)
+    slip = _ENDS * unit_of(reach.dtype) * (input_set.center.abs() + reach) * (reach > 0)
     lower, upper = box.lower - slip, box.upper + slip
-    domain = getattr(input_set, "domain", None)
-    if domain is not None:
-        lower, upper = lower.clamp(min=domain[0]), upper.clamp(max=domain[1])
+    if input_set.domain is not None:
+        lower, upper = lower.clamp(min=input_set.domain[0]), upper.clamp(max=input_set.domain[1])
     return IntervalBounds(lower, upper)
 
 

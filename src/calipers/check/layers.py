@@ -198,9 +198,9 @@ class Scale:
 
     def deployed(self, *values: Array) -> Array:
         # A sign or a power of two changes no digit, and neither does a constant.
-        plain = (self.size == 0) & (np.frexp(np.abs(self.weight))[0] == 0.5) | (self.weight == 0)
+        plain = (self.size == 0) & (np.frexp(np.abs(self.weight))[0] == 0.5)
         error = deployed_gamma(self.roundings) * self.magnitude(*values) + self.roundings * TINY
-        return np.where(plain, 0.0, error)
+        return np.where(self.weight == 0, written(self.bias), np.where(plain, 0.0, error))
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         return [rows * self.weight]
@@ -227,7 +227,8 @@ class Move:
         return np.where(self.index < 0, abs(self.fill), flat[:, np.maximum(self.index, 0)])
 
     def deployed(self, *values: Array) -> Array:
-        return np.zeros((len(values[0]), *self.index.shape))
+        error = np.where(self.index < 0, written(np.array(self.fill)), 0.0)
+        return np.broadcast_to(error, (len(values[0]), *self.index.shape))
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         real = (self.index >= 0).ravel()
@@ -288,6 +289,12 @@ class Join:
         return np.zeros(shape)
 
     terms: int = 1
+
+
+def written(constant: Array) -> Array:
+    """How far constants may be from what was written; numbers of up to 16 binary digits were meant as they are."""
+    digits = np.frexp(np.abs(constant))[0] * 2**16
+    return np.where(digits == np.round(digits), 0.0, SINGLE * np.abs(constant))
 
 
 def order_error(size: Array) -> Array:

@@ -58,9 +58,9 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             return ops.linear_part(ops.absolute(op)).evaluate(_order_error(sizes[0])) if op.softmax else None
         case ops.Scale():
             # A sign or a power of two changes no digit.
-            plain = (op.bias == 0) & ((op.weight == 0) | (op.weight.abs().frexp().mantissa == 0.5))
-            constant = op.weight == 0
-            return (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(plain | constant, 0.0)
+            plain = (op.bias == 0) & (op.weight.abs().frexp().mantissa == 0.5)
+            error = (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(plain, 0.0)
+            return torch.where(op.weight == 0, _written(op.bias), error)
         case ops.Divide():
             whole = op.divisor.abs().frexp().mantissa == 0.5
             return (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(whole, 0.0)
@@ -68,6 +68,16 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             return gamma(_BATCH_NORM) * magnitude(op, sizes) + _BATCH_NORM * _TINY
         case ops.Add():
             return gamma(1) * torch.minimum(sizes[0] + sizes[1], size) * _FUDGE
+        case ops.Pad():
+            # The constant at the padded places, 0 elsewhere.
+            error = _written(torch.tensor(op.value, dtype=size.dtype))
+            zeros = torch.zeros_like(sizes[0])
+            return ops.Pad(op.before, op.after, float(error)).evaluate(zeros) if bool(error) else None
+        case ops.Clamp():
+            # A limit that is not attained plays no part.
+            sides = [torch.where(side.abs() <= sizes[0], _written(side), 0.0) for side in (op.low, op.high)]
+            error = torch.maximum(sides[0], sides[1])
+            return error if bool(error.any()) else None
         case ops.LeakyRelu():
             return gamma(1) * op.slope.abs() * sizes[0] * _FUDGE + _TINY
         case ops.Sigmoid() | ops.Tanh():
@@ -78,6 +88,15 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             return _SMOOTH * SINGLE * (size + 1 / op.beta) * _FUDGE + jump
         case _:
             return None
+
+
+def _written(constant: Tensor) -> Tensor:
+    """How far constants may be from what was written: decimals are rounded, once in each precision.
+
+    Numbers of up to 16 binary digits were meant as they are.
+    """
+    digits = constant.abs().frexp().mantissa * 2**16
+    return torch.where((digits == digits.round()) | ~constant.isfinite(), 0.0, SINGLE * constant.abs())
 
 
 def tail_error(graph: Graph, size: Tensor) -> Tensor | None:
