@@ -1,10 +1,12 @@
 """The three-line interface: what it takes, and what it says about what it does not take."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import calipers as cal
 from calipers.attacks import FGSM, PGD
@@ -44,7 +46,8 @@ def test_public_names_are_there_and_nothing_else() -> None:
 
 def test_data_sets_in_every_form_give_the_same_run(net, tmp_path) -> None:
     pairs = list(zip(X, Y.tolist(), strict=True))
-    forms = [(X, Y), (X.numpy(), Y.numpy()), pairs, DataLoader(pairs, batch_size=5), iter(pairs)]
+    loader = DataLoader(cast("Dataset[Any]", pairs), batch_size=5)
+    forms = [(X, Y), (X.numpy(), Y.numpy()), pairs, loader, iter(pairs)]
     runs = [quick(net, form, cal.ThreatModel("linf", "8/255"), tmp_path).numbers for form in forms]
     assert len({run.spec.digest for run in runs}) == 1
     assert runs[0].spec.epsilons == (8 / 255,)

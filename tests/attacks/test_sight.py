@@ -20,6 +20,8 @@ FEATURES = 12
 class Behind(nn.Module):
     """A linear classifier of two classes, behind something else."""
 
+    weight: Tensor
+
     def __init__(self, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.before, self.after = before, after

@@ -106,8 +106,8 @@ def test_ctrl_c_claims_kept_work_only_where_there_is_some(tmp_path: Path, capsys
 def test_no_word_of_a_table_is_split_in_a_narrow_terminal(width: int) -> None:
     spec = RunSpec("m", "d", None, "d", "d", ("a",), 1, "linf", (), "pixel", (1.0,), None, (), (), 0, 1, {})
     attacks = tuple(Distances(name, (0.123456, 1.5), 1000.0, 12.5) for name in ("nearest", "pdpgd-l0-pixels", BEST))
-    screen = Console(width=width, file=io.StringIO())
-    screen.print(Nearest("run", "", spec, 2, 2, attacks).table(width))
-    text = screen.file.getvalue()
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(Nearest("run", "", spec, 2, 2, attacks, ()).table(width))
+    text = screen.getvalue()
     assert all(word in text for word in ("nearest", "pdpgd-l0-pixels", BEST, "median", "0.8117", "100.0 %", "found"))
     assert "\N{HORIZONTAL ELLIPSIS}" not in text

@@ -27,7 +27,7 @@ def test_decimals_may_stand_above_and_below_and_blanks_anywhere() -> None:
 
 
 PAIR = (0.5, 0.25)
-NO_RADII = ("abc", "", "1/0", "1/2/3", "nan", "1e999", None, True, -1, float("inf"), {}, object())
+NO_RADII: tuple[object, ...] = ("abc", "", "1/0", "1/2/3", "nan", "1e999", None, True, -1, float("inf"), {}, object())
 
 
 @pytest.mark.parametrize("several", [[0.5, "1/4"], PAIR, np.array(PAIR), torch.tensor(PAIR), "0.5,1/4"])

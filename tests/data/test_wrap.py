@@ -1,5 +1,5 @@
 import math
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -107,6 +107,11 @@ LABELS = [0, 1, 2, 0, 1, 2]
 SAMPLES = list(zip(FIRST, LABELS, strict=True))
 
 
+def loader(samples: list, **options) -> DataLoader:
+    """A loader of a list, which PyTorch takes though its annotations do not say so."""
+    return DataLoader(cast("Dataset[Any]", samples), **options)
+
+
 class Featured(list):
     """As the data sets of the Hub look."""
 
@@ -125,9 +130,9 @@ FORMS = {
     "samples of PIL": [(Image.fromarray(x), y) for x, y in zip(BYTES, LABELS, strict=True)],
     "dictionaries": Featured({"image": x, "label": y} for x, y in SAMPLES),
     "dictionaries of a processor": [{"pixel_values": x, "labels": torch.tensor(y)} for x, y in SAMPLES],
-    "loader": DataLoader(SAMPLES, batch_size=4),
-    "loader of dictionaries": DataLoader([{"img": x, "label": y} for x, y in SAMPLES], batch_size=4),
-    "loader without batches": DataLoader(SAMPLES, batch_size=None),
+    "loader": loader(SAMPLES, batch_size=4),
+    "loader of dictionaries": loader([{"img": x, "label": y} for x, y in SAMPLES], batch_size=4),
+    "loader without batches": loader(SAMPLES, batch_size=None),
     "labels with one entry": [(x, torch.tensor([y])) for x, y in SAMPLES],
 }
 
@@ -155,7 +160,7 @@ def test_grey_images_get_a_channel_and_vectors_stay_vectors():
 
 
 def test_a_shuffling_loader_is_told_of():
-    assert "shuffles" in as_image_dataset(DataLoader(SAMPLES, shuffle=True)).notes[0]
+    assert "shuffles" in as_image_dataset(loader(SAMPLES, shuffle=True)).notes[0]
     assert as_image_dataset([(image(), 0)]).notes == ()
 
 
@@ -164,7 +169,7 @@ NO_DATA_SETS = [
     *[[(image(), 0, 0)], [{"picture": image(), "label": 0}], [{"image": image()}], [(image(), [1, 0])]],
     *[[(image(), "cat")], [(image(), None)], [("a.png", 0)], [(torch.tensor(1.0), 0)], (image(), image())],
     *[(np.array(["a", "b"])[:, None], [0, 1]), (np.ones((3, 2)), [0, 1]), (np.ones((2, 2)), np.eye(2))],
-    *[DataLoader([image()]), [(Image.new("P", (2, 2)), 0)], [(np.array([object()]), 0)]],
+    *[loader([image()]), [(Image.new("P", (2, 2)), 0)], [(np.array([object()]), 0)]],
 ]
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -91,7 +92,7 @@ COLUMN = [
     node("Relu", "a", to="r"),
     node("MatMul", "v", "r"),
 ]
-SHAPES = {
+SHAPES: dict[str, tuple[list, dict[str, np.ndarray], list, int]] = {
     "column": (COLUMN, {"w": W.T, "b": B[:, None], "v": V.T}, [3, 1], 2),
     "columns": (COLUMN, {"w": W.T, "b": B[:, None], "v": V.T}, [3, 4], 2),
     "columns in a batch": (COLUMN, {"w": W.T, "b": B[:, None], "v": V.T}, ["n", 3, 4], 3),
@@ -228,7 +229,7 @@ def test_shapes_that_are_no_batch_of_samples(name: str, tmp_path) -> None:
 MASK = np.array([[True, False, True]])
 MAP = [1, 2, 6, 5]
 INT = np.int64
-OPERATORS = {
+OPERATORS: dict[str, tuple[list, dict[str, np.ndarray], list]] = {
     "identity chain": ([node("Identity", "x", to="a"), node("Identity", "a", to="b"), node("Dropout", "b")], {}, MAP),
     "casts": (
         [
@@ -412,7 +413,7 @@ def test_operators_that_cost_nothing(name: str, tmp_path) -> None:
     agrees(path, tuple(size if isinstance(size, int) else 1 for size in sizes))
 
 
-SOFTMAX = {
+SOFTMAX: dict[str, tuple[int, list, list]] = {
     "then flattened": (17, [node("Softmax", "x", to="s", axis=1), node("Flatten", "s")], ["n", 3, 1, 1]),
     "of everything, opset 11": (11, [node("Softmax", "x", to="s", axis=1), node("Identity", "s")], ["n", 3, 2, 2]),
     "of the last dimension": (17, [node("LogSoftmax", "x", axis=-1)], ["n", 3]),
@@ -428,7 +429,7 @@ def test_a_softmax_whose_vector_is_all_of_a_sample(name: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 18, 21])
 def test_opsets(opset: int, tmp_path) -> None:
-    squeeze = {"axes": [2]} if opset < 13 else {}
+    squeeze: dict[str, Any] = {"axes": [2]} if opset < 13 else {}
     axes = ["a"] if opset >= 13 else []
     nodes = [
         helper.make_node("Unsqueeze", ["x", *axes], ["u"], **squeeze),

@@ -101,10 +101,11 @@ def test_what_only_copies_is_not_rounded() -> None:
 
 
 def test_a_graph_may_differ_by_rounding_and_by_nothing_else() -> None:
-    net = nn.Sequential(nn.Linear(50, 30), nn.Tanh(), nn.Linear(30, 3)).eval()
+    first = nn.Linear(50, 30)
+    net = nn.Sequential(first, nn.Tanh(), nn.Linear(30, 3)).eval()
     graph = from_module(net, torch.rand(2, 50))
     order = torch.randperm(50)
-    check_graph(graph, lambda x: net[1:](x[:, order] @ net[0].weight[:, order].T + net[0].bias))
+    check_graph(graph, lambda x: net[1:](x[:, order] @ first.weight[:, order].T + first.bias))
     with pytest.raises(ModelError, match="rounding explains"):
         check_graph(graph, lambda x: net(x) + 1e-3)
     moves = from_module(nn.Sequential(nn.ReLU(), nn.Hardtanh(-0.2, 0.4), nn.Flatten()), torch.rand(2, 1, 3, 3))

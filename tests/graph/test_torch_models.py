@@ -126,7 +126,7 @@ CASES = {
     "max ceil with padding": (MAP, nn.MaxPool2d(3, (2, 3), (1, 0), ceil_mode=True)),
     "max ceil dilated": (MAP, nn.MaxPool2d(2, 2, 1, dilation=2, ceil_mode=True)),
     "max1d ceil": (SEQUENCE, nn.MaxPool1d(2, 3, ceil_mode=True)),
-    "max with indices": (MAP, Function(lambda x: F.max_pool2d_with_indices(x, 2)[0])),
+    "max with indices": (MAP, Function(lambda x: F.max_pool2d_with_indices(x, (2, 2))[0])),
     "max3d": (VOLUME, nn.MaxPool3d(2, 1, 1)),
     "max3d ceil": (VOLUME, nn.MaxPool3d((3, 2, 2), 2, (1, 0, 1), ceil_mode=True)),
     "avg ceil": (MAP, nn.AvgPool2d(3, 2, 1, ceil_mode=True)),

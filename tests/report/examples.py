@@ -1,6 +1,6 @@
 """Realistic finished runs, small enough to draw in a moment."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -14,6 +14,7 @@ from calipers.core.records import (
     RunSpec,
     SanityWarning,
 )
+from calipers.evaluate.requirement import Outcome
 from calipers.report.gallery import GalleryItem
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "numpy": "2.4.6", "calipers": "0.1.0"}
@@ -188,29 +189,26 @@ def without(report: RobustnessReport, kind: str) -> RobustnessReport:
     def rest(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
         return tuple(rate for rate in rates if not rate.name.startswith((jaw, "undecided", f"{kind}:")))
 
-    gone = {"distance": None} if kind == "attack" else {"certified": None}
+    attack, spec = kind == "attack", report.spec
     return replace(
         report,
-        spec=replace(report.spec, **{"attacks" if kind == "attack" else "verifiers": ()}),
+        spec=replace(spec, attacks=() if attack else spec.attacks, verifiers=spec.verifiers if attack else ()),
         rates=rest(report.rates),
         per_class=tuple((label, rest(rates)) for label, rates in report.per_class),
-        brackets=tuple(replace(row, undecided=report.spec.epsilons, **gone) for row in report.brackets),
+        brackets=tuple(
+            replace(
+                row,
+                undecided=spec.epsilons,
+                distance=None if attack else row.distance,
+                certified=row.certified if attack else None,
+            )
+            for row in report.brackets
+        ),
     )
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """A level that was asked for."""
-
-    rate: str
-    at_least: float
-    epsilon: float
-    measured: float | None
-    passed: bool
-
-
 REQUIRED = (
-    Requirement("certified", 0.6, 0.03, 0.62, True),
-    Requirement("empirical", 0.95, 0.03, 0.905, False),
-    Requirement("certified", 0.01, 0.1, None, False),
+    Outcome("certified", 0.6, 0.03, 0.62),
+    Outcome("empirical", 0.95, 0.03, 0.905),
+    Outcome("certified", 0.01, 0.1, None),
 )
