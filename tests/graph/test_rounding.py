@@ -108,7 +108,7 @@ def test_a_graph_may_differ_by_rounding_and_by_nothing_else() -> None:
     check_graph(graph, lambda x: net[1:](x[:, order] @ first.weight[:, order].T + first.bias))
     with pytest.raises(ModelError, match="rounding explains"):
         check_graph(graph, lambda x: net(x) + 1e-3)
-    moves = from_module(nn.Sequential(nn.ReLU(), nn.Hardtanh(-0.2, 0.4), nn.Flatten()), torch.rand(2, 1, 3, 3))
+    moves = from_module(nn.Sequential(nn.ReLU(), nn.Hardtanh(-0.25, 0.5), nn.Flatten()), torch.rand(2, 1, 3, 3))
     assert not bool(forward_errors(moves, torch.rand(4, 1, 3, 3))[-1].any())
     with pytest.raises(ModelError, match="differs from the original"):
         check_graph(moves, lambda x: moves.evaluate(x) * (1 + 2.0**-23))
