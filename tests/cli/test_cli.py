@@ -115,7 +115,7 @@ def test_a_finished_run_is_not_repeated_on_resume(tmp_path: Path) -> None:
     [
         (["measure", "--model", "capm.convsmal", "--data", "digits", "--eps", "0.1"], "did you mean capm.convsmall"),
         (["measure", "--model", "digits.maxpool", "--data", "digit", "--eps", "0.1"], "did you mean digits"),
-        ([*SMALL, "--eps", "0.1", "--attacks", "pdg"], "attack 'pdg' is unknown; did you mean pgd?"),
+        ([*SMALL, "--eps", "0.1", "--attacks", "pdg"], "attack 'pdg' is unknown; did you mean pdgd or pgd?"),
         ([*SMALL, "--eps", "0.1", "--verifiers", "capn"], "did you mean capm?"),
         ([*SMALL, "--eps", "0.1", "--domain", "half"], "accepted: none, or low,high"),
         ([*SMALL, "--eps", "0.1", "--weights", "gone.safetensors"], "gone.safetensors"),

@@ -40,8 +40,8 @@ def test_what_it_returns_is_in_the_set_and_grades_as_reported(name: str, norm: N
     result = run_attack(ATTACKS[name], net, task, seed=0)
     assert task.input_set.contains(result.adversarial).all()
     margins = task.specification.margins(net(result.adversarial)).amin(1)
-    assert torch.allclose(margins, result.margin)
-    assert torch.equal(result.success, margins <= 0)
+    assert torch.allclose(margins, result.margin, atol=1e-5)  # the larger of the margins in a batch and alone
+    assert torch.equal(result.success, result.margin <= 0)
     assert torch.allclose(task.input_set.distance(result.adversarial), result.distance)
     assert torch.equal(net(result.adversarial).argmax(1), result.prediction)
 

@@ -45,6 +45,7 @@ class Registry(Generic[T]):
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, with those that are spelled alike."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name).lower(), names, n=3)
+    lowered = {one.lower(): one for one in names}
+    close = [lowered[one] for one in difflib.get_close_matches(str(name).lower(), lowered, n=3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return InputError(f"{kind} {name!r} is unknown; {hint}known: {', '.join(names)}")
