@@ -31,7 +31,7 @@ def picked(
     way: Literal["a", "b"] = "a",
     **names: str,
 ) -> Float[Tensor, "batch"] | None:
-    return None if way == "b" else x.sum() if more else x.flatten(1).sum(1)
+    return None if way == "b" else x.sum() if more else x.reshape(len(x), -1).sum(1)
 
 
 def collected(parts: list[Float[Tensor, " n"]], sizes: dict[str, int], last: tuple[int, ...] | Tensor) -> Iterator[int]:

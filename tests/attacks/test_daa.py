@@ -63,8 +63,8 @@ def test_particles_reach_a_corner_to_which_no_gradient_leads() -> None:
     ball = LpBall(x, torch.ones(20), Norm.LINF, torch.ones(()), None)
     task = Problem("corner", tuple(range(20)), ball, Specification.classified_as(torch.zeros(20).long(), 2))
     queries = [Query(Corner(), task) for _ in range(2)]
-    for query, repulsion in zip(queries, (1.0, 0.0), strict=True):  # alone: a search without gradients would join
-        DAA(starts=8, repulsion=repulsion).run(query, 0)
+    for query, strength in zip(queries, (1.0, 0.0), strict=True):  # alone: no search without gradients joins
+        DAA(starts=8, repulsion=strength).run(query, 0)
     driven, free = (query.best_margin <= 0 for query in queries)
     assert int(free.sum()) <= 1
     assert float(driven.float().mean()) >= 0.8

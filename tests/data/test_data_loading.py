@@ -269,7 +269,11 @@ def test_a_callable_of_the_working_directory_is_called(module_here):
 
 @pytest.mark.parametrize(
     ("attribute", "message"),
-    [("missing", "has no attribute 'missing'"), ("number", "a int has no length or indexing"), ("failing", "OSError: disk on fire")],
+    [
+        ("missing", "has no attribute 'missing'"),
+        ("number", "a int has no length"),
+        ("failing", "OSError: disk on fire"),
+    ],
 )
 def test_a_bad_callable_is_named(module_here, attribute, message):
     name = module_here(SOURCE)

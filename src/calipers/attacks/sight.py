@@ -106,7 +106,7 @@ class Sight:
         self.not_finite.index_add_(0, active, flat(holes).any(1).long())
         useless = flat(slopes).abs().amax(1) == 0
         self.zero.index_add_(0, active, (useless & ~flat(holes).any(1) & unbroken).long())
-        # Where the specification is broken losses may be flat: no reason to look from elsewhere, unless it was from there.
+        # Where the specification is broken losses may be flat, which is no reason to look from elsewhere at first.
         counted = useless & (unbroken | (self._in_a_row[active] > 0))
         self._in_a_row.index_add_(0, active, counted.long())
         self._in_a_row[active[~useless]] = 0
