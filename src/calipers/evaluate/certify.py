@@ -76,5 +76,6 @@ def certify(
     tracker.advance("certificates", len(pairs))
     if not without:
         return []
-    message = f"{len(without)} of {len(pairs)} verified samples have no certificate; give more --timeout"
+    why = "time was up, or a margin is too small for the checker"
+    message = f"{len(without)} of {len(pairs)} verified samples have no certificate: {why}"
     return [SanityWarning("no-certificate", message, ", ".join(without))]
