@@ -35,7 +35,7 @@ report: $(VENV)/.installed ## the main job on an embedded default: one HTML page
 
 test: $(VENV)/.installed-dev ## the tests
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest -n 2 -m 'not full and not packaging'
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not full and not packaging'
 
 arithmetic: $(VENV)/.installed-dev ## some of the tests as on a processor without vector instructions, whose sums end in other last bits
 	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 -m 'not full and not packaging' tests/attacks tests/bounds tests/soundness --ignore tests/attacks/adapters

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.checking import install
@@ -14,8 +15,18 @@ if "OMP_NUM_THREADS" not in os.environ:
 
     torch.set_num_threads(1)
 
+# numba, within attacks of Foolbox: compiling takes far longer than what the tests do with it.
+os.environ.setdefault("NUMBA_OPT", "0")
+
 install("calipers")
 
 # A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What numba compiles is compiled in every process anew: one worker takes all of it."""
+    for item in items:
+        if "BrendelBethge" in item.name or "pdpgd-table" in item.name:
+            item.add_marker(pytest.mark.xdist_group("numba"))

@@ -1,13 +1,18 @@
 """Do what a Markdown page says: its python blocks in one namespace, its console blocks in a shell, in order.
 
+The first `calipers` command is run in the shell as well, and later ones in this process: starting takes longer than
+most of them.
+
 Also for people: `python tests/docs/run_page.py docs/tutorial.md` in an empty folder.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -35,6 +40,7 @@ def run_page(path: Path, before: str = "") -> None:
     """Run a page in the current folder, `before` first; SystemExit names the command that failed."""
     namespace: dict[str, Any] = {"__name__": "page"}
     exec(before, namespace)
+    known = False
     for block in blocks(path.read_text()):
         if block.language == "python":
             # Empty lines in front give tracebacks the page's own line numbers.
@@ -42,8 +48,23 @@ def run_page(path: Path, before: str = "") -> None:
         elif block.language == "console":
             for command in commands(block):
                 print(f"$ {command}", flush=True)
-                if (status := subprocess.run(command, shell=True).returncode) != 0:
+                here = known and command.startswith("calipers ")
+                known |= command.startswith("calipers ")
+                status = run_here(command) if here else subprocess.run(command, shell=True).returncode
+                if status != 0:
                     sys.exit(f"{path}, block at line {block.line}: exit status {status} from: {command}")
+
+
+def run_here(command: str) -> int:
+    """The exit status of a calipers command in this process."""
+    from calipers.cli.main import main
+
+    with patch.object(sys, "argv", shlex.split(command)):
+        try:
+            main()
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
 if __name__ == "__main__":
