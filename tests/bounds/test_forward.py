@@ -61,7 +61,7 @@ def test_every_node_is_enclosed(family: str, seed: int) -> None:
         for position, value in enumerate(graph.values(x)):
             enclosure, interval = found.values[position], found.intervals[position]
             maps = at(enclosure.lower, inputs) - enclosure.noise, at(enclosure.upper, inputs) + enclosure.noise
-            for low, high in (maps, vars(interval).values()):
+            for low, high in (maps, (interval.lower, interval.upper)):
                 slack = 1e-9 * (1 + value.abs())
                 assert bool((low <= value + slack).all())
                 assert bool((high >= value - slack).all())

@@ -23,7 +23,6 @@ from calipers.bounds.rounding import (
     noises,
     plane_gamma,
     pushed_noise,
-    sizes,
     summed_gamma,
 )
 from calipers.bounds.rows import Rows
@@ -90,7 +89,7 @@ class ForwardBounds:
         judged = {i for node in graph.nodes if isinstance(node.op, ops.Nonlinear) for i in node.inputs}
         values = {0: _identity(box, free)}
         intervals = {0: input_bounds(input_set)}
-        largest = sizes(input_bounds(sets))
+        largest = input_bounds(sets).size
         for position, node in enumerate(graph.nodes[1:], start=1):
             if position not in last:
                 continue
@@ -123,7 +122,7 @@ class ForwardBounds:
                 intervals[position] = transfer(node.op, *(intervals[i] for i in node.inputs))
         noise = noises(graph, [intervals[position] for position in range(len(graph.nodes))])
         reached = tail(graph, specification, intervals[graph.output], noise[graph.output])
-        largest = sizes(input_bounds(found.sets))
+        largest = input_bounds(found.sets).size
         coefficient, constant, lost, size = torch.zeros(()), torch.zeros(()), torch.zeros(()), specification.d.abs()
         for position, part in reached.items():
             weights, enclosure = part.dense().coefficient.flatten(2), found.values[position]

@@ -5,7 +5,7 @@ from functools import singledispatch
 import torch
 import torch.nn.functional as F
 
-from calipers.bounds.rounding import input_bounds, interval_rows, sizes, widened
+from calipers.bounds.rounding import input_bounds, interval_rows, widened
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, is_box
@@ -44,7 +44,7 @@ def _around_middle(op: ops.Weighted, given: IntervalBounds) -> IntervalBounds:
 @_extremes.register
 def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
     """By middle and radius; what only copies its input, by the ends themselves, which are not rounded then."""
-    found, copies = _around_middle(op, inputs[0]), op.copies(sizes(inputs[0]))
+    found, copies = _around_middle(op, inputs[0]), op.copies(inputs[0].size)
     if not bool(copies.any()):
         return found
     low, high = inputs[0].lower, inputs[0].upper

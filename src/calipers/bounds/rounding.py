@@ -33,11 +33,6 @@ _FUDGE = 1.01  # magnitudes are sums in floating point themselves
 _ENDS = 4
 
 
-def sizes(bounds: IntervalBounds) -> Tensor:
-    """The largest absolute value of every entry."""
-    return torch.maximum(bounds.lower.abs(), bounds.upper.abs())
-
-
 def input_bounds(input_set: InputSet) -> IntervalBounds:
     """The box around each input set. The ends of a box are meant as they are; those of a ball have been rounded."""
     box = input_set.box()
@@ -56,13 +51,13 @@ def widened(op: ops.Op, given: Sequence[IntervalBounds], found: IntervalBounds) 
 
     What is no number becomes infinite: nothing is known there.
     """
-    size = sizes(found)
-    error = deployed(op, [sizes(b) for b in given], size)
+    size = found.size
+    error = deployed(op, [b.size for b in given], size)
     if isinstance(op, ops.Weighted | ops.Add) and not isinstance(op, ops.Question):
         # The middle, the radius and both sums.
-        own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [sizes(b) for b in given])
+        own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [b.size for b in given])
         if isinstance(op, ops.Linear):
-            own = own.masked_fill(op.copies(sizes(given[0])), 0.0)
+            own = own.masked_fill(op.copies(given[0].size), 0.0)
         error = own if error is None else error + own
     elif isinstance(op, ops.Sigmoid | ops.Tanh | ops.Softplus | ops.LeakyRelu):
         own = _PLANE * unit_of(size.dtype) * (1 + size)
@@ -80,10 +75,10 @@ def noise_of(graph: Graph, position: int, bounds: Sequence[IntervalBounds], nois
     through the node is part of it. Zero at the input and after nonlinearities, whose planes have room for their own.
     """
     node = graph.nodes[position]
-    size = sizes(bounds[position])
+    size = bounds[position].size
     if not isinstance(node.op, ops.Affine):
         return torch.zeros_like(size)
-    given = [sizes(bounds[i]) for i in node.inputs]
+    given = [bounds[i].size for i in node.inputs]
     passed = ops.linear_part(ops.absolute(node.op)).evaluate(*(noise[i] for i in node.inputs))
     error = deployed(node.op, given, size)
     if error is not None:
@@ -117,7 +112,7 @@ def pushed_noise(
     op = graph.nodes[position].op
     assert isinstance(op, ops.Affine)
     passed = ops.linear_part(ops.absolute(op)).evaluate(*noise)
-    error = deployed(op, [sizes(bounds) for bounds in given], sizes(found))
+    error = deployed(op, [bounds.size for bounds in given], found.size)
     if error is not None:
         passed = passed + error
     if _mixes(op):
@@ -136,7 +131,7 @@ def noises(graph: Graph, bounds: Sequence[IntervalBounds]) -> list[Tensor]:
 
 def room(graph: Graph, noise: Tensor, bounds: IntervalBounds) -> Tensor:
     """What a unit of slope of a nonlinearity's planes pays for in its input: noise, and its own product's rounding."""
-    return noise + plane_gamma(graph, 1, noise.dtype) * sizes(bounds)
+    return noise + plane_gamma(graph, 1, noise.dtype) * bounds.size
 
 
 def charged(
@@ -147,11 +142,11 @@ def charged(
     given, noise: of its input. output: its own interval.
     """
     node = graph.nodes[position]
-    op, size = node.op, sizes(output)
+    op, size = node.op, output.size
     candidates = len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1
     unit = unit_of(size.dtype)
     own, summed = plane_gamma(graph, candidates, size.dtype), gamma(_sums(node.shape) + _beside(graph), unit)
-    paid = noise + own * sizes(given)
+    paid = noise + own * given.size
 
     def cost(slope: Tensor, bias: Tensor) -> Tensor:
         through = _through(op, slope.abs(), paid) if isinstance(op, ops.MaxPool2d) else slope.abs() * paid
@@ -159,7 +154,7 @@ def charged(
 
     lower = cost(planes.lower_slope, planes.lower_bias)
     upper = cost(planes.upper_slope, planes.upper_bias)
-    error = deployed(op, [sizes(given)], size)
+    error = deployed(op, [given.size], size)
     if error is not None:
         lower, upper = lower + error, upper + error
     return Relaxation(planes.lower_slope, planes.lower_bias - lower, planes.upper_slope, planes.upper_bias + upper)
@@ -195,7 +190,7 @@ def row_error(C: Tensor, d: Tensor, outputs: IntervalBounds) -> Tensor:
 
     The sign of a difference of two numbers is exact: rows that compare two outputs, or one with a number, owe nothing.
     """
-    size = torch.einsum("brc,bc->br", C.abs(), sizes(outputs)) + d.abs()
+    size = torch.einsum("brc,bc->br", C.abs(), outputs.size) + d.abs()
     return (gamma(C.shape[-1] + 2) * _FUDGE * size).masked_fill(_plain(C, d), 0.0)
 
 

@@ -70,6 +70,8 @@ class Rows:
             if channels_lie_last(coefficient):
                 coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
             coefficient, values = coefficient.flatten(2), values.flatten(2).mT
+            if coefficient.shape[2] <= PIECE:
+                return (coefficient @ values).squeeze(-1)
             total = coefficient[..., :PIECE] @ values[:, :PIECE]
             for start in range(PIECE, coefficient.shape[2], PIECE):
                 piece = slice(start, start + PIECE)

@@ -19,7 +19,7 @@ from calipers.bounds.concretize import concretize, lowest_point
 from calipers.bounds.linear import Propagation
 from calipers.bounds.maxima import ABSENT, Maxima, maxima
 from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.rounding import offset_gamma, plane_gamma, room, sizes
+from calipers.bounds.rounding import offset_gamma, plane_gamma, room
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
 from calipers.bounds.start import specification_rows
@@ -293,10 +293,10 @@ class _Cost:
     def at(cls, subdomains: "Subdomains", view: Maxima) -> "_Cost":
         start = subdomains.root.propagation
         output = start.bounds[view.position]
-        size = sizes(output).flatten(1)[subdomains.image]
+        size = output.size.flatten(1)[subdomains.image]
         own = plane_gamma(start.graph, view.candidates, size.dtype)
         noise, given = start.noise[view.source], start.bounds[view.source]
-        paid = (noise + own * sizes(given)).flatten(1)[subdomains.image]
+        paid = (noise + own * given.size).flatten(1)[subdomains.image]
         laid = view.spread(paid)[:, : view.pixels].clamp_min(0)  # padding has no slope
         return cls(laid, size, own, offset_gamma(start.graph, view.position, size.dtype))
 

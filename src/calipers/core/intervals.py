@@ -1,6 +1,7 @@
 """Interval bounds on the values of one node."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,11 @@ class IntervalBounds:
 
     lower: Float[Tensor, "batch *shape"]
     upper: Float[Tensor, "batch *shape"]
+
+    @cached_property
+    def size(self) -> Float[Tensor, "batch *shape"]:
+        """The largest absolute value of every entry."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
 
     def intersect(self, other: "IntervalBounds") -> "IntervalBounds":
         """The tighter of both on each side."""

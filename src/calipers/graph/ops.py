@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -387,6 +388,10 @@ def linear_part(op: Affine) -> Affine:
             return weighted(op, op.weight, torch.zeros_like(op.bias))
 
 
+# By operation, what `absolute` has made of it, and of which versions of its tensors.
+_ABSOLUTE: "WeakKeyDictionary[Op, tuple[tuple[int, int], Affine]]" = WeakKeyDictionary()
+
+
 def absolute(op: Affine) -> Affine:
     """An affine operation with the absolute values of its constants: it maps magnitudes to sums of magnitudes."""
     match op:
@@ -394,6 +399,13 @@ def absolute(op: Affine) -> Affine:
             return replace(op, value=abs(op.value))
         case Reshape() | Gather() | Concat() | Add():
             return op
+        case Linear() | Conv2d() | ConvTranspose2d() | Scale():
+            # Bounds ask for it at every step; weights that were changed in place have another version.
+            version = (op.weight._version, op.bias._version)
+            known = _ABSOLUTE.get(op)
+            if known is None or known[0] != version:
+                known = _ABSOLUTE[op] = (version, weighted(op, op.weight.abs(), op.bias.abs()))
+            return known[1]
         case _:
             return weighted(op, op.weight.abs(), (op.size if isinstance(op, BatchNorm) else op.bias).abs())
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.bounds.rounding import row_error, sizes
+from calipers.bounds.rounding import row_error
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, LpBall
@@ -68,7 +68,7 @@ def allowance(
     errors = [_slip(size[0] + unit, largest)]
     for position, node in enumerate(graph.nodes[1:], start=1):
         error = _linear(node.op).evaluate(*(errors[i] for i in node.inputs))
-        rounded = deployed(node.op, [sizes(bounds[i]) for i in node.inputs], sizes(bounds[position]))
+        rounded = deployed(node.op, [bounds[i].size for i in node.inputs], bounds[position].size)
         if rounded is not None:
             error = error + rounded
         errors.append(error if isinstance(node.op, ops.Affine) else error + _slip(size[position], largest))
