@@ -11,20 +11,12 @@ from calipers.core.problem import MinimumNormProblem
 from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
+from tests.soundness.layers import Residual
 
 # Networks of ReLU and maxpool, and networks of the other operations.
 BASIC = ("mlp", "conv", "pooled", "padded", "overlap", "pool-first", "residual", "normalised")
 WIDE = ("leaky", "average", "smooth", "smooth-mlp", "joined", "sequence", "generator")
 FAMILIES = BASIC + WIDE
-
-
-class Residual(nn.Module):
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
 
 
 class Shift(nn.Module):

@@ -8,15 +8,7 @@ from torch import nn
 from calipers.bounds.interval import interval_bounds
 from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
-
-
-class Function(nn.Module):
-    def __init__(self, function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
+from tests.graph.test_operators import Function
 
 
 class Buffered(nn.Module):

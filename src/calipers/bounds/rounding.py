@@ -20,7 +20,7 @@ from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph
-from calipers.graph.rounding import deployed, gamma, magnitude, tail_error, unit_of
+from calipers.graph.rounding import FUDGE, deployed, gamma, magnitude, tail_error, unit_of
 
 # Longer sums over a value's entries are cut into pieces and the pieces added up: a term is rounded less often.
 PIECE = 512
@@ -28,7 +28,6 @@ PIECE = 512
 _BESIDE = 16
 # Roundings of a plane's slopes and offset per candidate: divisions, products and sums of the formulas.
 _PLANE = 8
-_FUDGE = 1.01  # magnitudes are sums in floating point themselves
 # Roundings of the ends of a ball's box, and of the radius that a person wrote in decimals.
 _ENDS = 4
 
@@ -144,8 +143,7 @@ def charged(
     node = graph.nodes[position]
     op, size = node.op, output.size
     candidates = len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1
-    unit = unit_of(size.dtype)
-    own, summed = plane_gamma(graph, candidates, size.dtype), gamma(_sums(node.shape) + _beside(graph), unit)
+    own, summed = plane_gamma(graph, candidates, size.dtype), offset_gamma(graph, position, size.dtype)
     paid = noise + own * given.size
 
     def cost(slope: Tensor, bias: Tensor) -> Tensor:
@@ -191,7 +189,7 @@ def row_error(C: Tensor, d: Tensor, outputs: IntervalBounds) -> Tensor:
     The sign of a difference of two numbers is exact: rows that compare two outputs, or one with a number, owe nothing.
     """
     size = torch.einsum("brc,bc->br", C.abs(), outputs.size) + d.abs()
-    return (gamma(C.shape[-1] + 2) * _FUDGE * size).masked_fill(_plain(C, d), 0.0)
+    return (gamma(C.shape[-1] + 2) * FUDGE * size).masked_fill(_plain(C, d), 0.0)
 
 
 def _plain(C: Tensor, d: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _BATCH_NORM = 12
 # grid (tests/graph/test_rounding.py); of 1, and of the value where it is larger.
 _SMOOTH = 8
 # Magnitudes are sums in floating point themselves.
-_FUDGE = 1.01
+FUDGE = 1.01
 
 
 def gamma(count: int, unit: float = SINGLE) -> float:
@@ -40,7 +40,7 @@ def unit_of(dtype: torch.dtype) -> float:
 
 def magnitude(op: ops.Affine, sizes: Sequence[Tensor]) -> Tensor:
     """The sum of the absolute values that each entry of the output adds up, given bounds of the inputs' sizes."""
-    return ops.absolute(op).evaluate(*sizes) * _FUDGE
+    return ops.absolute(op).evaluate(*sizes) * FUDGE
 
 
 def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None:
@@ -67,7 +67,7 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
         case ops.BatchNorm():
             return gamma(_BATCH_NORM) * magnitude(op, sizes) + _BATCH_NORM * _TINY
         case ops.Add():
-            return gamma(1) * torch.minimum(sizes[0] + sizes[1], size) * _FUDGE
+            return gamma(1) * torch.minimum(sizes[0] + sizes[1], size) * FUDGE
         case ops.Pad():
             # The constant at the padded places, 0 elsewhere.
             error = _written(torch.tensor(op.value, dtype=size.dtype))
@@ -79,13 +79,13 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             error = torch.maximum(sides[0], sides[1])
             return error if bool(error.any()) else None
         case ops.LeakyRelu():
-            return gamma(1) * op.slope.abs() * sizes[0] * _FUDGE + _TINY
+            return gamma(1) * op.slope.abs() * sizes[0] * FUDGE + _TINY
         case ops.Sigmoid() | ops.Tanh():
             return torch.full_like(size, _SMOOTH * SINGLE)
         case ops.Softplus():
             # Beyond the threshold the function jumps to x.
             jump = math.log1p(math.exp(-op.threshold)) / op.beta
-            return _SMOOTH * SINGLE * (size + 1 / op.beta) * _FUDGE + jump
+            return _SMOOTH * SINGLE * (size + 1 / op.beta) * FUDGE + jump
         case _:
             return None
 
