@@ -8,6 +8,7 @@ their slopes make of the noise of its input; functionals pay for the noise of th
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -133,6 +134,33 @@ def room(graph: Graph, noise: Tensor, bounds: IntervalBounds) -> Tensor:
     return noise + plane_gamma(graph, 1, noise.dtype) * bounds.size
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneCost:
+    """What planes of a nonlinearity owe for rounding: by how far each is moved outwards.
+
+    paid: for a unit of slope, of its input's shape. size: of its output. own, summed: relative errors of a plane, and
+    of the sum of a functional's coefficients times offsets.
+    """
+
+    paid: Tensor
+    size: Tensor
+    own: float
+    summed: float
+
+    @classmethod
+    def of(
+        cls, graph: Graph, position: int, given: IntervalBounds, noise: Tensor, output: IntervalBounds
+    ) -> "PlaneCost":
+        """given, noise: of the nonlinearity's input. output: its own interval."""
+        op, dtype = graph.nodes[position].op, output.lower.dtype
+        own = plane_gamma(graph, len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1, dtype)
+        return cls(noise + own * given.size, output.size, own, offset_gamma(graph, position, dtype))
+
+    def moved(self, through: Tensor, bias: Tensor) -> Tensor:
+        """through: what the slopes, in absolute terms, make of `paid`. bias: of the plane."""
+        return through + self.own * self.size + (self.own + self.summed) * bias.abs()
+
+
 def charged(
     graph: Graph, position: int, planes: Relaxation, given: IntervalBounds, noise: Tensor, output: IntervalBounds
 ) -> Relaxation:
@@ -140,19 +168,16 @@ def charged(
 
     given, noise: of its input. output: its own interval.
     """
-    node = graph.nodes[position]
-    op, size = node.op, output.size
-    candidates = len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1
-    own, summed = plane_gamma(graph, candidates, size.dtype), offset_gamma(graph, position, size.dtype)
-    paid = noise + own * given.size
+    op = graph.nodes[position].op
+    cost = PlaneCost.of(graph, position, given, noise, output)
 
-    def cost(slope: Tensor, bias: Tensor) -> Tensor:
-        through = _through(op, slope.abs(), paid) if isinstance(op, ops.MaxPool2d) else slope.abs() * paid
-        return through + own * size + (own + summed) * bias.abs()
+    def moved(slope: Tensor, bias: Tensor) -> Tensor:
+        size = slope.abs()
+        return cost.moved(_through(op, size, cost.paid) if isinstance(op, ops.MaxPool2d) else size * cost.paid, bias)
 
-    lower = cost(planes.lower_slope, planes.lower_bias)
-    upper = cost(planes.upper_slope, planes.upper_bias)
-    error = deployed(op, [given.size], size)
+    lower = moved(planes.lower_slope, planes.lower_bias)
+    upper = moved(planes.upper_slope, planes.upper_bias)
+    error = deployed(op, [given.size], output.size)
     if error is not None:
         lower, upper = lower + error, upper + error
     return Relaxation(planes.lower_slope, planes.lower_bias - lower, planes.upper_slope, planes.upper_bias + upper)

@@ -19,7 +19,7 @@ from calipers.bounds.concretize import concretize, lowest_point
 from calipers.bounds.linear import Propagation
 from calipers.bounds.maxima import ABSENT, Maxima, maxima
 from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.rounding import offset_gamma, plane_gamma, room
+from calipers.bounds.rounding import PlaneCost, room
 from calipers.bounds.rows import Rows
 from calipers.bounds.splits import Halfspaces, Split
 from calipers.bounds.start import specification_rows
@@ -225,8 +225,8 @@ class Subdomains:
             bias = torch.zeros_like(ceiling.bias) if view.floor is None else below[:, -1] * view.floor
             lower_slope, upper_slope = below[:, : view.pixels], ceiling.slope
             cost = self._costs[view.position]
-            lower_bias = bias - cost.of(lower_slope, bias)
-            upper_bias = ceiling.bias + cost.of(upper_slope, ceiling.bias)
+            lower_bias = bias - cost.moved((lower_slope.abs() * cost.paid).sum(1), bias)
+            upper_bias = ceiling.bias + cost.moved((upper_slope.abs() * cost.paid).sum(1), ceiling.bias)
             windowed = not isinstance(graph.nodes[view.position].op, Relu)
             lower, upper = (
                 s.unflatten(2, shape) if windowed else s[:, 0].unflatten(1, shape) for s in (lower_slope, upper_slope)
@@ -247,8 +247,16 @@ class Subdomains:
         }
 
     @cached_property
-    def _costs(self) -> Mapping[int, "_Cost"]:
-        return {view.position: _Cost.at(self, view) for view in self.root.views}
+    def _costs(self) -> Mapping[int, PlaneCost]:
+        """By position, with `paid` laid under the pixels of every output."""
+        start = self.root.propagation
+        found = {}
+        for view in self.root.views:
+            given, output = start.bounds[view.source], start.bounds[view.position]
+            cost = PlaneCost.of(start.graph, view.position, given, start.noise[view.source], output)
+            laid = view.spread(cost.paid.flatten(1)[self.image])[:, : view.pixels].clamp_min(0)  # padding has no slope
+            found[view.position] = replace(cost, paid=laid, size=cost.size.flatten(1)[self.image])
+        return found
 
     def response(self, variables: Variables, walk: Walk) -> list[Tensor]:
         """The value of every node when each nonlinearity is the plane that the walk used, at the walk's lowest point.
@@ -275,34 +283,6 @@ class Subdomains:
             else:
                 values.append(node.op.evaluate(*inputs) if inputs else walk.lowest)
         return values
-
-
-@dataclass(frozen=True, eq=False)
-class _Cost:
-    """What planes of one maximum pay for rounding, as in `rounding.charged`.
-
-    paid: by slope, (batch, pixels, outputs). size: of the output, (batch, outputs). own, summed: relative errors.
-    """
-
-    paid: Tensor
-    size: Tensor
-    own: float
-    summed: float
-
-    @classmethod
-    def at(cls, subdomains: "Subdomains", view: Maxima) -> "_Cost":
-        start = subdomains.root.propagation
-        output = start.bounds[view.position]
-        size = output.size.flatten(1)[subdomains.image]
-        own = plane_gamma(start.graph, view.candidates, size.dtype)
-        noise, given = start.noise[view.source], start.bounds[view.source]
-        paid = (noise + own * given.size).flatten(1)[subdomains.image]
-        laid = view.spread(paid)[:, : view.pixels].clamp_min(0)  # padding has no slope
-        return cls(laid, size, own, offset_gamma(start.graph, view.position, size.dtype))
-
-    def of(self, slope: Tensor, bias: Tensor) -> Tensor:
-        """How far the plane moves outwards."""
-        return (slope.abs() * self.paid).sum(1) + self.own * self.size + (self.own + self.summed) * bias.abs()
 
 
 def _ceiling(root: Root, view: Maxima, image: Tensor, lower: Tensor, upper: Tensor, halfspaces: Halfspaces) -> Ceiling:
