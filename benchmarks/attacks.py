@@ -37,9 +37,9 @@ from benchmarks.verification import both_passes, median_seconds
 from calipers.attacks import PDGD, PDPGD, MinimumNormAttack, Nearest, run_minimum_norm
 from calipers.cli.memory import keep_freed_memory
 from calipers.core.distances import Distance
-from calipers.evaluate.curves import envelope, local_optimality
-from calipers.evaluate.metrics import rate
 from calipers.evaluate.progress import Tracker, track
+from calipers.evaluate.robustness.curves import envelope, local_optimality
+from calipers.evaluate.robustness.metrics import rate
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from torch import Tensor
 from benchmarks.findings import Finding
 from benchmarks.output import Row
 from calipers.core.distances import Distance
-from calipers.evaluate.curves import local_optimality, local_optimality_interval
-from calipers.evaluate.metrics import rate
+from calipers.evaluate.robustness.curves import local_optimality, local_optimality_interval
+from calipers.evaluate.robustness.metrics import rate
 
 DISTANCES = (Distance.LINF, Distance.L2, Distance.L1, Distance.L0_PIXELS)
 

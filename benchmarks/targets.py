@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
-from calipers.core.threat import Unit
+from calipers.core.space import Unit
 from calipers.data.loading import load_dataset
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce.capm import recipe

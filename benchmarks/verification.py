@@ -30,7 +30,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.sets import InputSet
 from calipers.core.threat import ThreatModel
 from calipers.data.loading import load_dataset
-from calipers.evaluate.metrics import rate
+from calipers.evaluate.robustness.metrics import rate
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.models.loading import LoadedModel, load_model

@@ -12,7 +12,7 @@ import calipers as cal
 from calipers.attacks import FGSM, PGD
 from calipers.core.errors import CalipersError
 from calipers.core.norms import Norm
-from calipers.evaluate.methods import attacks_of
+from calipers.evaluate.robustness.methods import attacks_of
 
 X, Y = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -33,7 +33,7 @@ def quick(model, dataset, threat, tmp_path, **options):
 
 def test_three_lines(net, tmp_path) -> None:
     report = cal.measure(net, TensorDataset(X, Y), cal.ThreatModel("linf", 0.03), out=tmp_path)
-    assert report.numbers.spec.samples == 12
+    assert report.numbers.task.samples == 12
     assert "<iframe" in report._repr_html_()
     assert report.save(tmp_path / "report.html").stat().st_size > 10_000
     assert report.numbers.rate("certified", 0.03).n == 12
@@ -49,8 +49,8 @@ def test_data_sets_in_every_form_give_the_same_run(net, tmp_path) -> None:
     loader = DataLoader(cast("Dataset[Any]", pairs), batch_size=5)
     forms = [(X, Y), (X.numpy(), Y.numpy()), pairs, loader, iter(pairs)]
     runs = [quick(net, form, cal.ThreatModel("linf", "8/255"), tmp_path).numbers for form in forms]
-    assert len({run.spec.digest for run in runs}) == 1
-    assert runs[0].spec.epsilons == (8 / 255,)
+    assert len({run.task.digest for run in runs}) == 1
+    assert runs[0].task.epsilons == (8 / 255,)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_data_sets_in_every_form_give_the_same_run(net, tmp_path) -> None:
 )
 def test_lists_of_radii(threat, epsilons, expected, net, tmp_path) -> None:
     report = quick(net, (X, Y), cal.ThreatModel("linf", threat), tmp_path, epsilons=epsilons)
-    assert report.numbers.spec.epsilons == expected
+    assert report.numbers.task.epsilons == expected
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_one_attack_or_several(attacks, names) -> None:
 
 def test_an_attack_as_bare_text(net, tmp_path) -> None:
     report = quick(net, (X, Y), THREAT, tmp_path, attacks="fgsm", samples=2)
-    assert [attack.name for attack in report.numbers.spec.attacks] == ["fgsm"]
+    assert [attack.name for attack in report.numbers.task.attacks] == ["fgsm"]
 
 
 def test_model_and_data_by_name_and_under_another_name(tmp_path) -> None:
     report = quick("digits.maxpool", "digits", cal.ThreatModel("linf", 0.1), str(tmp_path), samples=3, data_name="mine")
-    assert (report.numbers.spec.model, report.numbers.spec.data) == ("digits.maxpool", "mine")
+    assert (report.numbers.task.model, report.numbers.task.data) == ("digits.maxpool", "mine")
     found = cal.attack("digits.maxpool", "digits", samples=2, propagations=4, name="net", out=str(tmp_path))
-    assert (found.spec.model, found.spec.data) == ("net", "digits")
+    assert (found.task.model, found.task.data) == ("net", "digits")
 
 
 def test_bytes_are_measured_in_the_scale_of_the_domain(tmp_path) -> None:
@@ -202,4 +202,4 @@ def test_values_of_numpy_are_numbers(net, tmp_path) -> None:
     report = quick(
         net, (X, Y), cal.ThreatModel("linf", np.float64(0.1)), tmp_path, samples=np.int64(3), seed=np.int64(1)
     )
-    assert report.numbers.spec.samples == 3
+    assert report.numbers.task.samples == 3

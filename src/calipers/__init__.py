@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from calipers.api import attack as attack
     from calipers.api import load_model as load_model
     from calipers.api import measure as measure
+    from calipers.core.resources import Resources as Resources
     from calipers.core.threat import ThreatModel as ThreatModel
     from calipers.data.loading import load_dataset as load_dataset
     from calipers.models.normalise import Normalise as Normalise
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "attack": "calipers.api",
     "measure": "calipers.api",
+    "Resources": "calipers.core.resources",
     "ThreatModel": "calipers.core.threat",
     "load_dataset": "calipers.data.loading",
     "load_model": "calipers.api",
     "Normalise": "calipers.models.normalise",
 }
-__all__ = ["Normalise", "ThreatModel", "attack", "load_dataset", "load_model", "measure"]
+__all__ = ["Normalise", "Resources", "ThreatModel", "attack", "load_dataset", "load_model", "measure"]
 
 
 def __getattr__(name: str) -> Any:

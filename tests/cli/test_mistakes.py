@@ -11,8 +11,8 @@ from rich.console import Console
 
 from calipers.cli.main import main
 from calipers.cli.stopping import finished_parts, stoppable
-from calipers.core.records import MethodSpec, RunSpec
-from calipers.evaluate.distances import BEST, Distances
+from calipers.evaluate.robustness.distances import BEST, Distances
+from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
 from calipers.report.nearest import Nearest
 from calipers.store.store import Store
 
@@ -91,9 +91,11 @@ def test_ctrl_c_claims_kept_work_only_where_there_is_some(tmp_path: Path, capsys
     stopped(kept)
     assert "before any work was finished" in capsys.readouterr().err
     empty = (MethodSpec("pgd"),)
-    spec = RunSpec("m", "d", None, "d", "d", ("a",), 1, "linf", (0.1,), "pixel", (1.0,), None, empty, (), 0, 1, {})
+    task = RobustnessTask(
+        "m", "d", None, "d", "d", ("a",), 1, "linf", (0.1,), "pixel", (1.0,), None, empty, (), 0, 1, {}
+    )
     with Store(tmp_path / "runs") as store:
-        other, mine = store.create_run(spec, "calipers attack"), store.create_run(spec, "calipers measure")
+        other, mine = store.create_run(task, "calipers attack"), store.create_run(task, "calipers measure")
         store.add_unit(other, "clean", [])
         stopped(kept)
         assert "before any work was finished" in capsys.readouterr().err
@@ -104,10 +106,10 @@ def test_ctrl_c_claims_kept_work_only_where_there_is_some(tmp_path: Path, capsys
 
 @pytest.mark.parametrize("width", [60, 100])
 def test_no_word_of_a_table_is_split_in_a_narrow_terminal(width: int) -> None:
-    spec = RunSpec("m", "d", None, "d", "d", ("a",), 1, "linf", (), "pixel", (1.0,), None, (), (), 0, 1, {})
+    task = RobustnessTask("m", "d", None, "d", "d", ("a",), 1, "linf", (), "pixel", (1.0,), None, (), (), 0, 1, {})
     attacks = tuple(Distances(name, (0.123456, 1.5), 1000.0, 12.5) for name in ("nearest", "pdpgd-l0-pixels", BEST))
     screen = io.StringIO()
-    Console(width=width, file=screen).print(Nearest("run", "", spec, 2, 2, attacks, ()).table(width))
+    Console(width=width, file=screen).print(Nearest("run", "", task, 2, 2, attacks, ()).table(width))
     text = screen.getvalue()
     assert all(word in text for word in ("nearest", "pdpgd-l0-pixels", BEST, "median", "0.8117", "100.0 %", "found"))
     assert "\N{HORIZONTAL ELLIPSIS}" not in text

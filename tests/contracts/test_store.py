@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calipers.core.errors import InputError, StoreError
-from calipers.core.records import FORMAT_VERSION, Kind, MethodSpec, Outcome, RunSpec, SampleRecord
 from calipers.core.results import Termination
-from calipers.store.store import FILE_NAME, Store
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
+from calipers.store.store import FILE_NAME, FORMAT_VERSION, Store
 
-SPEC = RunSpec(
+SPEC = RobustnessTask(
     model="zoo.net",
     model_digest="m",
     weights=None,
@@ -40,7 +41,7 @@ RECORDS = st.builds(
     SampleRecord,
     sample_id=st.integers(0, 2**31),
     label=st.integers(0, 9),
-    kind=st.sampled_from(Kind),
+    question=st.sampled_from(Question),
     method=st.text(min_size=1, max_size=10).filter(lambda text: "\x00" not in text and text.isprintable()),
     epsilon=st.none() | st.floats(0, 10),
     outcome=st.sampled_from(Outcome),
@@ -58,7 +59,7 @@ RECORDS = st.builds(
 
 def record(sample: int, **changes: Any) -> SampleRecord:
     base = SampleRecord(
-        sample, 1, Kind.CLEAN, "clean", None, Outcome.CORRECT, Termination.COMPLETED, 0.5, None, 1, 1, 0, 0.1, 0
+        sample, 1, Question.CLEAN, "clean", None, Outcome.CORRECT, Termination.COMPLETED, 0.5, None, 1, 1, 0, 0.1, 0
     )
     return dataclasses.replace(base, **changes)
 
@@ -72,9 +73,9 @@ def test_records_come_back_as_they_went_in(tmp_path_factory, item: SampleRecord)
 
 
 def test_specifications_survive_json() -> None:
-    assert RunSpec.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
+    assert RobustnessTask.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
     assert dataclasses.replace(SPEC, seed=1).digest != SPEC.digest
-    assert RunSpec.from_dict(SPEC.to_dict()).digest == SPEC.digest
+    assert RobustnessTask.from_dict(SPEC.to_dict()).digest == SPEC.digest
 
 
 def test_runs_are_found_by_specification_prefix_and_age(tmp_path: Path) -> None:

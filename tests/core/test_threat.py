@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from calipers.core.errors import InputError
-from calipers.core.threat import ThreatModel, Unit
+from calipers.core.space import Unit
+from calipers.core.threat import ThreatModel
 
 
 def test_epsilon_without_unit_on_a_normalising_model_is_an_error_that_names_both_units() -> None:

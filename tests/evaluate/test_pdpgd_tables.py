@@ -12,12 +12,12 @@ from calipers.attacks import DDN, PGD, DeepFool, MinimumNormAttack
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
-from calipers.core.records import Kind
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory, Reproduced, Reproduction
 from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment, Trained
 from calipers.evaluate.reproduce.pdpgd import EFFORTS
 from calipers.evaluate.reproduce.pdpgd_figures import NORMS, THRESHOLDS, TRAININGS, paper_means, paper_rates
+from calipers.evaluate.robustness.records import Question
 from calipers.report.examples import save_examples
 from calipers.report.reproduction import tables
 from calipers.store.store import Store
@@ -66,7 +66,7 @@ def test_rates_at_every_radius_come_from_one_run_of_the_distance(tmp_path: Path)
     store, found = reproduce(tmp_path, experiment(NEAREST), experiment((Several("PGD-1", (PGD(steps=10),)),)))
     with store:
         runs = [finding.report for finding in found.findings]
-        attacked = {r.epsilon for r in store.records(runs[0].run_id) if r.kind is Kind.ATTACK}
+        attacked = {r.epsilon for r in store.records(runs[0].run_id) if r.question is Question.ATTACK}
         assert attacked == {None}
     rows = {(row.name, row.epsilon): row for row in found.rows}
     distances = {one.attack: one for one in found.findings[0].distances}

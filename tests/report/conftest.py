@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 
 from .examples import CIFAR, WARNINGS, make_report
 

@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from calipers.core.records import (
-    Bracket,
-    MethodSpec,
-    Rate,
-    RobustnessReport,
-    RunSpec,
-    SanityWarning,
-)
-from calipers.evaluate.requirement import Outcome
+from calipers.core.rates import Rate
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.requirement import RequirementOutcome
+from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
+from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
 from calipers.report.gallery import GalleryItem
 
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "numpy": "2.4.6", "calipers": "0.1.0"}
@@ -32,8 +28,8 @@ def wilson(name: str, epsilon: float | None, hits: int, n: int, seconds: float |
     return Rate(name, epsilon, share, n, low, high, seconds)
 
 
-def make_spec(epsilons: tuple[float, ...], samples: int, **changes: Any) -> RunSpec:
-    spec = RunSpec(
+def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> RobustnessTask:
+    task = RobustnessTask(
         model="capm.convsmall",
         model_digest="sha256:5a1f0c9be3d2",
         weights="weights/convSmall_normal_mnist.safetensors",
@@ -55,14 +51,14 @@ def make_spec(epsilons: tuple[float, ...], samples: int, **changes: Any) -> RunS
         batch_size=50,
         versions=VERSIONS,
     )
-    return replace(spec, **changes)
+    return replace(task, **changes)
 
 
-def make_brackets(spec: RunSpec, n: int, seed: int = 0, strength: float = 1.0) -> tuple[Bracket, ...]:
+def make_brackets(task: RobustnessTask, n: int, seed: int = 0, strength: float = 1.0) -> tuple[Bracket, ...]:
     """Draw true radii, then let an attack overshoot and a proof undershoot them."""
     rng = np.random.default_rng(seed)
-    top = max(spec.epsilons)
-    classes = max(1, len(spec.class_names))
+    top = max(task.epsilons)
+    classes = max(1, len(task.class_names))
     rows = []
     for sample in range(n):
         label = int(rng.integers(classes))
@@ -70,21 +66,21 @@ def make_brackets(spec: RunSpec, n: int, seed: int = 0, strength: float = 1.0) -
         if rng.random() < 0.03:
             rows.append(Bracket(sample, label, (label + 1) % classes, None, 0.0, (), ()))
             continue
-        proven = [e for e in spec.epsilons if e <= radius * 0.72]
-        found = [max(radius, rng.uniform(0.6, 1.0) * e) for e in spec.epsilons if e >= radius * 1.04]
+        proven = [e for e in task.epsilons if e <= radius * 0.72]
+        found = [max(radius, rng.uniform(0.6, 1.0) * e) for e in task.epsilons if e >= radius * 1.04]
         certified = max(proven, default=None)
         distance = min(found) if found else None
-        undecided = tuple(e for e in spec.epsilons if e > (certified or 0.0) and (distance is None or distance > e))
+        undecided = tuple(e for e in task.epsilons if e > (certified or 0.0) and (distance is None or distance > e))
         timed_out = ("capm",) if undecided and rng.random() < 0.1 else ()
         rows.append(Bracket(sample, label, label, certified, distance, undecided, timed_out))
     return tuple(rows)
 
 
-def rates_of(spec: RunSpec, brackets: tuple[Bracket, ...], methods: bool = True) -> tuple[Rate, ...]:
+def rates_of(task: RobustnessTask, brackets: tuple[Bracket, ...], methods: bool = True) -> tuple[Rate, ...]:
     n = len(brackets)
     correct = [row for row in brackets if row.prediction == row.label]
     rates = [wilson("clean", None, len(correct), n, 0.0004)]
-    for epsilon in spec.epsilons:
+    for epsilon in task.epsilons:
         empirical = sum(row.distance is None or row.distance > epsilon for row in correct)
         certified = sum(row.certified is not None and row.certified >= epsilon for row in correct)
         rates += [
@@ -107,22 +103,22 @@ def rates_of(spec: RunSpec, brackets: tuple[Bracket, ...], methods: bool = True)
 def make_report(
     epsilons: tuple[float, ...] = (0.03,), n: int = 100, seed: int = 0, strength: float = 1.9, **changes: Any
 ) -> RobustnessReport:
-    spec = make_spec(epsilons, n, **changes)
-    brackets = make_brackets(spec, n, seed, strength)
+    task = make_task(epsilons, n, **changes)
+    brackets = make_brackets(task, n, seed, strength)
     labels = sorted({row.label for row in brackets})
     per_class = tuple(
-        (label, rates_of(spec, tuple(row for row in brackets if row.label == label), methods=False)) for label in labels
+        (label, rates_of(task, tuple(row for row in brackets if row.label == label), methods=False)) for label in labels
     )
     radii = " ".join(f"{epsilon:g}" for epsilon in epsilons)
     return RobustnessReport(
         run_id="20250309-4fd21a",
-        spec=spec,
-        command=f"calipers measure --model {spec.model} --data mnist --norm linf --eps {radii} "
-        f"--unit {spec.unit} --domain none --samples {n} --seed 0",
+        task=task,
+        command=f"calipers measure --model {task.model} --data mnist --norm linf --eps {radii} "
+        f"--unit {task.unit} --domain none --samples {n} --seed 0",
         created="2025-03-09T10:11:12+00:00",
         seconds=58.3,
         status="complete",
-        rates=rates_of(spec, brackets),
+        rates=rates_of(task, brackets),
         per_class=per_class,
         brackets=brackets,
         warnings=(),
@@ -150,11 +146,11 @@ def make_gallery(
     items = []
     for row in sorted(right, key=lambda row: row.distance or 0.0)[:count]:
         original = blob(row.label, size, channels, row.sample_id)
-        change = np.sign(rng.standard_normal(original.shape)) * (row.distance or 0.0) * report.spec.scale[0]
+        change = np.sign(rng.standard_normal(original.shape)) * (row.distance or 0.0) * report.task.scale[0]
         after = original + change
-        adversarial = after if report.spec.domain is None else np.clip(after, *report.spec.domain)
-        classes = len(report.spec.class_names)
-        epsilon = min(e for e in (*report.spec.epsilons, 9.0) if e >= (row.distance or 0.0) - 1e-9)
+        adversarial = after if report.task.domain is None else np.clip(after, *report.task.domain)
+        classes = len(report.task.class_names)
+        epsilon = min(e for e in (*report.task.epsilons, 9.0) if e >= (row.distance or 0.0) - 1e-9)
         items.append(
             GalleryItem(
                 row.sample_id,
@@ -189,16 +185,16 @@ def without(report: RobustnessReport, kind: str) -> RobustnessReport:
     def rest(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
         return tuple(rate for rate in rates if not rate.name.startswith((jaw, "undecided", f"{kind}:")))
 
-    attack, spec = kind == "attack", report.spec
+    attack, task = kind == "attack", report.task
     return replace(
         report,
-        spec=replace(spec, attacks=() if attack else spec.attacks, verifiers=spec.verifiers if attack else ()),
+        task=replace(task, attacks=() if attack else task.attacks, verifiers=task.verifiers if attack else ()),
         rates=rest(report.rates),
         per_class=tuple((label, rest(rates)) for label, rates in report.per_class),
         brackets=tuple(
             replace(
                 row,
-                undecided=spec.epsilons,
+                undecided=task.epsilons,
                 distance=None if attack else row.distance,
                 certified=row.certified if attack else None,
             )
@@ -208,7 +204,7 @@ def without(report: RobustnessReport, kind: str) -> RobustnessReport:
 
 
 REQUIRED = (
-    Outcome("certified", 0.6, 0.03, 0.62),
-    Outcome("empirical", 0.95, 0.03, 0.905),
-    Outcome("certified", 0.01, 0.1, None),
+    RequirementOutcome("certified", 0.6, 0.03, 0.62),
+    RequirementOutcome("empirical", 0.95, 0.03, 0.905),
+    RequirementOutcome("certified", 0.01, 0.1, None),
 )

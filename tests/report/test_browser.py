@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.page import Report
 
 from .examples import WARNINGS, make_gallery, make_report

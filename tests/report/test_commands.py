@@ -21,7 +21,7 @@ from calipers.report.call import Name, call_of, expression
 from calipers.report.commands import check_command, is_call, script, shell_words
 from calipers.verify import BoundVerifier
 
-from .examples import make_spec
+from .examples import make_task
 
 MODEL, DATA = object(), object()
 
@@ -119,17 +119,17 @@ def test_a_shell_command_on_the_page_gives_the_same_arguments(words: list[str]) 
 
 
 def test_the_check_command_names_the_model_of_the_run() -> None:
-    spec = make_spec((0.03,), 10)
+    task = make_task((0.03,), 10)
     command = shlex.join(["calipers", "measure", "--model", "my nets/a.json", "--weights=w.pt", "--data", "digits"])
-    words = shlex.split(check_command(command, spec, Path("runs/my certificates")))
+    words = shlex.split(check_command(command, task, Path("runs/my certificates")))
     assert words[:2] == ["calipers", "check"]
     given = parsed(words[1:])
     assert (given["model"], given["weights"]) == ("my nets/a.json", Path("w.pt"))
     assert given["files"] == [Path("runs/my certificates/*.npz")]
     call = "calipers.measure(model, data, calipers.ThreatModel(norm='linf', epsilon=0.1))"
-    saved = replace(spec, model="nets/b.onnx")
+    saved = replace(task, model="nets/b.onnx")
     assert parsed(shlex.split(check_command(call, saved, Path("c")))[1:])["model"] == "nets/b.onnx"
-    assert parsed(shlex.split(check_command(call, spec, Path("c")))[1:])["model"] == "MODEL"
+    assert parsed(shlex.split(check_command(call, task, Path("c")))[1:])["model"] == "MODEL"
 
 
 def parsed(words: list[str]) -> dict[str, Any]:

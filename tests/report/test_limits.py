@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from calipers.core.records import RobustnessReport
-from calipers.evaluate.certify import Certificates
+from calipers.evaluate.robustness.certify import Certificates
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.limits import PROVEN, certificate_status, limits
 from calipers.report.nouns import ANYTHING, nouns
 

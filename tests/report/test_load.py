@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from calipers.core.errors import InputError
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.load import load_report
 from calipers.store.store import Store
 
@@ -14,7 +14,7 @@ from .examples import make_gallery
 
 def kept(store: Store, report: RobustnessReport, status: str = "complete") -> str:
     """Keep a report and its gallery the way a finished run does."""
-    run_id = store.create_run(report.spec, report.command)
+    run_id = store.create_run(report.task, report.command)
     items = make_gallery(report, count=4)
     store.add_unit(run_id, "clean-0", [], {"image": np.stack([item.original for item in items])})
     store.add_unit(run_id, "pgd-0", [], {"adversarial": np.stack([item.adversarial for item in items])})
@@ -49,6 +49,6 @@ def test_the_store_knows_the_status(one_epsilon: RobustnessReport, tmp_path: Pat
 
 def test_a_run_without_numbers_says_what_to_do(one_epsilon: RobustnessReport, tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run_id = store.create_run(one_epsilon.spec, "calipers measure")
+        run_id = store.create_run(one_epsilon.task, "calipers measure")
         with pytest.raises(InputError, match=r"no numbers yet \(status: running\).*--resume"):
             load_report(store, run_id)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from calipers.core.errors import StoreError
-from calipers.core.records import MethodSpec, RobustnessReport, RunSpec, SanityWarning
-from calipers.evaluate.certify import Certificates
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.certify import Certificates
+from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
 from calipers.report.limits import PROVEN, ROUNDING, certificate_status, limits
 from calipers.report.nouns import ANYTHING
 from calipers.report.numbers import all_numbers, brackets_of, rates_json
@@ -96,27 +98,27 @@ def test_the_verdict_comes_first(one_epsilon: RobustnessReport) -> None:
     text = words_of(report)
     assert (
         text.index(findings(one_epsilon, report.words))
-        < text.index(allowed(one_epsilon.spec, report.words))
+        < text.index(allowed(one_epsilon.task, report.words))
         < text.index("Between the jaws")
         < text.index("To repeat it")
     )
 
 
 def test_user_strings_are_text(one_epsilon: RobustnessReport) -> None:
-    spec = replace(
-        one_epsilon.spec,
+    task = replace(
+        one_epsilon.task,
         model=HOSTILE,
         data=HOSTILE,
         weights=HOSTILE,
         class_names=(HOSTILE,) * 10,
         attacks=(MethodSpec(HOSTILE, {HOSTILE: HOSTILE}),),
-        versions={**one_epsilon.spec.versions, HOSTILE: HOSTILE},
+        versions={**one_epsilon.task.versions, HOSTILE: HOSTILE},
     )
     rates = tuple(replace(row, name=row.name.replace("pgd", HOSTILE)) for row in one_epsilon.rates)
     brackets = tuple(replace(row, timed_out=(HOSTILE,)) for row in one_epsilon.brackets)
     hostile = replace(
         one_epsilon,
-        spec=spec,
+        task=task,
         command=HOSTILE,
         rates=rates,
         brackets=brackets,
@@ -139,7 +141,7 @@ def test_embedded_numbers_are_the_numbers(five_epsilons: RobustnessReport) -> No
     assert data == json.loads(json.dumps(report.to_json()))
     assert data["rows"] == json.loads(json.dumps(rates_json(five_epsilons)))["rows"]
     assert brackets_of(data["brackets"]) == five_epsilons.brackets  # type: ignore[arg-type]
-    assert RunSpec.from_dict(data["spec"]) == five_epsilons.spec  # type: ignore[arg-type]
+    assert RobustnessTask.from_dict(data["task"]) == five_epsilons.task  # type: ignore[arg-type]
     assert [entry["label"] for entry in data["per_class"]] == [label for label, _ in five_epsilons.per_class]  # type: ignore[attr-defined]
 
 
@@ -207,7 +209,7 @@ def test_the_same_report_gives_the_same_page(five_epsilons: RobustnessReport) ->
 
 def test_a_partial_run_is_marked_at_the_top(one_epsilon: RobustnessReport) -> None:
     assert 'class="caution"' not in Report(one_epsilon).html()
-    partial = replace(one_epsilon, status="interrupted", spec=replace(one_epsilon.spec, samples=400))
+    partial = replace(one_epsilon, status="interrupted", task=replace(one_epsilon.task, samples=400))
     text = Report(partial).html()
     assert text.index('class="caution"') < text.index("<h1>")
     assert "100 of 400 samples" in text
@@ -218,7 +220,7 @@ def test_a_run_at_radius_zero_is_drawn() -> None:
     report = make_report((0.03,), n=20)
     rates = tuple(replace(row, epsilon=None if row.epsilon is None else 0.0) for row in report.rates)
     brackets = tuple(replace(row, certified=0.0, distance=None, undecided=()) for row in report.brackets)
-    at_zero = replace(report, spec=replace(report.spec, epsilons=(0.0,)), rates=rates, brackets=brackets)
+    at_zero = replace(report, task=replace(report.task, epsilons=(0.0,)), rates=rates, brackets=brackets)
     assert Page(Report(at_zero).html()).open == []
 
 
@@ -261,8 +263,8 @@ def test_open_samples_are_listed(one_epsilon: RobustnessReport) -> None:
 
 def test_it_tells_how_to_repeat_it(one_epsilon: RobustnessReport) -> None:
     text = " ".join(Page(report_page(one_epsilon).html()).text.replace("\u202f", " ").split())
-    spec = one_epsilon.spec
-    facts = (one_epsilon.command, spec.digest, spec.model_digest, spec.data_digest, "58.3 s", "runs/calipers.sqlite")
+    task = one_epsilon.task
+    facts = (one_epsilon.command, task.digest, task.model_digest, task.data_digest, "58.3 s", "runs/calipers.sqlite")
     for fact in (*facts, "torch 2.13.0", "steps = 40", "restarts = 2", one_epsilon.created):
         assert fact.replace("\u00a0", " ") in text.replace("\u00a0", " "), fact
 
@@ -300,9 +302,9 @@ def test_notebooks_get_an_isolated_frame(one_epsilon: RobustnessReport) -> None:
 
 def test_words(one_epsilon: RobustnessReport) -> None:
     report = Report(one_epsilon)
-    assert str(report).splitlines() == [findings(one_epsilon), allowed(one_epsilon.spec, report.words)]
+    assert str(report).splitlines() == [findings(one_epsilon), allowed(one_epsilon.task, report.words)]
     warned = Report(replace(one_epsilon, warnings=WARNINGS), (), requirements=REQUIRED)
-    assert str(warned).splitlines()[2:5] == requirement_lines(REQUIRED, one_epsilon.spec.unit)
+    assert str(warned).splitlines()[2:5] == requirement_lines(REQUIRED, one_epsilon.task.unit)
     assert str(warned).splitlines()[5:] == warning_lines(WARNINGS)
     assert one_epsilon.run_id in repr(report)
     assert report.to_json() == all_numbers(one_epsilon)
@@ -312,8 +314,8 @@ def test_minimum_norm_attacks_draw_the_distances_they_found(five_epsilons: Robus
     sentence = "fall at the distance of every adversarial example"
     without = Report(five_epsilons).html()
     assert sentence not in without
-    spec = replace(five_epsilons.spec, attacks=(MethodSpec("nearest", {}, minimum_norm=True),))
-    page = Report(replace(five_epsilons, spec=spec)).html()
+    task = replace(five_epsilons.task, attacks=(MethodSpec("nearest", {}, minimum_norm=True),))
+    page = Report(replace(five_epsilons, task=task)).html()
     assert sentence in page
     assert len(re.findall("stroke-dasharray", page)) > len(re.findall("stroke-dasharray", without))
 

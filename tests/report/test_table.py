@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from calipers.core.records import RobustnessReport
-from calipers.evaluate.distances import Distances
+from calipers.evaluate.robustness.distances import Distances
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.nearest import Nearest
 from calipers.report.table import rates_table
 from calipers.report.wording import interval, percent
 
-from .examples import WARNINGS, make_report, make_spec, wilson, without
+from .examples import WARNINGS, make_report, make_task, wilson, without
 
 
 def printed(report: RobustnessReport, width: int = 80) -> str:
@@ -64,18 +64,18 @@ def test_a_side_that_was_not_run_is_not_measured(kind: str, jaw: str) -> None:
 
 @pytest.mark.parametrize("width", [50, 60, 80, 120])
 def test_nearest_examples_fit_a_narrow_terminal(width: int) -> None:
-    spec = make_spec((), 2)
+    task = make_task((), 2)
     one = Distances("pdpgd-linf", (0.012345678, 0.2), 1000.0, 0.5)
     stream = io.StringIO()
-    Console(file=stream, width=width).print(Nearest("id", "calipers attack", spec, 2, 2, (one,), ()).table(width))
+    Console(file=stream, width=width).print(Nearest("id", "calipers attack", task, 2, 2, (one,), ()).table(width))
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert any("pdpgd-linf" in line and "100.0 %" in line for line in text.splitlines())
 
 
 def test_a_search_for_the_nearest_tells_what_it_found_and_what_to_doubt() -> None:
-    spec = replace(make_spec((), 5), norm="l2", unit="pixel", domain=(0.0, 1.0))
-    found = Nearest("id", "", spec, 5, 3, (Distances("nearest", (0.1, 0.3, math.inf), 1000.0, 0.5),), WARNINGS)
+    task = replace(make_task((), 5), norm="l2", unit="pixel", domain=(0.0, 1.0))
+    found = Nearest("id", "", task, 5, 3, (Distances("nearest", (0.1, 0.3, math.inf), 1000.0, 0.5),), WARNINGS)
     first, second, *rest = str(found).splitlines()
     assert first == "3 of 5 samples are classified correctly. nearest: 2 of 3 broken, at a median distance of 0.3."
     assert second.startswith("A distance is the Euclidean length of all changes together")

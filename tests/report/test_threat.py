@@ -8,7 +8,7 @@ import pytest
 from calipers.report.nouns import ANYTHING, nouns
 from calipers.report.threat import allowed
 
-from .examples import make_spec
+from .examples import make_task
 
 GREY, COLOUR, ROW = nouns((1, 28, 28)), nouns((3, 32, 32)), nouns((30,))
 PIXEL: dict[str, Any] = {"unit": "pixel", "scale": (1.0,), "domain": (0.0, 1.0)}
@@ -56,19 +56,19 @@ PIXEL: dict[str, Any] = {"unit": "pixel", "scale": (1.0,), "domain": (0.0, 1.0)}
     ],
 )
 def test_it_says_what_may_change(changes: dict[str, Any], words: Any, text: str) -> None:
-    assert allowed(replace(make_spec((0.03,), 10), **changes), words) == text
+    assert allowed(replace(make_task((0.03,), 10), **changes), words) == text
 
 
 def test_of_several_radii_it_names_the_largest() -> None:
-    text = allowed(make_spec((0.01, 8 / 255), 10, **PIXEL), GREY)
+    text = allowed(make_task((0.01, 8 / 255), 10, **PIXEL), GREY)
     assert text.startswith("At the largest radius, 8/255, every pixel may change by up to 3.14 % of its range")
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 @pytest.mark.parametrize("scale", [(1.0,), (0.5,)])
 def test_its_examples_lie_on_the_sphere(norm: str, scale: tuple[float, ...]) -> None:
-    spec = make_spec((0.6,), 10, **PIXEL | {"norm": norm, "scale": scale, "domain": (0.0, 2.0)})
-    alone, each = (2.0 * float(part) / 100 for part in re.findall(r"([\d.]+) % of its range", allowed(spec, ROW)))
+    task = make_task((0.6,), 10, **PIXEL | {"norm": norm, "scale": scale, "domain": (0.0, 2.0)})
+    alone, each = (2.0 * float(part) / 100 for part in re.findall(r"([\d.]+) % of its range", allowed(task, ROW)))
     power = {"l1": 1, "l2": 2}[norm]
     for changes in ([alone], [each] * 30):
         assert sum((change / scale[0]) ** power for change in changes) ** (1 / power) == pytest.approx(0.6, rel=5e-3)
@@ -81,7 +81,7 @@ def test_its_examples_lie_on_the_sphere(norm: str, scale: tuple[float, ...]) -> 
 def test_every_run_has_one_sentence(norm: str, domain: Any, words: Any, epsilons: tuple[float, ...]) -> None:
     if norm.startswith("l0"):
         epsilons = ()  # counts have no radii
-    text = allowed(replace(make_spec(epsilons, 10), norm=norm, domain=domain), words)
+    text = allowed(replace(make_task(epsilons, 10), norm=norm, domain=domain), words)
     assert text[0].isupper()
     assert text.endswith(".")
     assert str(math.inf) not in text

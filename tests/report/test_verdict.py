@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.jaws import jaws
 from calipers.report.nouns import nouns
 from calipers.report.verdict import verdict, warning_lines
@@ -39,7 +39,7 @@ def test_data_that_are_no_images_are_samples(one_epsilon: RobustnessReport) -> N
 
 
 def test_raw_values_are_not_called_pixels_where_there_are_none(one_epsilon: RobustnessReport) -> None:
-    report = replace(one_epsilon, spec=replace(one_epsilon.spec, unit="pixel"))
+    report = replace(one_epsilon, task=replace(one_epsilon.task, unit="pixel"))
     assert "(pixel, unclipped)" in verdict(report, IMAGES)
     assert "(raw, unclipped)" in verdict(report, nouns((30,)))
 
@@ -82,7 +82,7 @@ def test_a_jaw_may_be_missing_at_some_radii_only() -> None:
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
 def test_an_unfinished_run_says_so_first(one_epsilon: RobustnessReport, status: str) -> None:
-    partial = replace(one_epsilon, status=status, spec=replace(one_epsilon.spec, samples=250))
+    partial = replace(one_epsilon, status=status, task=replace(one_epsilon.task, samples=250))
     text = verdict(partial)
     assert text.startswith(f"This run is not complete (status: {status}).")
     assert "100 of 250 samples" in text

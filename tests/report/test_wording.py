@@ -1,6 +1,6 @@
 import pytest
 
-from calipers.core.records import Rate
+from calipers.core.rates import Rate
 from calipers.report.wording import measured, percent, percent_of, radius, seconds, spent
 
 

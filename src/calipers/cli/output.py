@@ -12,7 +12,7 @@ from rich.table import Table
 
 from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
-from calipers.core.records import SanityWarning
+from calipers.core.warnings import SanityWarning
 from calipers.report.limits import certificate_status
 from calipers.report.numbers import finite
 from calipers.report.page import Report
@@ -75,7 +75,7 @@ def print_report(report: Report, page: Path) -> None:
 def print_numbers(report: Report, *more: Table) -> None:
     """Verdict, threat, tables, certificates, required levels and warnings."""
     out, numbers = console(), report.numbers
-    for sentence in (verdict(numbers, report.words), allowed(numbers.spec, report.words)):
+    for sentence in (verdict(numbers, report.words), allowed(numbers.task, report.words)):
         out.print(sentence, markup=False, soft_wrap=True)
     out.print()
     for table in (rates_table(numbers, out.width, report.words), *more):
@@ -83,7 +83,7 @@ def print_numbers(report: Report, *more: Table) -> None:
     if report.certificates is not None:
         where = f"They are the certificates in {report.certificates.folder}"
         out.print(f"{certificate_status(report.certificates)} {where}", markup=False, soft_wrap=True)
-    for one, line in zip(report.requirements, requirement_lines(report.requirements, numbers.spec.unit), strict=True):
+    for one, line in zip(report.requirements, requirement_lines(report.requirements, numbers.task.unit), strict=True):
         out.print(line, style="bold cyan" if one.passed else "bold red", markup=False, soft_wrap=True)
     print_warnings(numbers.warnings)
 

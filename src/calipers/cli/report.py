@@ -21,7 +21,7 @@ def report(
     calipers report latest --to report.html
     """
     from calipers.cli.output import console, open_store
-    from calipers.evaluate.measure import refresh
+    from calipers.evaluate.robustness.measure import refresh
     from calipers.report.load import load_report
 
     with open_store(out) as store:

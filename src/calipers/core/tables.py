@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import calipers
-from calipers.core.records import Rate
+from calipers.core.rates import Rate
 
 
 @dataclass(frozen=True)

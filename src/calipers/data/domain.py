@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from calipers.core.errors import InputError
-from calipers.core.threat import as_domain
+from calipers.core.space import as_domain
 from calipers.data.images import ImageDataset
 
 CONVERTED = "images were converted from uint8 0..255 to float 0..1"

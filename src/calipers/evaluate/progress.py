@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import (
@@ -23,23 +22,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from calipers.core.tracker import Tracker
+
 # Seconds between lines where steps are done, and where none is; and before the first line of all.
 _LINE_EVERY, _HEARTBEAT, _PATIENCE = 10.0, 30.0, 1.5
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Told what is being done and how much of it is over."""
-
-    def advance(self, doing: str, done: int) -> None:
-        """`done` steps are over in all; `doing` is under way."""
-
-
-class Silent:
-    """Says nothing."""
-
-    def advance(self, doing: str, done: int) -> None:
-        """Nothing."""
 
 
 class Pace:

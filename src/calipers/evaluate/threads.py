@@ -12,10 +12,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from calipers.core.records import Kind
-from calipers.evaluate.plan import Unit
-from calipers.evaluate.subject import Subject
-
 # Multiplications that are worth a thread of their own: some milliseconds, where waiting for a thread takes fewer.
 _PER_THREAD = 5e7
 
@@ -34,20 +30,21 @@ def threads_for(multiplications: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """No more of torch's threads than these, then as many as before; None: as they are."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(min(threads, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def worth(multiplications: float, available: int) -> int:
     """The number of threads out of those available."""
     return max(1, int(min(available, multiplications / _PER_THREAD)))
-
-
-def work_of(unit: Unit, subject: Subject, multiplications: float) -> float:
-    """Multiplications of one call in a unit. multiplications: of one image's way through the network.
-
-    Attacks and predictions pass images through the network; verifiers pass a functional for every value of a layer.
-    """
-    if unit.kind is not Kind.VERIFY or subject.graph is None:
-        return multiplications * unit.count
-    widest = max(math.prod(node.shape) for node in subject.graph.nodes)
-    return multiplications * unit.count * widest
 
 
 def multiplications_of(model: nn.Module, image: Tensor) -> float:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError, ModelError
-from calipers.core.records import SanityWarning
+from calipers.core.warnings import SanityWarning
 
 PROBABILITY_SLACK = 1e-4
 

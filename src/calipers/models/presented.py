@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calipers.core.errors import ModelError
-from calipers.core.records import SanityWarning
+from calipers.core.warnings import SanityWarning
 from calipers.models.checks import check_mode
 
 # Names under which models return logits among other values; the first that is there counts.

@@ -7,9 +7,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from calipers.core.records import Rate
-from calipers.evaluate.distances import BEST, Distances
+from calipers.core.rates import Rate
 from calipers.evaluate.reproduce import Finding
+from calipers.evaluate.robustness.distances import BEST, Distances
 from calipers.report.wording import number, percent, plain_percent, radius, seconds
 
 _STRONGEST = "bold yellow"
@@ -61,13 +61,13 @@ def _mean(found: Distances | None, best: float) -> Text:
 
 def _rates(findings: Sequence[Finding]) -> Table:
     """Robust accuracy over all images at every radius with its interval, the paper's below."""
-    spec = findings[0].report.spec
+    task = findings[0].report.task
     rows: dict[str, list[Rate | None]] = {}
     spent: dict[str, str] = {}
     for finding in findings:
-        for attack in finding.report.spec.attacks:
+        for attack in finding.report.task.attacks:
             name = f"attack:{attack.name}"
-            rows[name] = [_at(finding, name, epsilon) for epsilon in spec.epsilons]
+            rows[name] = [_at(finding, name, epsilon) for epsilon in task.epsilons]
             times = [rate.seconds for rate in rows[name] if rate and rate.seconds is not None]
             spent[name] = seconds(max(times)) if times else ""
     clean = next(rate for rate in findings[0].report.rates if rate.name == "clean")
@@ -75,8 +75,8 @@ def _rates(findings: Sequence[Finding]) -> Table:
         f"Robust accuracy over all {clean.n} images with 95 % intervals, {findings[0].experiment.label}, "
         f"{_where(findings[0])}; without attack {percent(clean.measured)}"
     )
-    for epsilon in spec.epsilons:
-        table.add_column(radius(epsilon, spec.unit), justify="right", no_wrap=True)
+    for epsilon in task.epsilons:
+        table.add_column(radius(epsilon, task.unit), justify="right", no_wrap=True)
     table.add_column("per sample", justify="right", no_wrap=True)
     least = [
         min((rate.measured for rate in column if rate), default=math.nan) for column in zip(*rows.values(), strict=True)
@@ -87,7 +87,7 @@ def _rates(findings: Sequence[Finding]) -> Table:
         cells = [
             _lines(_rate(rate, best), _paper(paper.get((method, epsilon)), plain_percent))
             for rate, best, epsilon in zip(
-                rows.get(method, [None] * len(spec.epsilons)), least, spec.epsilons, strict=True
+                rows.get(method, [None] * len(task.epsilons)), least, task.epsilons, strict=True
             )
         ]
         table.add_row(_name(method), *cells, spent.get(method, ""))
@@ -124,7 +124,7 @@ def _correct(finding: Finding) -> int:
 
 
 def _where(finding: Finding) -> str:
-    return f"{finding.report.spec.norm} in {finding.report.spec.unit} units"
+    return f"{finding.report.task.norm} in {finding.report.task.unit} units"
 
 
 def _table(title: str) -> Table:

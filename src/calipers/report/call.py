@@ -7,28 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import calipers
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Name(str):
     """A variable of the caller in a written call: `model`, where the model itself cannot be written."""
 
 
-def call_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+def call_of(function: Callable[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any] = _NONE) -> str:
     """A call as one valid Python expression, without keyword arguments that are as by default.
 
-    Things of calipers stand with their module; what has no expression (networks, tensors) becomes a variable's name.
+    options: defaults of the keywords that the function takes beyond its own parameters. Things of calipers stand with
+    their module; what has no expression (networks, tensors) becomes a variable's name.
     """
     known = inspect.signature(function).parameters
     written = []
     for name, value in arguments.items():
-        text, parameter = expression(value), known[name]
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        text, parameter = expression(value), known.get(name)
+        default = options[name] if parameter is None else parameter.default
+        if parameter is not None and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             written.append(text)
-        elif parameter.default is inspect.Parameter.empty or text != expression(parameter.default):
+        elif default is inspect.Parameter.empty or text != expression(default):
             written.append(f"{name}={text}")
     return f"{_qualified(function)}({', '.join(written)})"
 

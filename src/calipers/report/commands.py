@@ -5,7 +5,7 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
-from calipers.core.records import RunSpec
+from calipers.evaluate.robustness.task import RobustnessTask
 
 
 def is_call(command: str) -> bool:
@@ -33,10 +33,10 @@ def shell_words(command: str) -> tuple[str, ...]:
         return (command,)
 
 
-def check_command(command: str, spec: RunSpec, certificates: Path) -> str:
+def check_command(command: str, task: RobustnessTask, certificates: Path) -> str:
     """The shell command that checks a run's certificates. For a model that came as an object, MODEL stands."""
     given = _options(command)
-    model = given.get("--model", spec.model if Path(spec.model).suffix in (".json", ".onnx", ".pt2") else "MODEL")
+    model = given.get("--model", task.model if Path(task.model).suffix in (".json", ".onnx", ".pt2") else "MODEL")
     weights = f" --weights {shlex.quote(given['--weights'])}" if "--weights" in given else ""
     return f"calipers check {shlex.quote(str(certificates))}/*.npz --model {shlex.quote(model)}{weights}"
 

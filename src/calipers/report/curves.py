@@ -9,8 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from calipers.evaluate.distances import BEST, Distances
 from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.evaluate.robustness.distances import BEST, Distances
 from calipers.report.nearest import Nearest
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
@@ -69,7 +69,7 @@ def _n(finding: Finding) -> int:
 
 def _rates(axes: Axes, finding: Finding, unit: str) -> None:
     """The rates with their 95 % intervals as bars, and crosses where the paper prints a figure."""
-    epsilons = finding.report.spec.epsilons
+    epsilons = finding.report.task.epsilons
     for number, (method, (colour, mark, line)) in enumerate(_MARKS.items()):
         rows = [finding.row(method, epsilon) for epsilon in epsilons]
         if not all(rows):
@@ -90,7 +90,7 @@ def _rates(axes: Axes, finding: Finding, unit: str) -> None:
 
 def _times(axes: Axes, finding: Finding, unit: str) -> None:
     """Seconds per image, on a logarithmic scale."""
-    epsilons = finding.report.spec.epsilons
+    epsilons = finding.report.task.epsilons
     for method, (colour, mark, line) in _MARKS.items():
         rows = [finding.row(method, epsilon) for epsilon in epsilons]
         if all(row is not None and row.seconds for row in rows):
@@ -136,9 +136,9 @@ def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
             _stairs(axes, one, reach, ATTACK.light, 2.2)
         axes.set_xlim(0, reach)
         axes.set_ylim(0, 102)
-        axes.set_xlabel(f"epsilon ({nearest.spec.norm}, {nearest.spec.unit} units)")
+        axes.set_xlabel(f"epsilon ({nearest.task.norm}, {nearest.task.unit} units)")
         axes.set_ylabel("robust at most, % of correct images")
-        axes.set_title(f"{nearest.spec.model}, n = {nearest.correct}", fontsize=10, loc="left")
+        axes.set_title(f"{nearest.task.model}, n = {nearest.correct}", fontsize=10, loc="left")
         axes.legend(frameon=False, loc="upper right")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from calipers.core.records import Kind, Outcome
-from calipers.evaluate.plan import plan
 from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.evaluate.robustness.measure import records_of
+from calipers.evaluate.robustness.plan import clean_units, method_units
+from calipers.evaluate.robustness.records import Outcome, Question
 from calipers.report.palette import INK, MUTED, PAPER, WRONG
 from calipers.report.svg import STYLE
 from calipers.report.wording import number
@@ -27,7 +28,7 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | No
     if reproduced.reproduction.name not in SHEETS or not reproduced.findings:
         return None
     findings = reproduced.findings
-    originals = _arrays(store, findings[0], Kind.CLEAN, "image")
+    originals = _arrays(store, findings[0], Question.CLEAN, "image")
     with mpl.rc_context({**STYLE, "font.size": 9.0}):  # type: ignore[dict-item]
         size = (1.6 + _SIDE * len(originals), 0.3 + (_SIDE + 0.2) * (1 + len(findings)))
         figure = Figure(figsize=size, facecolor=PAPER.light, layout="constrained")
@@ -37,8 +38,10 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | No
         _head(grid[0][0], "original", "")
         for row, finding in zip(grid[1:], findings, strict=True):
             experiment = finding.experiment
-            examples = _arrays(store, finding, Kind.ATTACK, "adversarial")
-            records = {r.sample_id: r for r in store.records(finding.report.run_id) if r.kind is Kind.ATTACK}
+            examples = _arrays(store, finding, Question.ATTACK, "adversarial")
+            records = {
+                r.sample_id: r for r in records_of(store, finding.report.run_id) if r.question is Question.ATTACK
+            }
             for sample, (axes, image) in enumerate(zip(row, examples, strict=True)):
                 record = records[sample]
                 _picture(axes, image)
@@ -51,10 +54,10 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | No
     return path
 
 
-def _arrays(store: Store, finding: Finding, kind: Kind, name: str) -> np.ndarray:
+def _arrays(store: Store, finding: Finding, kind: Question, name: str) -> np.ndarray:
     """An array of all samples of a run, of the first unit of each batch."""
-    spec = finding.report.spec
-    units = [unit for unit in plan(spec) if unit.kind is kind]
+    task = finding.report.task
+    units = [unit for unit in (*clean_units(task), *method_units(task)) if unit.question is kind]
     first = [unit for unit in units if unit.method == units[0].method]
     return np.concatenate([store.arrays(finding.report.run_id, unit.name)[name] for unit in first])
 

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from calipers.core.records import Bracket, Rate, RobustnessReport
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
 from calipers.report.jaws import Jaws, both_measured, jaws
 from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.palette import (
@@ -37,7 +38,7 @@ def bracket_chart(report: RobustnessReport, words: Nouns = ANYTHING) -> Chart | 
     if not rows:
         return None
     spoken = "; ".join(
-        f"at {radius(row.epsilon, report.spec.unit)} certified {measured(row.certified)}, "
+        f"at {radius(row.epsilon, report.task.unit)} certified {measured(row.certified)}, "
         f"empirical {measured(row.empirical)}"
         for row in rows
     )
@@ -108,13 +109,13 @@ def _draw_jaws(axes: Axes, rows: tuple[Jaws, ...], report: RobustnessReport, wor
     _end_labels(axes, rows[-1], span)
     axes.set_xlim(-0.02 * span, 1.17 * span)
     axes.set_ylim(0, 100.6)
-    _radius_ticks(axes, [row.epsilon for row in rows], 1.19 * span, report.spec.unit, form)
+    _radius_ticks(axes, [row.epsilon for row in rows], 1.19 * span, report.task.unit, form)
     axes.set_ylabel(f"share of the {words.samples}" if form is WIDE else "")
 
 
 def has_distances(report: RobustnessReport) -> bool:
     """Whether minimum-norm attacks have looked for the nearest example of every sample."""
-    return any(attack.minimum_norm for attack in report.spec.attacks)
+    return any(attack.minimum_norm for attack in report.task.attacks)
 
 
 def _known_distances(axes: Axes, brackets: Sequence[Bracket], span: float) -> None:
@@ -213,7 +214,7 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
     axes.set_xlim(0, reach)
     # Beyond the largest radius, where the nearest examples of some attacks lie, its multiples give the scale.
     beyond = [factor * largest for factor in (2, 3) if factor * largest <= reach]
-    _radius_ticks(axes, [*radii, *beyond], reach, report.spec.unit, form)
+    _radius_ticks(axes, [*radii, *beyond], reach, report.task.unit, form)
     axes.set_ylim(0, 100)
     axes.set_ylabel(f"{words.samples}, the most robust below" if form is WIDE else "")
 
@@ -221,7 +222,7 @@ def _draw_perturbations(axes: Axes, rows: list[Bracket], report: RobustnessRepor
 def _both(name: str, alt: str, report: RobustnessReport, words: Nouns, paint: Callable[[Axes, Format], None]) -> Chart:
     def finish(axes: Axes, form: Format) -> None:
         paint(axes, form)
-        axes.set_xlabel(f"radius of the perturbation, {report.spec.norm}, {words.unit(report.spec.unit)}")
+        axes.set_xlabel(f"radius of the perturbation, {report.task.norm}, {words.unit(report.task.unit)}")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
         axes.tick_params(axis="y", length=0, pad=6)

@@ -7,9 +7,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from calipers.core.records import Rate
+from calipers.core.rates import Rate
 from calipers.core.tables import Row, to_json
-from calipers.evaluate.metrics import rate
+from calipers.evaluate.robustness.metrics import rate
 from calipers.report.wording import seconds
 from calipers.verify.vnnlib import Score
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from calipers.core.records import Rate, RobustnessReport, RunSpec
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.task import RobustnessTask
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Jaws:
         return max(0.0, 1.0 - self.clean.measured)
 
 
-def jaws_of(rates: tuple[Rate, ...], spec: RunSpec) -> tuple[Jaws, ...]:
+def jaws_of(rates: tuple[Rate, ...], task: RobustnessTask) -> tuple[Jaws, ...]:
     """Jaws in ascending order of epsilon; radii that an unfinished run has not measured yet are left out.
 
     Where no verifier ran, the lower jaw is open: nothing is proven, and all that survives is undecided.
@@ -54,7 +56,7 @@ def jaws_of(rates: tuple[Rate, ...], spec: RunSpec) -> tuple[Jaws, ...]:
     if clean is None:
         return ()
     found = []
-    for epsilon in sorted(spec.epsilons):
+    for epsilon in sorted(task.epsilons):
         empirical, certified, undecided = (
             rows.get((name, epsilon)) for name in ("empirical", "certified", "undecided")
         )
@@ -68,7 +70,7 @@ def jaws_of(rates: tuple[Rate, ...], spec: RunSpec) -> tuple[Jaws, ...]:
 
 def jaws(report: RobustnessReport) -> tuple[Jaws, ...]:
     """The jaws of all samples at every measured epsilon."""
-    return jaws_of(report.rates, report.spec)
+    return jaws_of(report.rates, report.task)
 
 
 def both_measured(rows: tuple[Jaws, ...]) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from calipers.core.records import RobustnessReport, RunSpec
-from calipers.evaluate.certify import Certificates
+from calipers.evaluate.robustness.certify import Certificates
+from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.report.jaws import both_measured, jaws
 from calipers.report.nouns import Nouns
 from calipers.report.wording import radius
@@ -34,13 +35,13 @@ def certificate_status(found: Certificates | None) -> str:
     )
 
 
-def _up_to(spec: RunSpec) -> str:
-    return f" up to {radius(max(spec.epsilons), spec.unit)}" if spec.epsilons else ""
+def _up_to(task: RobustnessTask) -> str:
+    return f" up to {radius(max(task.epsilons), task.unit)}" if task.epsilons else ""
 
 
 def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
     """One sentence or two for each thing that a reader might take the numbers for and that they are not."""
-    spec = report.spec
+    task = report.task
     n = next((row.n for row in report.rates if row.name == "clean"), 0)
     these = f"this one {words.sample}" if n == 1 else f"these {n} {words.samples}"
     yield (
@@ -49,11 +50,11 @@ def limits(report: RobustnessReport, words: Nouns) -> Iterator[str]:
     )
     others = "Rotations, blur, other light" if words.pictures else "Missing values, drift, other sources of data"
     yield (
-        f"They are about {spec.norm} perturbations{_up_to(spec)} alone. {others} and every other change are not "
+        f"They are about {task.norm} perturbations{_up_to(task)} alone. {others} and every other change are not "
         "measured."
     )
     rows = jaws(report)
-    if any(row.empirical is not None for row in rows) or not spec.epsilons:
+    if any(row.empirical is not None for row in rows) or not task.epsilons:
         yield "An attack that finds nothing proves nothing: a stronger one may still lower the upper bound."
     if both_measured(rows) and any(row.open > 0 for row in rows):
         yield (

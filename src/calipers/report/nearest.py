@@ -9,10 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.errors import InputError
-from calipers.core.records import Kind, Outcome, RunSpec, SanityWarning
 from calipers.core.tables import Row
-from calipers.evaluate.distances import BEST, Distances, distances_of
-from calipers.evaluate.metrics import rate
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.distances import BEST, Distances, distances_of
+from calipers.evaluate.robustness.measure import records_of, run_of
+from calipers.evaluate.robustness.metrics import rate
+from calipers.evaluate.robustness.records import Outcome, Question
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.report.nouns import ANYTHING
 from calipers.report.threat import allowed
 from calipers.report.verdict import warning_lines
@@ -32,7 +35,7 @@ class Nearest:
 
     run_id: str
     command: str
-    spec: RunSpec
+    task: RobustnessTask
     samples: int
     correct: int
     attacks: tuple[Distances, ...]
@@ -40,11 +43,11 @@ class Nearest:
 
     def __str__(self) -> str:
         told = [f"{self.correct} of {self.samples} samples are classified correctly.", *map(_told, self.attacks)]
-        return "\n".join([" ".join(told), allowed(self.spec, ANYTHING), *warning_lines(self.warnings)])
+        return "\n".join([" ".join(told), allowed(self.task, ANYTHING), *warning_lines(self.warnings)])
 
     def rows(self) -> Iterator[Row]:
         """One group per attack: success, median and mean distance, passes."""
-        norm, unit = self.spec.norm, self.spec.unit
+        norm, unit = self.task.norm, self.task.unit
         yield Row.of_rate("clean", rate("clean", None, self.correct, self.samples), norm, unit)
         for one in self.attacks:
             yield from one.rows(norm, unit)
@@ -52,7 +55,7 @@ class Nearest:
     def table(self, width: int = 100) -> Table:
         """The same for a terminal of this width; a narrow one goes without some columns."""
         heads = [head for head, least in _COLUMNS.items() if width >= least]
-        title = f"Nearest adversarial examples, {self.spec.norm} in {self.spec.unit} units, {clipping(self.spec)}"
+        title = f"Nearest adversarial examples, {self.task.norm} in {self.task.unit} units, {clipping(self.task)}"
         table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("attack", overflow="fold")
         for head in heads:
@@ -75,15 +78,16 @@ class Nearest:
 
 def load_nearest(store: Store, run_id: str) -> Nearest:
     """The distances of a run from what was kept. Raises InputError if it has no minimum-norm attack."""
-    run = store.run(run_id)
-    if not any(method.minimum_norm for method in run.spec.attacks):
+    run = run_of(store, run_id)
+    task = RobustnessTask.from_dict(run.task)
+    if not any(method.minimum_norm for method in task.attacks):
         raise InputError(f"run {run.run_id} has no minimum-norm attack; `calipers show` prints its numbers")
-    records = store.records(run.run_id)
-    clean = [record for record in records if record.kind is Kind.CLEAN]
+    records = records_of(store, run.run_id)
+    clean = [record for record in records if record.question is Question.CLEAN]
     correct = sum(record.outcome is Outcome.CORRECT for record in clean)
     summed = store.metric(run.run_id, "report") or {"warnings": []}
     warnings = tuple(SanityWarning(**warning) for warning in summed["warnings"])
-    return Nearest(run.run_id, run.command, run.spec, len(clean), correct, distances_of(run.spec, records), warnings)
+    return Nearest(run.run_id, run.command, task, len(clean), correct, distances_of(task, records), warnings)
 
 
 def _told(one: Distances) -> str:

@@ -5,8 +5,8 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
-from calipers.core.records import Bracket, RobustnessReport
 from calipers.core.tables import Row, to_json
+from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
 from calipers.report.rate_groups import JAWS
 
 
@@ -20,7 +20,7 @@ def all_numbers(report: RobustnessReport) -> dict[str, Any]:
         "created": report.created,
         "seconds": report.seconds,
         "status": report.status,
-        "spec": report.spec.to_dict(),
+        "task": report.task.to_dict(),
         "per_class": [{"label": label, "rows": [asdict(row) for row in rows]} for label, rows in report.per_class],
         "brackets": columns,
         "sanity": [asdict(warning) for warning in report.warnings],
@@ -30,23 +30,23 @@ def all_numbers(report: RobustnessReport) -> dict[str, Any]:
 
 def rates_json(report: RobustnessReport) -> dict[str, Any]:
     """The project's machine-readable shape (docs/design.md) of the rates alone."""
-    spec = report.spec
-    rows = [Row.of_rate(rate.name, rate, spec.norm, spec.unit) for rate in report.rates]
+    task = report.task
+    rows = [Row.of_rate(rate.name, rate, task.norm, task.unit) for rate in report.rates]
     rows += _not_measured(report)
     warnings = [f"{warning.message} ({warning.evidence})" for warning in report.warnings]
     return {
-        **to_json(report.command, rows, spec.seed, warnings, spec.versions["calipers"]),
+        **to_json(report.command, rows, task.seed, warnings, task.versions["calipers"]),
         "run": report.run_id,
     }
 
 
 def _not_measured(report: RobustnessReport) -> list[Row]:
     """A row without a number for each jaw that nothing looked at, or not yet: null, which is another thing than 0."""
-    spec = report.spec
+    task = report.task
     there = {(rate.name, rate.epsilon) for rate in report.rates}
     return [
-        Row(name, None, 0, "fraction", epsilon=epsilon, norm=spec.norm, epsilon_unit=spec.unit)
-        for epsilon in spec.epsilons
+        Row(name, None, 0, "fraction", epsilon=epsilon, norm=task.norm, epsilon_unit=task.unit)
+        for epsilon in task.epsilons
         for name in JAWS
         if (name, epsilon) not in there
     ]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from calipers.core.errors import StoreError
-from calipers.core.records import Rate, RobustnessReport
-from calipers.evaluate.certify import Certificates
-from calipers.evaluate.requirement import Outcome, Requirement, as_requirements
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.certify import Certificates
+from calipers.evaluate.robustness.requirement import Requirement, RequirementOutcome, as_requirements
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.gallery import GalleryItem
 from calipers.report.nouns import Nouns, nouns
 from calipers.report.numbers import all_numbers
@@ -34,7 +35,7 @@ class Report:
     store_path: Path | None = None
     certificates: Certificates | None = None
     shape: tuple[int, ...] | None = None
-    requirements: tuple[Outcome, ...] = ()
+    requirements: tuple[RequirementOutcome, ...] = ()
 
     @property
     def words(self) -> Nouns:
@@ -45,9 +46,9 @@ class Report:
         """One row of the numbers, e.g. `rate("certified", 0.03)`; KeyError if the run has none."""
         return self.numbers.rate(name, epsilon)
 
-    def require(self, level: str | Requirement) -> Outcome:
+    def require(self, level: str | Requirement) -> RequirementOutcome:
         """Whether the run reaches a level such as "certified >= 0.9 @ 0.02"; InputError where it is no such level."""
-        (requirement,) = as_requirements(level, self.numbers.spec.epsilons)
+        (requirement,) = as_requirements(level, self.numbers.task.epsilons)
         return requirement.check(self.numbers)
 
     def html(self) -> str:
@@ -100,8 +101,8 @@ class Report:
         )
 
     def __str__(self) -> str:
-        lines = [verdict(self.numbers, self.words), allowed(self.numbers.spec, self.words)]
-        required = requirement_lines(self.requirements, self.numbers.spec.unit)
+        lines = [verdict(self.numbers, self.words), allowed(self.numbers.task, self.words)]
+        required = requirement_lines(self.requirements, self.numbers.task.unit)
         return "\n".join([*lines, *required, *warning_lines(self.numbers.warnings)])
 
     def __repr__(self) -> str:

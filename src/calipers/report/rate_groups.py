@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from calipers.core.records import Rate, RobustnessReport
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.summary import RobustnessReport
 
 CORRECT = "|correct"
 JAWS = ("empirical", "certified", "undecided")
@@ -36,7 +37,7 @@ def rate_groups(report: RobustnessReport, correct: bool = False) -> tuple[RateGr
     Radii of which nothing is known yet are left out.
     """
     rates = [rate for rate in report.rates if rate.name.endswith(CORRECT) == correct]
-    groups = (_group(rates, epsilon) for epsilon in (None, *sorted(report.spec.epsilons)))
+    groups = (_group(rates, epsilon) for epsilon in (None, *sorted(report.task.epsilons)))
     return tuple(group for group in groups if group.rows)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from calipers.core.records import Bracket, Rate, RobustnessReport
-from calipers.evaluate.certify import Certificates
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.certify import Certificates
+from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
 from calipers.report import wording
 from calipers.report.commands import check_command, is_call, script, shell_words
 from calipers.report.figures import bracket_chart, has_distances, perturbation_chart
@@ -88,13 +89,13 @@ def render(shown: Shown) -> str:
     listed = [row for row in report.brackets if (both and row.undecided) or row.timed_out]
     context: dict[str, Any] = {
         "report": report,
-        "spec": report.spec,
+        "task": report.task,
         "words": words,
         "caution": caution(report),
         "findings": findings(report, words),
-        "allowed": allowed(report.spec, words),
+        "allowed": allowed(report.task, words),
         "requirements": shown.requirements,
-        "clipping": wording.clipping(report.spec),
+        "clipping": wording.clipping(report.task),
         "clean": next((row for row in report.rates if row.name == "clean" and row.n > 0), None),
         "jaws": rows,
         "both": both,
@@ -117,7 +118,7 @@ def render(shown: Shown) -> str:
         "store_path": shown.store_path,
         "certificates": found,
         "certificate_status": certificate_status(found),
-        "check_command": None if found is None else check_command(report.command, report.spec, found.folder),
+        "check_command": None if found is None else check_command(report.command, report.task, found.folder),
         "proven": PROVEN,
         "rounding": ROUNDING,
         "limits": tuple(limits(report, words)),
@@ -176,13 +177,13 @@ def _classes(report: RobustnessReport) -> Iterator[ClassRow]:
     for label, rates in report.per_class:
         clean = next((row for row in rates if row.name == "clean" and row.n > 0), None)
         if clean is not None:
-            yield ClassRow(label, clean, jaws_of(rates, report.spec))
+            yield ClassRow(label, clean, jaws_of(rates, report.task))
 
 
 def _exhibits(report: RobustnessReport, gallery: tuple[GalleryItem, ...], words: Nouns) -> tuple[Exhibit, ...]:
     worst = sorted(gallery, key=lambda item: (item.distance, item.sample_id))[:MOST_PICTURES]
     if words.pictures:
-        return tuple(Exhibit(item, pictures(item, report.spec.domain), (), 0) for item in worst)
+        return tuple(Exhibit(item, pictures(item, report.task.domain), (), 0) for item in worst)
     return tuple(Exhibit(item, None, largest_changes(item), changed_values(item)) for item in worst)
 
 

@@ -67,12 +67,12 @@ def _comparison(findings: tuple[Finding, ...]) -> Table:
     for column in columns:
         table.add_column(column.head, justify="right", overflow="fold")
     for finding in findings:
-        spec, experiment = finding.report.spec, finding.experiment
-        for epsilon in spec.epsilons:
+        task, experiment = finding.report.task, finding.experiment
+        for epsilon in task.epsilons:
             certified = finding.row("certified", epsilon)
             table.add_row(
                 experiment.label,
-                f"{radius(epsilon, spec.unit)}\n{spec.unit}",
+                f"{radius(epsilon, task.unit)}\n{task.unit}",
                 "" if certified is None else str(certified.n),
                 *(_cell(finding, column, epsilon) for column in columns),
                 end_section=True,
@@ -84,7 +84,7 @@ def _columns(findings: tuple[Finding, ...]) -> list[_Column]:
     ours = [
         f"{kind}:{method.name}"
         for finding in findings
-        for kind, methods in (("attack", finding.report.spec.attacks), ("verify", finding.report.spec.verifiers))
+        for kind, methods in (("attack", finding.report.task.attacks), ("verify", finding.report.task.verifiers))
         for method in methods
     ]
     theirs = [method for finding in findings for method, _ in finding.experiment.paper]

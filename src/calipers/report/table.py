@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.rate_groups import NamedRate, rate_groups
 from calipers.report.wording import DASH, clipping, interval, measured, radius, spent
@@ -19,8 +19,8 @@ def rates_table(report: RobustnessReport, width: int = 100, words: Nouns = ANYTH
 
     width: of the terminal; a narrow one goes without times and intervals.
     """
-    spec = report.spec
-    title = f"{spec.norm}, epsilon in {words.unit(spec.unit)} units, {clipping(spec)}"
+    task = report.task
+    title = f"{task.norm}, epsilon in {words.unit(task.unit)} units, {clipping(task)}"
     heads = [head for head, least in _COLUMNS.items() if width >= least]
     table = Table(title=Text(title), title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("epsilon", justify="right", no_wrap=True)
@@ -29,7 +29,7 @@ def rates_table(report: RobustnessReport, width: int = 100, words: Nouns = ANYTH
         table.add_column(head, justify="right", no_wrap=True)
     for group in rate_groups(report):
         for index, row in enumerate(group.rows):
-            label = radius(group.epsilon, spec.unit) if group.epsilon is not None and index == 0 else ""
+            label = radius(group.epsilon, task.unit) if group.epsilon is not None and index == 0 else ""
             table.add_row(label, *_cells(row, heads), end_section=index == len(group.rows) - 1)
     return table
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from statistics import median
 
-from calipers.core.records import RobustnessReport, RunSpec, SanityWarning
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.report.jaws import Jaws, jaws
 from calipers.report.nouns import ANYTHING, Nouns
 from calipers.report.wording import clipping, interval, plain_percent, radius
@@ -16,7 +18,7 @@ def caution(report: RobustnessReport) -> str | None:
     measured = next((row.n for row in report.rates if row.name == "clean"), 0)
     return (
         f"This run is not complete (status: {report.status}). "
-        f"The numbers cover {measured} of {report.spec.samples} samples and may change; repeat it with --resume."
+        f"The numbers cover {measured} of {report.task.samples} samples and may change; repeat it with --resume."
     )
 
 
@@ -30,18 +32,18 @@ def findings(report: RobustnessReport, words: Nouns = ANYTHING) -> str:
     first = f"Of {clean.n} {words.many(clean.n)} {correct} {'is' if correct == 1 else 'are'} classified correctly."
     if not rows:
         return f"{first} {_nearest(report, words)}"
-    spec = report.spec
-    kind = f"{words.unit(spec.unit)}, {clipping(spec)}"
+    task = report.task
+    kind = f"{words.unit(task.unit)}, {clipping(task)}"
     these = f"of {'this' if clean.n == 1 else 'these'} {clean.n} {words.many(clean.n)} stay correct"
     if len(rows) == 1:
-        at = f"Under {spec.norm} perturbations of {radius(rows[0].epsilon, spec.unit)} ({kind})"
+        at = f"Under {task.norm} perturbations of {radius(rows[0].epsilon, task.unit)} ({kind})"
         told = f"{first} {at}, {_between(rows[0])} {these}{_decision(rows[0])}."
     else:
         ends = (
-            f"{_between(rows[0])} {these} at {radius(rows[0].epsilon, spec.unit)}",
-            f"{_between(rows[-1])} at {radius(rows[-1].epsilon, spec.unit)}",
+            f"{_between(rows[0])} {these} at {radius(rows[0].epsilon, task.unit)}",
+            f"{_between(rows[-1])} at {radius(rows[-1].epsilon, task.unit)}",
         )
-        told = f"{first} Under {spec.norm} perturbations ({kind}), {', '.join(ends)}.{_widest(rows, spec, words)}"
+        told = f"{first} Under {task.norm} perturbations ({kind}), {', '.join(ends)}.{_widest(rows, task, words)}"
     return " ".join([told, *_missing(report, rows)])
 
 
@@ -57,14 +59,14 @@ def warning_lines(warnings: Sequence[SanityWarning]) -> list[str]:
 
 def _nearest(report: RobustnessReport, words: Nouns) -> str:
     """What minimum-norm attacks say where no radius was asked for."""
-    spec = report.spec
+    task = report.task
     correct = [row for row in report.brackets if row.prediction == row.label]
     found = [row.distance for row in correct if row.distance is not None]
     if not found:
         return "No perturbation has been measured yet."
     return (
         f"For {len(found)} of them an adversarial example is known, at a median distance of {median(found):.4g} "
-        f"({spec.norm}, {words.unit(spec.unit)}, {clipping(spec)})."
+        f"({task.norm}, {words.unit(task.unit)}, {clipping(task)})."
     )
 
 
@@ -87,7 +89,7 @@ def _decision(row: Jaws) -> str:
     return f", each decided by an attack or a proof (95 % interval for others like them: {interval(row.certified)} %)"
 
 
-def _widest(rows: Sequence[Jaws], spec: RunSpec, words: Nouns) -> str:
+def _widest(rows: Sequence[Jaws], task: RobustnessTask, words: Nouns) -> str:
     closed = [(row.undecided.measured, row.epsilon) for row in rows if row.undecided is not None]
     if not closed:
         return ""
@@ -95,7 +97,7 @@ def _widest(rows: Sequence[Jaws], spec: RunSpec, words: Nouns) -> str:
     if share <= 0:
         return f" At every radius each {words.sample} is decided by an attack or a proof." if _whole(rows) else ""
     decides = f"for {plain_percent(share)} neither an attack nor a proof decides"
-    return f" The gap is widest at {radius(epsilon, spec.unit)}: {decides}."
+    return f" The gap is widest at {radius(epsilon, task.unit)}: {decides}."
 
 
 def _whole(rows: Sequence[Jaws]) -> bool:

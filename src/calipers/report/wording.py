@@ -2,7 +2,8 @@
 
 import math
 
-from calipers.core.records import Rate, RunSpec
+from calipers.core.rates import Rate
+from calipers.evaluate.robustness.task import RobustnessTask
 
 DASH = "\N{EN DASH}"
 NOT_MEASURED = "not measured"
@@ -76,11 +77,11 @@ def spent(row: Rate | None) -> str:
     return seconds(row.seconds) + (f", up to {seconds(row.slowest)}" if unequal else "")
 
 
-def clipping(spec: RunSpec) -> str:
+def clipping(task: RobustnessTask) -> str:
     """Whether perturbed inputs stay inside a domain."""
-    return "unclipped" if spec.domain is None else f"clipped to [{spec.domain[0]:g}, {spec.domain[1]:g}]"
+    return "unclipped" if task.domain is None else f"clipped to [{task.domain[0]:g}, {task.domain[1]:g}]"
 
 
-def class_name(spec: RunSpec, label: int) -> str:
+def class_name(task: RobustnessTask, label: int) -> str:
     """The class's name, or its number where the data set names none."""
-    return spec.class_names[label] if 0 <= label < len(spec.class_names) else str(label)
+    return task.class_names[label] if 0 <= label < len(task.class_names) else str(label)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from calipers.core.errors import StoreError
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays that share their first dimension; a column holds one flattened sample per row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shapes = {name: (str(array.dtype), list(array.shape[1:])) for name, array in arrays.items()}

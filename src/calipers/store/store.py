@@ -9,32 +9,23 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from calipers.core.errors import InputError, StoreError
-from calipers.core.records import FORMAT_VERSION, Kind, Outcome, RunSpec, SampleRecord
-from calipers.core.results import Termination
+from calipers.core.tasks import Done, Run, Task
+from calipers.core.warnings import SanityWarning
 from calipers.store.arrays import read_arrays, write_arrays
+from calipers.store.codec import Codec
 
 FILE_NAME = "calipers.sqlite"
-_COLUMNS = [field.name for field in fields(SampleRecord)]
+FORMAT_VERSION = 2
+_RUN = "run_id, kind, title, created, command, status, seconds, task"
 
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as the store knows it. status: running, interrupted, failed or complete."""
-
-    run_id: str
-    created: str
-    command: str
-    status: str
-    seconds: float
-    spec: RunSpec
+R = TypeVar("R")
 
 
 class Store:
@@ -81,30 +72,35 @@ class Store:
 
     # writing
 
-    def create_run(self, spec: RunSpec, command: str) -> str:
-        """Enter a new run and return its id."""
+    def create_run(self, task: Task, command: str) -> Run:
+        """Enter a new run."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         run_id = f"{created[:10].replace('-', '')}-{secrets.token_hex(3)}"
-        row = (run_id, spec.digest, created, command, "running", json.dumps(spec.to_dict()))
+        row = (run_id, task.kind, task.digest, task.title, created, command, "running", json.dumps(task.to_dict()))
+        names = "run_id, kind, digest, title, created, command, status, task"
         with self._transaction() as db:
-            db.execute("INSERT INTO runs (run_id, digest, created, command, status, spec) VALUES (?,?,?,?,?,?)", row)
-        return run_id
+            db.execute(f"INSERT INTO runs ({names}) VALUES (?,?,?,?,?,?,?,?)", row)
+        return self.run(run_id)
 
-    def add_unit(
-        self, run_id: str, unit: str, records: Sequence[SampleRecord], arrays: dict[str, np.ndarray] | None = None
-    ) -> None:
+    def add_unit(self, run_id: str, unit: str, done: Done[R], codec: Codec[R]) -> None:
         """Enter one finished unit: all of it or nothing. A unit that is there already is left as it is."""
         file = None
-        if arrays is not None:
+        if done.arrays is not None:
             file = f"{unit}.parquet"
             with self._guard():
-                write_arrays(self.array_folder(run_id) / file, arrays)
-        marks = ",".join("?" * (len(_COLUMNS) + 1))
+                write_arrays(self.array_folder(run_id) / file, done.arrays)
         with self._transaction() as db:
             fresh = db.execute("INSERT OR IGNORE INTO units VALUES (?,?,?)", (run_id, unit, file)).rowcount
             if fresh:
-                rows = [(run_id, *asdict(record).values()) for record in records]
-                db.executemany(f"INSERT INTO records (run_id,{','.join(_COLUMNS)}) VALUES ({marks})", rows)
+                rows = [(run_id, unit, codec.place(r), codec.part(r), json.dumps(codec.dump(r))) for r in done.records]
+                db.executemany("INSERT INTO records VALUES (?,?,?,?,?)", rows)
+                _warn(db, run_id, unit, done.warnings)
+
+    def set_warnings(self, run_id: str, source: str, warnings: Sequence[SanityWarning]) -> None:
+        """Keep what a source has to say about a run, in place of what it said before."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM warnings WHERE run_id = ? AND source = ?", (run_id, source))
+            _warn(db, run_id, source, warnings)
 
     def set_status(self, run_id: str, status: str, seconds: float = 0.0) -> None:
         """Set the status and add `seconds` to the run's working time."""
@@ -118,14 +114,13 @@ class Store:
 
     # reading
 
-    def runs(self) -> list[StoredRun]:
+    def runs(self) -> list[Run]:
         """All runs, the newest first."""
-        query = "SELECT run_id, created, command, status, seconds, spec FROM runs ORDER BY rowid DESC"
-        return [_stored_run(row) for row in self._rows(query)]
+        return [_run(row) for row in self._rows(f"SELECT {_RUN} FROM runs ORDER BY rowid DESC")]
 
-    def run(self, run_id: str) -> StoredRun:
-        """The run with this id or unique prefix of it; "latest" is the newest."""
-        runs = self.runs()
+    def run(self, run_id: str, kind: str | None = None) -> Run:
+        """The run with this id or unique prefix of it; "latest" is the newest. kind: look among these only."""
+        runs = [run for run in self.runs() if kind is None or run.kind == kind]
         found = runs[:1] if run_id == "latest" else [run for run in runs if run.run_id.startswith(run_id)]
         if len(found) != 1:
             known = ", ".join(run.run_id for run in runs[:8]) or "none"
@@ -133,20 +128,33 @@ class Store:
             raise InputError(f"run {run_id!r} {what} in {self.path}; newest runs: {known}")
         return found[0]
 
-    def find(self, spec: RunSpec) -> StoredRun | None:
-        """The newest run with this specification."""
-        query = "SELECT run_id FROM runs WHERE digest = ? ORDER BY rowid DESC LIMIT 1"
-        row = next(iter(self._rows(query, (spec.digest,))), None)
-        return None if row is None else self.run(row[0])
+    def find(self, task: Task) -> Run | None:
+        """The newest run of this task."""
+        query = f"SELECT {_RUN} FROM runs WHERE kind = ? AND digest = ? ORDER BY rowid DESC LIMIT 1"
+        row = next(iter(self._rows(query, (task.kind, task.digest))), None)
+        return None if row is None else _run(row)
 
     def units(self, run_id: str) -> set[str]:
         """Names of the finished units."""
         return {row[0] for row in self._rows("SELECT unit FROM units WHERE run_id = ?", (run_id,))}
 
-    def records(self, run_id: str) -> list[SampleRecord]:
-        """All records, ordered by sample, kind, method and epsilon."""
-        query = f"SELECT {','.join(_COLUMNS)} FROM records WHERE run_id = ? ORDER BY sample_id, kind, method, epsilon"
-        return [_record(row) for row in self._rows(query, (run_id,))]
+    def done(self, run_id: str, codec: Codec[R]) -> dict[str, list[R]]:
+        """Records of every finished unit."""
+        done: dict[str, list[R]] = {unit: [] for unit in self.units(run_id)}
+        query = "SELECT unit, body FROM records WHERE run_id = ? ORDER BY place, part"
+        for unit, body in self._rows(query, (run_id,)):
+            done[unit].append(codec.load(json.loads(body)))
+        return done
+
+    def records(self, run_id: str, codec: Codec[R]) -> list[R]:
+        """All records, ordered by place and part, whatever the order in which they were made."""
+        query = "SELECT body FROM records WHERE run_id = ? ORDER BY place, part"
+        return [codec.load(json.loads(row[0])) for row in self._rows(query, (run_id,))]
+
+    def warnings(self, run_id: str) -> list[SanityWarning]:
+        """What was said about a run, in that order."""
+        query = "SELECT code, message, evidence FROM warnings WHERE run_id = ? ORDER BY rowid"
+        return [SanityWarning(*row) for row in self._rows(query, (run_id,))]
 
     def arrays(self, run_id: str, unit: str) -> dict[str, np.ndarray]:
         """The arrays of one finished unit; the first dimension counts samples."""
@@ -209,16 +217,11 @@ def _remedy(text: str) -> str:
     return "repeat with --resume: finished work is kept"
 
 
-def _stored_run(row: tuple[Any, ...]) -> StoredRun:
-    run_id, created, command, status, seconds, spec = row
-    return StoredRun(run_id, created, command, status, seconds, RunSpec.from_dict(json.loads(spec)))
+def _run(row: tuple[Any, ...]) -> Run:
+    *columns, task = row
+    return Run(*columns, json.loads(task))
 
 
-def _record(row: tuple[Any, ...]) -> SampleRecord:
-    raw: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    enums = {
-        "kind": Kind(raw["kind"]),
-        "outcome": Outcome(raw["outcome"]),
-        "termination": Termination(raw["termination"]),
-    }
-    return SampleRecord(**{**raw, **enums})
+def _warn(db: sqlite3.Connection, run_id: str, source: str, warnings: Sequence[SanityWarning]) -> None:
+    rows = [(run_id, source, warning.code, warning.message, warning.evidence) for warning in warnings]
+    db.executemany("INSERT INTO warnings VALUES (?,?,?,?,?)", rows)

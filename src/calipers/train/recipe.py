@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from calipers.core.digests import digest_json
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
-from calipers.core.threat import ThreatModel, Unit
+from calipers.core.space import Unit
+from calipers.core.threat import ThreatModel
 
 
 class _Strict(BaseModel):

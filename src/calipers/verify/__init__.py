@@ -6,7 +6,7 @@ from calipers.verify.bound import BoundVerifier
 from calipers.verify.certify import Certifier
 from calipers.verify.complete import Complete
 from calipers.verify.grade import run_verifier
-from calipers.verify.verifier import VERIFIERS, Resources, Selective, Verifier
+from calipers.verify.verifier import VERIFIERS, Limitable, Resources, Selective, Verifier
 
 if TYPE_CHECKING:
     from calipers.verify.milp import Milp as Milp
@@ -16,6 +16,7 @@ __all__ = [
     "BoundVerifier",
     "Certifier",
     "Complete",
+    "Limitable",
     "Milp",
     "Resources",
     "Selective",

@@ -1,7 +1,7 @@
 """Incomplete verification: one sound bound decides."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,15 @@ class BoundVerifier:
     @property
     def parameters(self) -> dict[str, Any]:
         return {"memory_bytes": self.budget.bytes}
+
+    @property
+    def limits(self) -> Resources:
+        """Its memory; its time follows from the network."""
+        return Resources(self.budget)
+
+    def limited(self, limits: Resources) -> "BoundVerifier":
+        """See `Limitable`."""
+        return replace(self, budget=limits.budget)
 
     def require(self, graph: Graph, input_set: InputSet) -> None:
         """Raise InputError for what the bound does not take."""

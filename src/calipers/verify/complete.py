@@ -44,6 +44,15 @@ class Complete:
         return "complete"
 
     @property
+    def limits(self) -> Resources:
+        """See `Limitable`."""
+        return self.resources
+
+    def limited(self, limits: Resources) -> "Complete":
+        """See `Limitable`."""
+        return replace(self, resources=limits)
+
+    @property
     def parameters(self) -> dict[str, Any]:
         return {
             "memory_bytes": self.resources.budget.bytes,

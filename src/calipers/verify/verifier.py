@@ -47,5 +47,17 @@ class Resources:
     total: float = math.inf
 
 
+@runtime_checkable
+class Limitable(Protocol):
+    """A verifier that can be had with other resources."""
+
+    @property
+    def limits(self) -> Resources:
+        """What it may spend."""
+
+    def limited(self, limits: Resources) -> Verifier:
+        """The same verifier that may spend these."""
+
+
 # Each name makes a verifier within its resources.
 VERIFIERS: Registry[Callable[[Resources], Verifier]] = Registry("verifier")

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 
 from calipers.attacks import PGD, Attack, MonteCarlo
+from calipers.core.space import Unit
 from calipers.core.tables import Row
-from calipers.core.threat import Unit
 from calipers.evaluate.reproduce.capm_figures import FIGURE3, TABLE1, TABLE2, TABLE3, Published2
 from calipers.evaluate.reproduce.experiment import Budget, Experiment, Published, Reproduction, Trained
 from calipers.models.zoo import ZOO

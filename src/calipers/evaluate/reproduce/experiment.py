@@ -6,9 +6,10 @@ from functools import partial
 
 from calipers.attacks import Attack, MinimumNormAttack
 from calipers.core.distances import Distance
-from calipers.core.records import Rate, RobustnessReport
+from calipers.core.rates import Rate
 from calipers.core.tables import Row
-from calipers.evaluate.distances import MEAN, Distances
+from calipers.evaluate.robustness.distances import MEAN, Distances
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.train import Recipe
 from calipers.verify import Verifier
 
@@ -94,14 +95,14 @@ class Finding:
 
     def rows(self) -> list[Row]:
         """Every rate with the paper's beside it, then every time, then what only the paper has."""
-        experiment, spec = self.experiment, self.report.spec
-        threat = partial(Row, norm=spec.norm, epsilon_unit=spec.unit)
+        experiment, task = self.experiment, self.report.task
+        threat = partial(Row, norm=task.norm, epsilon_unit=task.unit)
         rows, times = [], []
         for rate in self.report.rates:
             method = rate.name.removesuffix("|correct")
             key = (method, rate.epsilon or 0.0)
             name = f"{experiment.label} {rate.name}"
-            rows.append(Row.of_rate(name, rate, spec.norm, spec.unit, experiment.paper.get(key)))
+            rows.append(Row.of_rate(name, rate, task.norm, task.unit, experiment.paper.get(key)))
             if rate.seconds is not None and method == rate.name:
                 paper = experiment.paper_seconds.get(key)
                 times.append(threat(f"{name} time", rate.seconds, rate.n, "s/image", paper, epsilon=rate.epsilon))
@@ -114,7 +115,7 @@ class Finding:
         means = [
             replace(row, name=f"{experiment.label} {row.name}", paper=experiment.paper_means.get(_mean_of(row.name)))
             for found in self.distances
-            for row in found.rows(spec.norm, spec.unit)
+            for row in found.rows(task.norm, task.unit)
         ]
         return rows + times + means + alone
 

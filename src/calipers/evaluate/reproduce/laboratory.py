@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calipers.core.errors import InputError
-from calipers.core.norms import Norm
-from calipers.core.threat import ThreatModel
+from calipers.core.space import InputSpace
+from calipers.core.tracker import Tracker
 from calipers.data.loading import load_dataset
-from calipers.evaluate.distances import distances_of
-from calipers.evaluate.measure import execute, find_or_create
-from calipers.evaluate.prepare import Settings, prepare
-from calipers.evaluate.progress import Tracker
-from calipers.evaluate.replay import replay
 from calipers.evaluate.reproduce.experiment import (
     Budget,
     Experiment,
@@ -23,6 +18,10 @@ from calipers.evaluate.reproduce.experiment import (
     Reproduction,
     Trained,
 )
+from calipers.evaluate.robustness.distances import distances_of
+from calipers.evaluate.robustness.measure import measure, records_of
+from calipers.evaluate.robustness.prepare import Settings, prepare
+from calipers.evaluate.robustness.replay import replay
 from calipers.models.loading import LoadedModel, load_model
 from calipers.store.store import Store
 from calipers.train import Recipe, steps_of, train
@@ -70,15 +69,12 @@ class Laboratory:
 
     def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
         data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)
-        # Counts have no balls; the threat then carries unit and domain only.
-        norm = experiment.distance.norm or Norm.LINF
-        threat = ThreatModel(norm, max(experiment.epsilons), experiment.domain, experiment.unit)
-        settings = Settings(experiment.attacks, experiment.verifiers, self.seed, distance=experiment.distance)
-        measurement = prepare(model, data, threat, experiment.epsilons, settings)
-        run = find_or_create(self.store, measurement, self.command, resume=True)
-        report = execute(self.store, run, measurement, tracker)
-        replay(self.store, run.run_id, measurement.subject)
-        return Finding(experiment, report, distances_of(report.spec, self.store.records(run.run_id)))
+        space = InputSpace.of(experiment.domain, experiment.unit)
+        settings = Settings(experiment.attacks, experiment.verifiers, self.seed)
+        worker = prepare(model, data, space, experiment.distance, experiment.epsilons, settings)
+        report = measure(self.store, worker, self.command, resume=True, tracker=tracker)
+        replay(self.store, report.run_id, worker.subject)
+        return Finding(experiment, report, distances_of(report.task, records_of(self.store, report.run_id)))
 
     def _model(self, network: Published | Trained) -> LoadedModel:
         match network:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calipers.core.norms import Norm
-from calipers.core.threat import Unit
+from calipers.core.space import Unit
 from calipers.evaluate.reproduce.pdpgd_figures import L2_AT, LINF_AT, PLAIN
 from calipers.train import Adversary, Optimizer, Recipe
 

@@ -1,6 +1,6 @@
 """Exact verification of tiny networks: one mixed-integer linear program per row of the specification."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,15 @@ class Milp:
     @property
     def name(self) -> str:
         return "milp"
+
+    @property
+    def limits(self) -> Resources:
+        """See `Limitable`."""
+        return self.resources
+
+    def limited(self, limits: Resources) -> "Milp":
+        """See `Limitable`."""
+        return replace(self, resources=limits)
 
     @property
     def parameters(self) -> dict[str, Any]:

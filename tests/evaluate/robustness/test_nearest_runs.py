@@ -12,11 +12,11 @@ from calipers.attacks import PDPGD, PGD
 from calipers.bounds import CAPM
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, SoundnessError, StoreError
-from calipers.core.records import Kind, Outcome, SampleRecord
 from calipers.core.results import Termination
 from calipers.data.images import ImageDataset
-from calipers.evaluate.distances import BEST, Distances
-from calipers.evaluate.soundness import check_soundness
+from calipers.evaluate.robustness.distances import BEST, Distances
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.soundness import check_soundness
 from calipers.models.loading import LoadedModel
 from calipers.report.curves import save_distance_curve
 from calipers.report.nearest import Nearest, load_nearest
@@ -128,15 +128,15 @@ def test_wrong_attacks_are_named(model: LoadedModel, digits: ImageDataset, tmp_p
         load_nearest(store, "latest")
 
 
-def record(kind: Kind, outcome: Outcome, epsilon: float | None, distance: float | None) -> SampleRecord:
+def record(kind: Question, outcome: Outcome, epsilon: float | None, distance: float | None) -> SampleRecord:
     return SampleRecord(0, 1, kind, "m", epsilon, outcome, Termination.COMPLETED, 0.5, distance, 1, 1, 1, 0.0, 0)
 
 
 def test_an_example_beyond_the_proven_ball_is_no_breach_and_one_within_is() -> None:
-    proof = record(Kind.VERIFY, Outcome.VERIFIED, 0.1, None)
-    check_soundness([proof, record(Kind.ATTACK, Outcome.BROKEN, None, 0.11)])
+    proof = record(Question.VERIFY, Outcome.VERIFIED, 0.1, None)
+    check_soundness([proof, record(Question.ATTACK, Outcome.BROKEN, None, 0.11)])
     with pytest.raises(SoundnessError, match="sample 0"):
-        check_soundness([proof, record(Kind.ATTACK, Outcome.BROKEN, None, 0.09)])
+        check_soundness([proof, record(Question.ATTACK, Outcome.BROKEN, None, 0.09)])
 
 
 def test_a_run_without_radii_says_what_it_knows(model: LoadedModel, digits: ImageDataset, tmp_path: Path) -> None:

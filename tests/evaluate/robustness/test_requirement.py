@@ -6,7 +6,7 @@ from torch import nn
 
 import calipers as cal
 from calipers.core.errors import InputError
-from calipers.evaluate.requirement import Requirement, as_requirements
+from calipers.evaluate.robustness.requirement import Requirement, as_requirements
 
 X, Y = torch.rand(8, 4, generator=torch.Generator().manual_seed(0)), [0] * 8
 

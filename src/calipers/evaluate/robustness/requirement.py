@@ -8,7 +8,7 @@ from typing import Any
 
 from calipers.core.errors import InputError
 from calipers.core.radius import as_radius
-from calipers.core.records import RobustnessReport
+from calipers.evaluate.robustness.summary import RobustnessReport
 
 RATES = ("clean", "empirical", "certified")
 _FORM = re.compile(r"\s*([a-z]+)\s*(?:>=|=>|≥)\s*([^@\s]+)\s*(%?)\s*(?:(?:@|at\b)\s*(.+?)\s*)?", re.IGNORECASE)
@@ -23,12 +23,14 @@ class Requirement:
     at_least: float
     epsilon: float
 
-    def check(self, numbers: RobustnessReport) -> "Outcome":
+    def check(self, numbers: RobustnessReport) -> "RequirementOutcome":
         """What the run measured for it."""
         epsilon = None if self.rate == "clean" else self.epsilon
         rows = [row for row in numbers.rates if row.name == self.rate and _same(row.epsilon, epsilon)]
-        sides = {"clean": True, "empirical": bool(numbers.spec.attacks), "certified": bool(numbers.spec.verifiers)}
-        return Outcome(self.rate, self.at_least, self.epsilon, rows[0].measured if rows and sides[self.rate] else None)
+        sides = {"clean": True, "empirical": bool(numbers.task.attacks), "certified": bool(numbers.task.verifiers)}
+        return RequirementOutcome(
+            self.rate, self.at_least, self.epsilon, rows[0].measured if rows and sides[self.rate] else None
+        )
 
     def __str__(self) -> str:
         where = "" if self.rate == "clean" else f" @ {self.epsilon!r}"
@@ -36,7 +38,7 @@ class Requirement:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RequirementOutcome:
     """A requirement beside the share that was measured; None where nothing was, which does not pass."""
 
     rate: str

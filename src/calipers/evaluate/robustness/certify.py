@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 
-from calipers.core.records import Kind, Outcome, SanityWarning
-from calipers.evaluate.measure import add_warnings
-from calipers.evaluate.prepare import Measurement
-from calipers.evaluate.progress import Tracker, track
+from calipers.core.tracker import Tracker
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.progress import track
+from calipers.evaluate.robustness.measure import records_of, refresh
+from calipers.evaluate.robustness.records import Outcome, Question
+from calipers.evaluate.robustness.worker import RobustnessWorker
 from calipers.store.store import Store
 from calipers.verify import Certifier
 
@@ -34,30 +36,31 @@ def _folder(store: Store, run_id: str) -> Path:
     return store.root / "certificates" / run_id
 
 
-def certify_run(store: Store, run_id: str, measurement: Measurement, certifier: Certifier) -> None:
+def certify_run(store: Store, run_id: str, worker: RobustnessWorker, certifier: Certifier) -> None:
     """Write certificates for all that a run has verified; what has none becomes a warning of its report."""
     pairs = verified(store, run_id)
     if pairs:
         with track(len(pairs)) as tracker:
-            warnings = certify(pairs, measurement, certifier, _folder(store, run_id), tracker)
-        add_warnings(store, run_id, warnings)
+            warnings = certify(pairs, worker, certifier, _folder(store, run_id), tracker)
+        store.set_warnings(run_id, "certificates", warnings)
+        refresh(store, run_id)
 
 
 def verified(store: Store, run_id: str) -> list[tuple[int, float]]:
     """Samples and radii that some verifier of a run has verified."""
     found = {
         (record.sample_id, record.epsilon)
-        for record in store.records(run_id)
-        if record.kind is Kind.VERIFY and record.outcome is Outcome.VERIFIED and record.epsilon is not None
+        for record in records_of(store, run_id)
+        if record.question is Question.VERIFY and record.outcome is Outcome.VERIFIED and record.epsilon is not None
     }
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
 def certify(
-    pairs: list[tuple[int, float]], measurement: Measurement, certifier: Certifier, folder: Path, tracker: Tracker
+    pairs: list[tuple[int, float]], worker: RobustnessWorker, certifier: Certifier, folder: Path, tracker: Tracker
 ) -> list[SanityWarning]:
     """Write the certificates that are missing in `folder`; returns a warning if some could not be made."""
-    subject, spec = measurement.subject, measurement.spec
+    subject, task = worker.subject, worker.task
     folder.mkdir(parents=True, exist_ok=True)
     without = []
     for done, (sample, epsilon) in enumerate(pairs):
@@ -66,8 +69,8 @@ def certify(
         if path.exists():
             continue
         assert subject.graph is not None
-        about = {"model": spec.model_digest, "data": spec.data_digest, "sample": sample, "unit": spec.unit}
-        problem = subject.problem(spec, torch.tensor([sample]), epsilon)
+        about = {"model": task.model_digest, "data": task.data_digest, "sample": sample, "unit": task.unit}
+        problem = subject.problem(task, torch.tensor([sample]), epsilon)
         certificate = certifier.certify(subject.graph, problem, about)
         if certificate is None:
             without.append(f"sample {sample} at {epsilon:g}")

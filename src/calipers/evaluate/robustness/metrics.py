@@ -7,11 +7,14 @@ from statistics import median
 
 from scipy.stats import binomtest
 
-from calipers.core.records import Bracket, Kind, Outcome, Rate, RobustnessReport, RunSpec, SampleRecord, SanityWarning
+from calipers.core.rates import Rate
 from calipers.core.results import Termination
-from calipers.evaluate.doubts import doubts
-from calipers.evaluate.soundness import check_soundness
-from calipers.store.store import StoredRun
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.doubts import doubts
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.soundness import check_soundness
+from calipers.evaluate.robustness.summary import Bracket
+from calipers.evaluate.robustness.task import RobustnessTask
 
 
 def rate(
@@ -22,36 +25,32 @@ def rate(
     return Rate(name, epsilon, hits / n, n, float(interval.low), float(interval.high), seconds)
 
 
-def summarise(run: StoredRun, records: Sequence[SampleRecord], checks: Iterable[SanityWarning]) -> RobustnessReport:
-    """The report of a run, finished or not. Raises SoundnessError if its records contradict each other."""
+def summarise(
+    task: RobustnessTask, records: Sequence[SampleRecord], warnings: Iterable[SanityWarning]
+) -> RobustnessSummary:
+    """What a run comes to, finished or not. Raises SoundnessError if its records contradict each other."""
     check_soundness(records)
-    table = _Table(run.spec, records)
-    return RobustnessReport(
-        run_id=run.run_id,
-        spec=run.spec,
-        command=run.command,
-        created=run.created,
-        seconds=run.seconds,
-        status=run.status,
+    table = _Table(task, records)
+    return RobustnessSummary(
         rates=tuple(table.rates(table.samples)),
         per_class=tuple(
             (label, tuple(table.jaws([s for s in table.samples if table.clean[s].label == label])))
             for label in sorted({record.label for record in table.clean.values()})
         ),
         brackets=tuple(table.bracket(sample) for sample in table.samples),
-        warnings=(*checks, *doubts(run.spec, records)),
+        warnings=(*warnings, *doubts(task, records)),
     )
 
 
 class _Table:
     """Records by sample, method and radius; read only."""
 
-    def __init__(self, spec: RunSpec, records: Sequence[SampleRecord]) -> None:
-        self.spec = spec
-        self.clean = {record.sample_id: record for record in records if record.kind is Kind.CLEAN}
+    def __init__(self, task: RobustnessTask, records: Sequence[SampleRecord]) -> None:
+        self.task = task
+        self.clean = {record.sample_id: record for record in records if record.question is Question.CLEAN}
         self.samples = sorted(self.clean)
-        self.cells: dict[tuple[Kind, str, float | None, int], SampleRecord] = {
-            (r.kind, r.method, r.epsilon, r.sample_id): r for r in records if r.kind is not Kind.CLEAN
+        self.cells: dict[tuple[Question, str, float | None, int], SampleRecord] = {
+            (r.question, r.method, r.epsilon, r.sample_id): r for r in records if r.question is not Question.CLEAN
         }
         self.broken: dict[int, list[float]] = defaultdict(list)
         self.proven: dict[int, list[float]] = defaultdict(list)
@@ -65,8 +64,8 @@ class _Table:
     def rates(self, samples: list[int]) -> list[Rate]:
         """Every row of the run."""
         rows = self.jaws(samples)
-        for epsilon in self.spec.epsilons:
-            for kind, methods in ((Kind.ATTACK, self.spec.attacks), (Kind.VERIFY, self.spec.verifiers)):
+        for epsilon in self.task.epsilons:
+            for kind, methods in ((Question.ATTACK, self.task.attacks), (Question.VERIFY, self.task.verifiers)):
                 for method in methods:
                     rows += self._method(kind, method.name, epsilon, samples)
         return rows
@@ -77,11 +76,11 @@ class _Table:
         A side that nothing looked at has no row: it was not measured, which is neither clean accuracy nor 0.
         """
         rows = self._rows("clean", None, samples, {s for s in samples if self._correct(s)})
-        attacks = [(Kind.ATTACK, method.name) for method in self.spec.attacks]
-        proofs = [(Kind.VERIFY, method.name) for method in self.spec.verifiers]
+        attacks = [(Question.ATTACK, method.name) for method in self.task.attacks]
+        proofs = [(Question.VERIFY, method.name) for method in self.task.verifiers]
         # Searches that prove also find counterexamples, so the upper jaw can be there without attacks.
         above = bool(attacks) or any(self._correct(sample) for sample, found in self.broken.items() if found)
-        for epsilon in self.spec.epsilons:
+        for epsilon in self.task.epsilons:
             attacked = self._answered(attacks or proofs, epsilon, samples)
             tried = self._answered(proofs, epsilon, samples)
             both = [sample for sample in attacked if sample in set(tried)]
@@ -108,7 +107,7 @@ class _Table:
             certified=max(self.proven[sample], default=None),
             distance=min(distances, default=None),
             undecided=tuple(
-                e for e in self.spec.epsilons if self._survives(sample, e) and not self._certified(sample, e)
+                e for e in self.task.epsilons if self._survives(sample, e) and not self._certified(sample, e)
             ),
             timed_out=tuple(
                 f"{cell.method}{'' if cell.epsilon is None else f' at {cell.epsilon:g}'}: {cell.termination}"
@@ -117,12 +116,12 @@ class _Table:
             ),
         )
 
-    def _method(self, kind: Kind, name: str, epsilon: float, samples: list[int]) -> list[Rate]:
+    def _method(self, kind: Question, name: str, epsilon: float, samples: list[int]) -> list[Rate]:
         answered = self._answered([(kind, name)], epsilon, samples)
         cells = {s: self._cell(kind, name, epsilon, s) for s in answered}
         spent = [cell.seconds for s, cell in cells.items() if cell is not None and self._correct(s)]
         hits = {s for s, cell in cells.items() if cell is not None and _holds(cell, epsilon)}
-        rows = self._rows(f"{kind}:{name}", epsilon, answered, hits, guarantee=kind is Kind.VERIFY)
+        rows = self._rows(f"{kind}:{name}", epsilon, answered, hits, guarantee=kind is Question.VERIFY)
         if not spent:
             return rows
         return [replace(row, seconds=median(spent), slowest=max(spent)) for row in rows]
@@ -145,10 +144,10 @@ class _Table:
             if group
         ]
 
-    def _answered(self, methods: list[tuple[Kind, str]], epsilon: float, samples: list[int]) -> list[int]:
+    def _answered(self, methods: list[tuple[Question, str]], epsilon: float, samples: list[int]) -> list[int]:
         return [s for s in samples if all(self._cell(*method, epsilon, s) is not None for method in methods)]
 
-    def _cell(self, kind: Kind, name: str, epsilon: float, sample: int) -> SampleRecord | None:
+    def _cell(self, kind: Question, name: str, epsilon: float, sample: int) -> SampleRecord | None:
         """A method's answer at a radius; that of a minimum-norm attack holds for every radius."""
         return self.cells.get((kind, name, epsilon, sample)) or self.cells.get((kind, name, None, sample))
 

@@ -9,10 +9,11 @@ from statistics import mean, median
 import torch
 from scipy.stats import binom
 
-from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord
 from calipers.core.tables import Row
-from calipers.evaluate.curves import robust_accuracy
-from calipers.evaluate.metrics import rate
+from calipers.evaluate.robustness.curves import robust_accuracy
+from calipers.evaluate.robustness.metrics import rate
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.task import RobustnessTask
 
 BEST = "best of all"
 
@@ -71,11 +72,11 @@ class Distances:
         return robust_accuracy(torch.tensor(self.distances, dtype=torch.float64), epsilon)
 
 
-def distances_of(spec: RunSpec, records: Sequence[SampleRecord]) -> tuple[Distances, ...]:
+def distances_of(task: RobustnessTask, records: Sequence[SampleRecord]) -> tuple[Distances, ...]:
     """Those of every minimum-norm attack of a run, and of the best of them if there are several."""
-    correct = [r.sample_id for r in records if r.kind is Kind.CLEAN and r.outcome is Outcome.CORRECT]
-    cells = {(r.method, r.sample_id): r for r in records if r.kind is Kind.ATTACK and r.epsilon is None}
-    names = [method.name for method in spec.attacks if method.minimum_norm]
+    correct = [r.sample_id for r in records if r.question is Question.CLEAN and r.outcome is Outcome.CORRECT]
+    cells = {(r.method, r.sample_id): r for r in records if r.question is Question.ATTACK and r.epsilon is None}
+    names = [method.name for method in task.attacks if method.minimum_norm]
     found = [_distances(name, [cells[name, s] for s in correct if (name, s) in cells]) for name in names]
     return (*found, _best(found)) if len(found) > 1 else tuple(found)
 

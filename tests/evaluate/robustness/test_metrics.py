@@ -5,18 +5,18 @@ import pytest
 from scipy.stats import norm
 
 from calipers.core.errors import SoundnessError
-from calipers.core.records import Kind, Outcome, SampleRecord
 from calipers.core.results import Termination
-from calipers.evaluate.metrics import rate, summarise
-from calipers.evaluate.soundness import check_soundness
+from calipers.evaluate.robustness.metrics import rate, summarise
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.soundness import check_soundness
 from calipers.store.store import StoredRun
 from tests.contracts.test_store import SPEC
 
 LARGE, SMALL = 0.2, 0.1
 
 
-def record(sample: int, kind: Kind, outcome: Outcome, epsilon: float | None = None, **changes: Any) -> SampleRecord:
-    method = {Kind.CLEAN: "clean", Kind.ATTACK: "pgd", Kind.VERIFY: "capm"}[kind]
+def record(sample: int, kind: Question, outcome: Outcome, epsilon: float | None = None, **changes: Any) -> SampleRecord:
+    method = {Question.CLEAN: "clean", Question.ATTACK: "pgd", Question.VERIFY: "capm"}[kind]
     base = SampleRecord(
         sample, sample % 2, kind, method, epsilon, outcome, Termination.COMPLETED, 0.1, None, 0, 1, 0, 0.5, 0
     )
@@ -24,17 +24,17 @@ def record(sample: int, kind: Kind, outcome: Outcome, epsilon: float | None = No
 
 
 def full(sample: int, small: tuple[Outcome, Outcome], large: tuple[Outcome, Outcome]) -> list[SampleRecord]:
-    rows = [record(sample, Kind.CLEAN, Outcome.CORRECT)]
+    rows = [record(sample, Question.CLEAN, Outcome.CORRECT)]
     for epsilon, (attack, proof) in ((SMALL, small), (LARGE, large)):
         distance = epsilon * 0.9 if attack is Outcome.BROKEN else None
-        rows.append(record(sample, Kind.ATTACK, attack, epsilon, distance=distance))
-        rows.append(record(sample, Kind.VERIFY, proof, epsilon))
+        rows.append(record(sample, Question.ATTACK, attack, epsilon, distance=distance))
+        rows.append(record(sample, Question.VERIFY, proof, epsilon))
     return rows
 
 
 def report(records: list[SampleRecord], **changes: Any):
-    spec = dataclasses.replace(SPEC, **changes)
-    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, spec), records, [])
+    task = dataclasses.replace(SPEC, **changes)
+    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, task), records, [])
 
 
 B, S, V, U = Outcome.BROKEN, Outcome.SURVIVED, Outcome.VERIFIED, Outcome.UNKNOWN
@@ -51,9 +51,12 @@ def test_wilson_is_the_textbook_formula() -> None:
 
 def test_rates_over_all_and_over_the_correct() -> None:
     records = [*full(0, (S, V), (S, U)), *full(1, (S, V), (B, U)), *full(2, (S, U), (B, U))]
-    wrong = [record(3, Kind.CLEAN, Outcome.WRONG)]
+    wrong = [record(3, Question.CLEAN, Outcome.WRONG)]
     for epsilon in (SMALL, LARGE):
-        wrong += [record(3, Kind.ATTACK, B, epsilon, distance=0.0), record(3, Kind.VERIFY, Outcome.FALSIFIED, epsilon)]
+        wrong += [
+            record(3, Question.ATTACK, B, epsilon, distance=0.0),
+            record(3, Question.VERIFY, Outcome.FALSIFIED, epsilon),
+        ]
     found = report([*records, *wrong])
     assert found.rate("clean").measured == 0.75
     assert found.rate("empirical", LARGE).measured == 0.25
@@ -81,7 +84,11 @@ def test_a_break_holds_at_larger_radii_and_a_proof_at_smaller_ones() -> None:
 
 
 def test_only_samples_with_every_answer_count() -> None:
-    records = [*full(0, (S, V), (S, V)), record(1, Kind.CLEAN, Outcome.CORRECT), record(1, Kind.ATTACK, S, SMALL)]
+    records = [
+        *full(0, (S, V), (S, V)),
+        record(1, Question.CLEAN, Outcome.CORRECT),
+        record(1, Question.ATTACK, S, SMALL),
+    ]
     found = report(records)
     assert found.rate("clean").n == 2
     assert found.rate("empirical", SMALL).n == 2
@@ -90,8 +97,8 @@ def test_only_samples_with_every_answer_count() -> None:
 
 
 def test_brackets_name_what_stayed_open() -> None:
-    late = record(0, Kind.VERIFY, U, LARGE, termination=Termination.OUT_OF_MEMORY)
-    records = [r for r in full(0, (S, V), (S, U)) if not (r.kind is Kind.VERIFY and r.epsilon == LARGE)]
+    late = record(0, Question.VERIFY, U, LARGE, termination=Termination.OUT_OF_MEMORY)
+    records = [r for r in full(0, (S, V), (S, U)) if not (r.question is Question.VERIFY and r.epsilon == LARGE)]
     bracket = report([*records, late]).brackets[0]
     assert bracket.certified == SMALL
     assert bracket.distance is None
@@ -101,29 +108,29 @@ def test_brackets_name_what_stayed_open() -> None:
 
 def test_masked_gradients_and_early_ends_become_warnings() -> None:
     records = full(0, (S, U), (S, U))
-    records.append(record(0, Kind.ATTACK, B, SMALL, method="fgsm", distance=0.05))
-    records.append(record(0, Kind.VERIFY, U, LARGE, method="slow", termination=Termination.TIMEOUT))
+    records.append(record(0, Question.ATTACK, B, SMALL, method="fgsm", distance=0.05))
+    records.append(record(0, Question.VERIFY, U, LARGE, method="slow", termination=Termination.TIMEOUT))
     assert {warning.code for warning in report(records).warnings} == {"one-step-stronger", "timeout"}
 
 
 def test_what_needs_no_gradients_should_not_be_stronger() -> None:
-    led = record(0, Kind.ATTACK, S, SMALL, forwards=2, backwards=2)
-    blind = record(0, Kind.ATTACK, B, SMALL, method="square", distance=0.05, forwards=9)
-    clean = record(0, Kind.CLEAN, Outcome.CORRECT)
+    led = record(0, Question.ATTACK, S, SMALL, forwards=2, backwards=2)
+    blind = record(0, Question.ATTACK, B, SMALL, method="square", distance=0.05, forwards=9)
+    clean = record(0, Question.CLEAN, Outcome.CORRECT)
     warnings = {warning.code: warning for warning in report([clean, led, blind]).warnings}
     assert set(warnings) == {"blind-stronger"}
     assert warnings["blind-stronger"].evidence == "1 samples, e.g. 0 by square"
     # Nothing to say where an attack with gradients does it too, or where there is none.
-    also = record(0, Kind.ATTACK, B, SMALL, method="pgd2", distance=0.05, forwards=2, backwards=2)
+    also = record(0, Question.ATTACK, B, SMALL, method="pgd2", distance=0.05, forwards=2, backwards=2)
     assert not report([clean, led, blind, also]).warnings
     assert not report([clean, blind]).warnings
 
 
 def test_what_needs_no_gradients_should_not_be_nearer() -> None:
-    clean = record(0, Kind.CLEAN, Outcome.CORRECT)
-    led = record(0, Kind.ATTACK, B, None, method="fmn", distance=2.0, forwards=2, backwards=2)
+    clean = record(0, Question.CLEAN, Outcome.CORRECT)
+    led = record(0, Question.ATTACK, B, None, method="fmn", distance=2.0, forwards=2, backwards=2)
     for distance, warned in ((1.0, True), (1.999, False), (3.0, False)):
-        blind = record(0, Kind.ATTACK, B, None, method="one-pixel", distance=distance, forwards=9)
+        blind = record(0, Question.ATTACK, B, None, method="one-pixel", distance=distance, forwards=9)
         found = report([clean, led, blind], epsilons=()).warnings
         assert [warning.code for warning in found] == ["blind-stronger"] * warned
 
@@ -134,15 +141,15 @@ def test_what_needs_no_gradients_should_not_be_nearer() -> None:
 )
 def test_a_contradiction_names_both_records(proof, attack) -> None:
     records = [
-        record(7, Kind.VERIFY, proof[1], proof[0]),
-        record(7, Kind.ATTACK, B, attack[0], distance=attack[1]),
+        record(7, Question.VERIFY, proof[1], proof[0]),
+        record(7, Question.ATTACK, B, attack[0], distance=attack[1]),
     ]
     with pytest.raises(SoundnessError, match=r"sample 7: capm proved .* pgd .* found an adversarial example"):
         check_soundness(records)
 
 
 def test_a_break_outside_the_proven_ball_is_no_contradiction() -> None:
-    check_soundness([record(7, Kind.VERIFY, V, SMALL), record(7, Kind.ATTACK, B, LARGE, distance=0.15)])
+    check_soundness([record(7, Question.VERIFY, V, SMALL), record(7, Question.ATTACK, B, LARGE, distance=0.15)])
 
 
 def names(found) -> set[str]:
@@ -151,8 +158,8 @@ def names(found) -> set[str]:
 
 @pytest.mark.parametrize("side", ["attacks", "verifiers"])
 def test_a_side_that_nothing_looked_at_has_no_rate(side: str) -> None:
-    kind = {"attacks": Kind.ATTACK, "verifiers": Kind.VERIFY}[side]
-    records = [r for r in (*full(0, (S, V), (B, U)), *full(1, (S, V), (S, U))) if r.kind is not kind]
+    kind = {"attacks": Question.ATTACK, "verifiers": Question.VERIFY}[side]
+    records = [r for r in (*full(0, (S, V), (B, U)), *full(1, (S, V), (S, U))) if r.question is not kind]
     found = names(report(records, **{side: ()}))
     missing, there = ("empirical", "certified") if side == "attacks" else ("certified", "empirical")
     assert there in found
@@ -160,7 +167,7 @@ def test_a_side_that_nothing_looked_at_has_no_rate(side: str) -> None:
 
 
 def test_a_search_that_finds_counterexamples_is_an_upper_jaw_too() -> None:
-    records = [r for r in (*full(0, (S, V), (S, V)), *full(1, (S, V), (S, U))) if r.kind is not Kind.ATTACK]
+    records = [r for r in (*full(0, (S, V), (S, V)), *full(1, (S, V), (S, U))) if r.question is not Question.ATTACK]
     changed = [dataclasses.replace(r, outcome=Outcome.FALSIFIED) if r.outcome is U else r for r in records]
     found = report(changed, attacks=())
     assert (found.rate("empirical", SMALL).measured, found.rate("empirical", LARGE).measured) == (1.0, 0.5)

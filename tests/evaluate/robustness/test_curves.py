@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calipers.core.errors import InputError
-from calipers.evaluate.curves import area, envelope, local_optimality, local_optimality_interval, robust_accuracy
+from calipers.evaluate.robustness.curves import (
+    area,
+    envelope,
+    local_optimality,
+    local_optimality_interval,
+    robust_accuracy,
+)
 
 positive = st.one_of(st.just(math.inf), st.integers(1, 40).map(lambda k: k / 8))
 

@@ -3,8 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from calipers.core.records import Kind, Outcome, RunSpec, SampleRecord, SanityWarning
 from calipers.core.results import Remark, Termination
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.plan import proven_at
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.task import RobustnessTask
 
 # Distances that differ by less are the same.
 _NEARER = 0.99
@@ -13,10 +16,10 @@ _NEARER = 0.99
 _Broken = Mapping[str, set[int]]
 
 
-def doubts(spec: RunSpec, records: Sequence[SampleRecord]) -> list[SanityWarning]:
+def doubts(task: RobustnessTask, records: Sequence[SampleRecord]) -> list[SanityWarning]:
     """What a reader of the rates has to know."""
-    remarks = _remarks(spec, records)
-    return [*remarks, *_one_step(spec, records), *_blind(spec, records), *_unfinished(records)]
+    remarks = _remarks(task, records)
+    return [*remarks, *_one_step(task, records), *_blind(task, records), *_unfinished(records)]
 
 
 # Code and wording of what attacks remark about gradients and outputs.
@@ -47,10 +50,10 @@ _REMARKS = {
 }
 
 
-def _remarks(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+def _remarks(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
     """What attacks noticed about gradients, on samples that nobody proved: a failed attack on a proven one is right."""
-    proven = proven_at(max(spec.epsilons, default=0.0), records)
-    attacked = [record for record in records if record.kind is Kind.ATTACK and record.sample_id not in proven]
+    proven = proven_at(max(task.epsilons, default=0.0), records)
+    attacked = [record for record in records if record.question is Question.ATTACK and record.sample_id not in proven]
     told: dict[str, set[int]] = defaultdict(set)
     for record in attacked:
         for remark in record.message.split("; "):
@@ -66,18 +69,9 @@ def _remarks(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityW
         yield SanityWarning(code, message + left, f"{len(hit)} of {of} samples{also}")
 
 
-def proven_at(epsilon: float, records: Sequence[SampleRecord]) -> set[int]:
-    """The samples that some verifier of a run has proven at this radius or a larger one; none at 0."""
-    return {
-        record.sample_id
-        for record in records
-        if record.outcome is Outcome.VERIFIED and (record.epsilon or 0.0) >= epsilon > 0
-    }
-
-
-def _one_step(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+def _one_step(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
     """One step should never do what many steps do not."""
-    for epsilon in spec.epsilons:
+    for epsilon in task.epsilons:
         broken = _broken(records, epsilon)
         extra = broken.get("fgsm", set()) - broken.get("pgd", set())
         if extra and any(record.method == "pgd" for record in records):
@@ -89,13 +83,13 @@ def _one_step(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[Sanity
             )
 
 
-def _blind(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
+def _blind(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
     """Attacks without the model's gradients should never do what attacks with them do not."""
-    led = {record.method for record in records if record.kind is Kind.ATTACK and record.backwards}
-    blind = {record.method for record in records if record.kind is Kind.ATTACK and record.forwards} - led
+    led = {record.method for record in records if record.question is Question.ATTACK and record.backwards}
+    blind = {record.method for record in records if record.question is Question.ATTACK and record.forwards} - led
     if not (led and blind):
         return
-    for epsilon in spec.epsilons:
+    for epsilon in task.epsilons:
         broken = _broken(records, epsilon)
         extra = {s: m for m in sorted(blind) for s in broken.get(m, set())}
         for method in led:
@@ -104,7 +98,7 @@ def _blind(spec: RunSpec, records: Sequence[SampleRecord]) -> Iterator[SanityWar
         if extra:
             yield _without_gradients(f"break samples at epsilon {epsilon:g} that no attack with gradients does", extra)
     nearest = {(r.method, r.sample_id): r.distance for r in records if _found(r) and r.epsilon is None}
-    if not spec.epsilons and nearest:
+    if not task.epsilons and nearest:
         best: dict[int, float] = defaultdict(lambda: float("inf"))
         for (method, sample), distance in nearest.items():
             if method in led and distance is not None:
@@ -135,7 +129,7 @@ def _broken(records: Sequence[SampleRecord], epsilon: float) -> _Broken:
 
 
 def _found(record: SampleRecord) -> bool:
-    return record.kind is Kind.ATTACK and record.outcome is Outcome.BROKEN
+    return record.question is Question.ATTACK and record.outcome is Outcome.BROKEN
 
 
 def _unfinished(records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:

@@ -2,21 +2,21 @@
 
 import pytest
 import torch
+from tests.evaluate.test_metrics import LARGE, SMALL, record, report
 from torch import nn
 
 import calipers
-from calipers.core.records import Kind, Outcome
 from calipers.core.results import Remark
-from calipers.evaluate.doubts import doubts
-from tests.evaluate.test_metrics import LARGE, SMALL, record, report
+from calipers.evaluate.robustness.doubts import doubts
+from calipers.evaluate.robustness.records import Outcome, Question
 
 TOLD = f"{Remark.ZERO_GRADIENT}; {Remark.SEARCHED_WITHOUT}"
 
 
 def test_remarks_become_one_warning_with_counts() -> None:
-    clean = [record(sample, Kind.CLEAN, Outcome.CORRECT) for sample in range(3)]
+    clean = [record(sample, Question.CLEAN, Outcome.CORRECT) for sample in range(3)]
     attacks = [
-        record(sample, Kind.ATTACK, Outcome.SURVIVED, epsilon, forwards=9, message=TOLD if sample else "")
+        record(sample, Question.ATTACK, Outcome.SURVIVED, epsilon, forwards=9, message=TOLD if sample else "")
         for sample in range(3)
         for epsilon in (SMALL, LARGE)
     ]
@@ -26,13 +26,13 @@ def test_remarks_become_one_warning_with_counts() -> None:
 
 
 def test_nothing_is_said_of_samples_that_are_proven_at_every_radius() -> None:
-    clean = [record(sample, Kind.CLEAN, Outcome.CORRECT) for sample in range(2)]
-    attacks = [record(s, Kind.ATTACK, Outcome.SURVIVED, LARGE, forwards=9, message=TOLD) for s in range(2)]
-    proofs = [record(0, Kind.VERIFY, Outcome.VERIFIED, LARGE), record(1, Kind.VERIFY, Outcome.VERIFIED, SMALL)]
+    clean = [record(sample, Question.CLEAN, Outcome.CORRECT) for sample in range(2)]
+    attacks = [record(s, Question.ATTACK, Outcome.SURVIVED, LARGE, forwards=9, message=TOLD) for s in range(2)]
+    proofs = [record(0, Question.VERIFY, Outcome.VERIFIED, LARGE), record(1, Question.VERIFY, Outcome.VERIFIED, SMALL)]
     (warning,) = report([*clean, *attacks, *proofs]).warnings
     assert warning.evidence == "1 of 1 samples; a search without gradients joined for 1"
-    spec = report(clean).spec
-    assert not list(doubts(spec, [*clean, *attacks, *proofs[:1], record(1, Kind.VERIFY, Outcome.VERIFIED, LARGE)]))
+    task = report(clean).task
+    assert not list(doubts(task, [*clean, *attacks, *proofs[:1], record(1, Question.VERIFY, Outcome.VERIFIED, LARGE)]))
 
 
 @pytest.mark.parametrize("verifiers", [["ibp"], []])

@@ -3,9 +3,11 @@
 import torch
 
 from calipers.core.errors import StoreError
-from calipers.core.records import Kind, Outcome
-from calipers.evaluate.plan import plan
-from calipers.evaluate.subject import Subject
+from calipers.evaluate.robustness.measure import records_of, run_of
+from calipers.evaluate.robustness.plan import method_units
+from calipers.evaluate.robustness.records import Outcome, Question
+from calipers.evaluate.robustness.subject import Subject
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.store.store import Store
 
 # Distances are recomputed from what was stored, in another order of summation.
@@ -17,15 +19,19 @@ def replay(store: Store, run_id: str, subject: Subject) -> int:
 
     Raises StoreError, naming the sample and the two numbers, if one is not misclassified or not as near as recorded.
     """
-    spec = store.run(run_id).spec
-    records = {(r.method, r.sample_id): r for r in store.records(run_id) if r.kind is Kind.ATTACK and r.epsilon is None}
+    task = RobustnessTask.from_dict(run_of(store, run_id).task)
+    records = {
+        (r.method, r.sample_id): r
+        for r in records_of(store, run_id)
+        if r.question is Question.ATTACK and r.epsilon is None
+    }
     count = 0
-    for unit in plan(spec):
-        if unit.kind is not Kind.ATTACK or unit.epsilon is not None:
+    for unit in method_units(task):
+        if unit.question is not Question.ATTACK or unit.epsilon is not None:
             continue
         stored = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"].copy())
         ids = torch.arange(unit.first, unit.first + unit.count)
-        problem = subject.nearest_problem(spec, ids)
+        problem = subject.nearest_problem(task, ids)
         with torch.no_grad():
             margins = problem.specification.margins(subject.model(stored)).amin(1)
             # It broke in another batch and alone. Alone it does so again; here its margin may be within rounding.

@@ -12,13 +12,15 @@ from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
-from calipers.core.records import MethodSpec, RunSpec, SanityWarning
+from calipers.core.space import InputSpace
 from calipers.core.threat import ThreatModel
+from calipers.core.warnings import SanityWarning
 from calipers.data.domain import fit_domain
 from calipers.data.images import ImageDataset
-from calipers.evaluate.plan import plan
-from calipers.evaluate.plausible import implausible
-from calipers.evaluate.subject import Subject
+from calipers.evaluate.robustness.plausible import implausible
+from calipers.evaluate.robustness.subject import Subject
+from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
+from calipers.evaluate.robustness.worker import RobustnessWorker
 from calipers.graph.from_torch import graph_of
 from calipers.graph.graph import Graph
 from calipers.models.checks import check_model, output_size
@@ -29,16 +31,12 @@ from calipers.verify import BoundVerifier, Selective, Verifier
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work.
-
-    distance: what minimum-norm attacks make small; default: the norm of the threat.
-    """
+    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
 
     attacks: tuple[Attack | MinimumNormAttack, ...] = (FGSM(), PGD())
     verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM), BoundVerifier(COMBINED))
     seed: int = 0
     batch_size: int = 50
-    distance: Distance | None = None
 
     @property
     def fixed(self) -> tuple[Attack, ...]:
@@ -51,38 +49,29 @@ class Settings:
         return tuple(attack for attack in self.attacks if isinstance(attack, MinimumNormAttack))
 
 
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """A settled measurement: what will be stored, and the live objects to do it with."""
-
-    spec: RunSpec
-    subject: Subject
-    warnings: tuple[SanityWarning, ...]
-
-    @property
-    def work(self) -> int:
-        """Samples to go through, over all units."""
-        return sum(unit.count for unit in plan(self.spec))
-
-
 def prepare(
-    model: LoadedModel, dataset: ImageDataset, threat: ThreatModel, epsilons: Sequence[float], settings: Settings
-) -> Measurement:
-    """Check everything that can be checked before the work starts. Raises CalipersError with the remedy."""
-    threat = threat.for_model(model.std)
+    model: LoadedModel,
+    dataset: ImageDataset,
+    space: InputSpace,
+    distance: Distance,
+    epsilons: Sequence[float],
+    settings: Settings,
+) -> RobustnessWorker:
+    """Check everything that can be checked before the work starts. Raises CalipersError with the remedy.
+
+    distance: what a perturbation is measured by. epsilons: radii; none where only nearest examples are asked for.
+    """
+    space = space.for_model(model.std, f"epsilon {max(epsilons):g}" if epsilons else "a distance")
     if not epsilons and (settings.fixed or settings.verifiers):
         raise InputError("epsilon: none was given; accepted: one or more radii")
-    distance = settings.distance or Distance(threat.norm)
-    for epsilon in epsilons:
-        threat.at(epsilon)
-    dataset = fit_domain(dataset, threat.domain)
+    dataset = fit_domain(dataset, space.domain)
     images, labels = dataset.batch(range(len(dataset)))
     _check_shape(images, model)
     module, warnings = present(model.module, images)
     class_names = _class_names(dataset, module, images)
     warnings += check_model(module, images[:2], len(class_names), labels)
-    _check_methods(settings, threat, distance)
-    warnings += tuple(implausible(dataset, threat, epsilons))
+    _check_methods(settings, distance)
+    warnings += tuple(implausible(dataset, space, distance, epsilons))
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
     graph, doubts = _graph(module, images, settings)
@@ -92,8 +81,8 @@ def prepare(
     else:
         for verifier in settings.verifiers:
             if isinstance(verifier, Selective):
-                verifier.require(graph, threat.at(max(epsilons)).around(images[:1]))
-    spec = RunSpec(
+                verifier.require(graph, ThreatModel(distance, max(epsilons), space=space).around(images[:1]))
+    task = RobustnessTask(
         model=model.name,
         model_digest=model.digest,
         weights=None if model.weights is None else str(model.weights),
@@ -103,9 +92,7 @@ def prepare(
         samples=len(dataset),
         norm=str(distance),
         epsilons=tuple(sorted(set(epsilons))),
-        unit=str(threat.unit),
-        scale=threat.scale or (1.0,),
-        domain=threat.domain,
+        space=space,
         attacks=tuple(MethodSpec(a.name, a.parameters, a in settings.nearest) for a in settings.attacks),
         verifiers=tuple(MethodSpec(v.name, v.parameters) for v in settings.verifiers),
         seed=settings.seed,
@@ -121,7 +108,7 @@ def prepare(
         {attack.name: attack for attack in settings.nearest},
         {verifier.name: verifier for verifier in settings.verifiers},
     )
-    return Measurement(spec, subject, warnings)
+    return RobustnessWorker(task, subject, warnings)
 
 
 def _graph(
@@ -151,7 +138,7 @@ _RANDOM_WEIGHTS = SanityWarning(
 )
 
 
-def _check_methods(settings: Settings, threat: ThreatModel, distance: Distance) -> None:
+def _check_methods(settings: Settings, distance: Distance) -> None:
     if not (settings.attacks or settings.verifiers):
         raise InputError("methods: neither attacks nor verifiers were given, so there is nothing to measure; give one")
     for kind, methods in (("attack", settings.attacks), ("verifier", settings.verifiers)):
@@ -163,11 +150,14 @@ def _check_methods(settings: Settings, threat: ThreatModel, distance: Distance) 
         if distance not in nearest.distances:
             known = ", ".join(sorted(nearest.distances))
             raise InputError(f"attack {nearest.name!r} minimises {known}, not {distance}; choose another attack")
+    if distance.norm is None and (settings.fixed or settings.verifiers):
+        first = [*(one.name for one in settings.fixed), *(one.name for one in settings.verifiers)][0]
+        raise InputError(f"{first}: {distance} has no balls to search or to prove; accepted: minimum-norm attacks")
     for attack in settings.fixed:
-        if threat.norm not in attack.norms:
+        if distance.norm not in attack.norms:
             known = ", ".join(sorted(attack.norms))
             raise InputError(
-                f"attack {attack.name!r} searches {known} balls, the threat is {threat.norm}; choose another attack, "
+                f"attack {attack.name!r} searches {known} balls, the threat is {distance}; choose another attack, "
                 "or none (--attacks none) to measure the lower jaw alone"
             )
 

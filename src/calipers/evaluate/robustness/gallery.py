@@ -1,38 +1,39 @@
 """Which samples to show: those with the nearest adversarial examples."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from calipers.core.records import Kind, Outcome, SampleRecord
-from calipers.evaluate.plan import Unit, plan
-from calipers.store.store import Store
+from calipers.evaluate.robustness.plan import MethodUnit, clean_units, method_units
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
+from calipers.evaluate.robustness.task import RobustnessTask
 
 GALLERY_SIZE = 12
 
 
-def worst_samples(store: Store, run_id: str, records: list[SampleRecord]) -> list[dict[str, Any]]:
+def worst_samples(task: RobustnessTask, records: Sequence[SampleRecord]) -> list[dict[str, Any]]:
     """References to the arrays of the nearest adversarial examples, one per sample, nearest first."""
     nearest: dict[int, SampleRecord] = {}
     for record in records:
-        if record.kind is Kind.ATTACK and record.outcome is Outcome.BROKEN and record.distance:
+        if record.question is Question.ATTACK and record.outcome is Outcome.BROKEN and record.distance:
             here = nearest.get(record.sample_id)
             if here is None or record.distance < (here.distance or 0.0):
                 nearest[record.sample_id] = record
     chosen = sorted(nearest.values(), key=lambda record: (record.distance or 0.0, record.sample_id))[:GALLERY_SIZE]
-    units = plan(store.run(run_id).spec)
+    units = (*clean_units(task), *method_units(task))
     return [_reference(record, units) for record in chosen]
 
 
-def _reference(record: SampleRecord, units: tuple[Unit, ...]) -> dict[str, Any]:
-    def unit_of(kind: Kind, method: str, epsilon: float | None) -> Unit:
+def _reference(record: SampleRecord, units: tuple[MethodUnit, ...]) -> dict[str, Any]:
+    def unit_of(kind: Question, method: str, epsilon: float | None) -> MethodUnit:
         return next(
             unit
             for unit in units
-            if (unit.kind, unit.method, unit.epsilon) == (kind, method, epsilon)
+            if (unit.question, unit.method, unit.epsilon) == (kind, method, epsilon)
             and unit.first <= record.sample_id < unit.first + unit.count
         )
 
-    attack = unit_of(Kind.ATTACK, record.method, record.epsilon)
-    image = unit_of(Kind.CLEAN, "clean", None)
+    attack = unit_of(Question.ATTACK, record.method, record.epsilon)
+    image = unit_of(Question.CLEAN, "clean", None)
     return {
         "sample_id": record.sample_id,
         "label": record.label,

@@ -7,13 +7,14 @@ from torch import nn
 from calipers.attacks import FGSM, PGD
 from calipers.bounds import CAPM
 from calipers.core.errors import CalipersError, InputError, ModelError, UnsupportedLayerError
-from calipers.core.records import Kind, Outcome, RobustnessReport
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
-from calipers.evaluate.measure import execute, find_or_create, refresh
-from calipers.evaluate.plan import plan
-from calipers.evaluate.prepare import Settings, prepare
-from calipers.evaluate.sanity import inspect
+from calipers.evaluate.robustness.measure import execute, find_or_create, refresh
+from calipers.evaluate.robustness.plan import plan
+from calipers.evaluate.robustness.prepare import Settings, prepare
+from calipers.evaluate.robustness.records import Outcome, Question
+from calipers.evaluate.robustness.sanity import inspect
+from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.load import load_report
 from calipers.report.verdict import verdict
@@ -46,7 +47,7 @@ def test_the_jaws_enclose_and_every_sample_has_every_answer(measured) -> None:
         assert empirical <= min(report.rate(f"attack:{a}", epsilon).measured for a in ("fgsm", "pgd"))
     assert report.rate("certified", 0.01).measured > 0.3
     assert report.rate("empirical", 0.3).measured < 0.3
-    assert {r.kind for r in records} == set(Kind)
+    assert {r.question for r in records} == set(Question)
     assert report.status == "complete"
 
 
@@ -54,8 +55,8 @@ def test_stored_adversarial_examples_re_score_to_the_records(measured) -> None:
     store, run_id, measurement, _ = measured
     records = {(r.method, r.epsilon, r.sample_id): r for r in store.records(run_id)}
     subject = measurement.subject
-    for unit in plan(measurement.spec):
-        if unit.kind is not Kind.ATTACK:
+    for unit in plan(measurement.task):
+        if unit.question is not Question.ATTACK:
             continue
         x = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"])
         predicted = subject.model(x).argmax(1)
@@ -190,7 +191,7 @@ def test_a_layer_that_no_verifier_knows_leaves_the_attacks_running(tmp_path, mod
         run = find_or_create(store, measurement, "", resume=False)
         execute(store, run, measurement)
         report = load_report(store, run.run_id)
-        assert all(record.kind is not Kind.VERIFY for record in store.records(run.run_id))
+        assert all(record.question is not Question.VERIFY for record in store.records(run.run_id))
     (warning,) = (w for w in report.numbers.warnings if w.code == "not-verifiable")
     assert "not measured" in warning.message
     assert "layer '2': aten.gelu.default" in warning.evidence
@@ -222,7 +223,7 @@ def test_masked_gradients_are_found_out(tmp_path, model, digits) -> None:
 
 
 def warned(measurement) -> set[str]:
-    return {warning.code for warning in inspect(measurement.subject, measurement.spec)}
+    return {warning.code for warning in inspect(measurement.subject, measurement.task)}
 
 
 def test_an_attack_that_more_effort_would_make_stronger_is_found_out(model, digits) -> None:
@@ -234,7 +235,7 @@ def test_an_attack_that_more_effort_would_make_stronger_is_found_out(model, digi
 
 def test_numbered_classes_grow_to_the_outputs_of_the_model(model) -> None:
     few = ImageDataset("mine", torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2]), ("0", "1", "2"))
-    assert len(prepare(model, few, THREAT, (0.1,), SETTINGS).spec.class_names) == 10
+    assert len(prepare(model, few, THREAT, (0.1,), SETTINGS).task.class_names) == 10
 
 
 def test_l1_has_a_lower_jaw_only(tmp_path, model, digits) -> None:

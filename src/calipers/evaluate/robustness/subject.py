@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from calipers.attacks import Attack, MinimumNormAttack
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
-from calipers.core.records import RunSpec
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.graph.graph import Graph
 from calipers.verify import Verifier
 
@@ -35,25 +35,24 @@ class Subject:
         with torch.no_grad():
             return self.model(self.images[samples])
 
-    def problem(self, spec: RunSpec, ids: Int[Tensor, " batch"], epsilon: float) -> Problem:
+    def problem(self, task: RobustnessTask, ids: Int[Tensor, " batch"], epsilon: float) -> Problem:
         """Robustness of the samples `ids` at one radius."""
         return Problem(
-            spec.model_digest,
+            task.model_digest,
             tuple(ids.tolist()),
-            spec.threat(epsilon).around(self.images[ids]),
-            Specification.classified_as(self.labels[ids], len(spec.class_names)),
+            task.threat(epsilon).around(self.images[ids]),
+            Specification.classified_as(self.labels[ids], len(task.class_names)),
         )
 
-    def nearest_problem(self, spec: RunSpec, ids: Int[Tensor, " batch"]) -> MinimumNormProblem:
+    def nearest_problem(self, task: RobustnessTask, ids: Int[Tensor, " batch"]) -> MinimumNormProblem:
         """The nearest misclassified inputs of the samples `ids`."""
         images = self.images[ids]
-        scale = torch.tensor(spec.scale, dtype=images.dtype).reshape(-1, *([1] * (images.dim() - 2)))
         return MinimumNormProblem(
-            spec.model_digest,
+            task.model_digest,
             tuple(ids.tolist()),
             images,
-            Distance(spec.norm),
-            scale,
-            spec.domain,
-            Specification.classified_as(self.labels[ids], len(spec.class_names)),
+            Distance(task.norm),
+            task.space.scale_of(images),
+            task.domain,
+            Specification.classified_as(self.labels[ids], len(task.class_names)),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from calipers.core.errors import SoundnessError
-from calipers.core.records import Outcome, SampleRecord
+from calipers.evaluate.robustness.records import Outcome, SampleRecord
 
 
 def _refuted(record: SampleRecord) -> bool:

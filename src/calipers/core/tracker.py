@@ -1,0 +1,18 @@
+"""Progress, one protocol for all that takes long."""
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Told what is being done and how much of it is over."""
+
+    def advance(self, doing: str, done: int) -> None:
+        """`done` steps are over in all; `doing` is under way."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def advance(self, doing: str, done: int) -> None:
+        """Nothing."""

@@ -1,0 +1,1 @@
+"""Robustness of one classifier under one threat, from both sides."""
