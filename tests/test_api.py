@@ -12,6 +12,7 @@ import calipers as cal
 from calipers.attacks import FGSM, PGD
 from calipers.core.errors import CalipersError
 from calipers.core.norms import Norm
+from calipers.core.resources import Resources
 from calipers.evaluate.robustness.methods import attacks_of
 
 X, Y = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
@@ -75,7 +76,7 @@ def test_lists_of_radii(threat, epsilons, expected, net, tmp_path) -> None:
     ],
 )
 def test_one_attack_or_several(attacks, names) -> None:
-    assert [attack.name for attack in attacks_of(attacks, Norm.LINF, 100)] == names
+    assert [attack.name for attack in attacks_of(attacks, Norm.LINF, Resources(propagations=100))] == names
 
 
 def test_an_attack_as_bare_text(net, tmp_path) -> None:

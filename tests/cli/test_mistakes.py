@@ -1,5 +1,6 @@
 """What the command line says about mistakes; in this process, as nothing heavy starts before they are noticed."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -11,10 +12,12 @@ from rich.console import Console
 
 from calipers.cli.main import main
 from calipers.cli.stopping import finished_parts, stoppable
+from calipers.core.tasks import Done
 from calipers.evaluate.robustness.distances import BEST, Distances
-from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
+from calipers.evaluate.robustness.records import SampleCodec
 from calipers.report.nearest import Nearest
 from calipers.store.store import Store
+from tests.tasks import TASK
 
 NET = ["measure", "--model", "digits.maxpool", "--data", "digits"]
 
@@ -90,23 +93,19 @@ def test_ctrl_c_claims_kept_work_only_where_there_is_some(tmp_path: Path, capsys
     kept = finished_parts(tmp_path / "runs")
     stopped(kept)
     assert "before any work was finished" in capsys.readouterr().err
-    empty = (MethodSpec("pgd"),)
-    task = RobustnessTask(
-        "m", "d", None, "d", "d", ("a",), 1, "linf", (0.1,), "pixel", (1.0,), None, empty, (), 0, 1, {}
-    )
     with Store(tmp_path / "runs") as store:
-        other, mine = store.create_run(task, "calipers attack"), store.create_run(task, "calipers measure")
-        store.add_unit(other, "clean", [])
+        other, mine = (store.create_run(TASK, f"calipers {name}").run_id for name in ("attack", "measure"))
+        store.add_unit(other, "clean", Done(), SampleCodec())
         stopped(kept)
         assert "before any work was finished" in capsys.readouterr().err
-        store.add_unit(mine, "clean", [])
+        store.add_unit(mine, "clean", Done(), SampleCodec())
     stopped(kept)
     assert "finished work is kept, repeat the command with --resume" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("width", [60, 100])
 def test_no_word_of_a_table_is_split_in_a_narrow_terminal(width: int) -> None:
-    task = RobustnessTask("m", "d", None, "d", "d", ("a",), 1, "linf", (), "pixel", (1.0,), None, (), (), 0, 1, {})
+    task = dataclasses.replace(TASK, epsilons=())
     attacks = tuple(Distances(name, (0.123456, 1.5), 1000.0, 12.5) for name in ("nearest", "pdpgd-l0-pixels", BEST))
     screen = io.StringIO()
     Console(width=width, file=screen).print(Nearest("run", "", task, 2, 2, attacks, ()).table(width))

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,29 +12,14 @@ from hypothesis import strategies as st
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.results import Termination
-from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
-from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
+from calipers.core.tasks import Done
+from calipers.core.warnings import SanityWarning
+from calipers.evaluate.robustness.records import Outcome, Question, SampleCodec, SampleRecord
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.store.store import FILE_NAME, FORMAT_VERSION, Store
+from tests.tasks import TASK, clean_record
 
-SPEC = RobustnessTask(
-    model="zoo.net",
-    model_digest="m",
-    weights=None,
-    data="digits",
-    data_digest="d",
-    class_names=("a", "b"),
-    samples=4,
-    norm="linf",
-    epsilons=(0.1, 0.2),
-    unit="pixel",
-    scale=(1.0,),
-    domain=(0.0, 1.0),
-    attacks=(MethodSpec("pgd", {"steps": 40, "step_size": 0.1}),),
-    verifiers=(MethodSpec("capm"),),
-    seed=0,
-    batch_size=2,
-    versions={"calipers": "0"},
-)
+CODEC = SampleCodec()
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RECORDS = st.builds(
     SampleRecord,
@@ -57,35 +41,28 @@ RECORDS = st.builds(
 )
 
 
-def record(sample: int, **changes: Any) -> SampleRecord:
-    base = SampleRecord(
-        sample, 1, Question.CLEAN, "clean", None, Outcome.CORRECT, Termination.COMPLETED, 0.5, None, 1, 1, 0, 0.1, 0
-    )
-    return dataclasses.replace(base, **changes)
-
-
 @given(RECORDS)
 def test_records_come_back_as_they_went_in(tmp_path_factory, item: SampleRecord) -> None:
     with Store(tmp_path_factory.mktemp("store")) as store:
-        run = store.create_run(SPEC, "calipers measure")
-        store.add_unit(run, "unit", [item])
-        assert store.records(run) == [item]
+        run = store.create_run(TASK, "calipers measure").run_id
+        store.add_unit(run, "unit", Done([item]), CODEC)
+        assert store.records(run, CODEC) == [item]
 
 
 def test_specifications_survive_json() -> None:
-    assert RobustnessTask.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
-    assert dataclasses.replace(SPEC, seed=1).digest != SPEC.digest
-    assert RobustnessTask.from_dict(SPEC.to_dict()).digest == SPEC.digest
+    assert RobustnessTask.from_dict(json.loads(json.dumps(TASK.to_dict()))) == TASK
+    assert dataclasses.replace(TASK, seed=1).digest != TASK.digest
+    assert RobustnessTask.from_dict(TASK.to_dict()).digest == TASK.digest
 
 
 def test_runs_are_found_by_specification_prefix_and_age(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        first = store.create_run(SPEC, "one")
-        second = store.create_run(dataclasses.replace(SPEC, seed=1), "two")
-        found = store.find(SPEC)
+        first = store.create_run(TASK, "one").run_id
+        second = store.create_run(dataclasses.replace(TASK, seed=1), "two").run_id
+        found = store.find(TASK)
         assert found is not None
         assert found.run_id == first
-        assert store.find(dataclasses.replace(SPEC, seed=2)) is None
+        assert store.find(dataclasses.replace(TASK, seed=2)) is None
         assert store.run("latest").run_id == second
         assert store.run(first).command == "one"
         assert [run.run_id for run in store.runs()] == [second, first]
@@ -102,8 +79,8 @@ def test_arrays_come_back_as_they_went_in(tmp_path: Path, dtype: type) -> None:
         "flag": np.arange(3).astype(dtype),
     }
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "unit", [], arrays)
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "unit", Done(arrays=arrays), CODEC)
         back = store.arrays(run, "unit")
         for name, array in arrays.items():
             assert back[name].dtype == array.dtype
@@ -114,26 +91,26 @@ def test_arrays_come_back_as_they_went_in(tmp_path: Path, dtype: type) -> None:
 
 def test_a_unit_enters_once(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "unit", [record(0)])
-        store.add_unit(run, "unit", [record(0, margin=9.0)])
-        assert store.records(run) == [record(0)]
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "unit", Done([clean_record(0)]), CODEC)
+        store.add_unit(run, "unit", Done([clean_record(0, margin=9.0)]), CODEC)
+        assert store.records(run, CODEC) == [clean_record(0)]
         assert store.units(run) == {"unit"}
 
 
 def test_a_unit_that_clashes_leaves_nothing_behind(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "one", [record(0)])
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "one", Done([clean_record(0)]), CODEC)
         with pytest.raises(StoreError):
-            store.add_unit(run, "two", [record(1), record(0)])
+            store.add_unit(run, "two", Done([clean_record(1), clean_record(0)]), CODEC)
         assert store.units(run) == {"one"}
-        assert store.records(run) == [record(0)]
+        assert store.records(run, CODEC) == [clean_record(0)]
 
 
 def test_metrics_are_replaced(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
+        run = store.create_run(TASK, "").run_id
         assert store.metric(run, "report") is None
         store.set_metric(run, "report", {"a": 1})
         store.set_metric(run, "report", {"a": 2})
@@ -143,8 +120,8 @@ def test_metrics_are_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["garbage", "torn"])
 def test_a_damaged_store_is_a_clear_error(tmp_path: Path, damage: str) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "unit", [record(i) for i in range(500)])
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "unit", Done([clean_record(i) for i in range(500)]), CODEC)
     file = tmp_path / FILE_NAME
     content = file.read_bytes()
     if damage == "garbage":
@@ -166,8 +143,8 @@ def test_another_format_version_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_damaged_arrays_are_a_clear_error(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "unit", [], {"x": np.zeros((2, 3))})
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "unit", Done(arrays={"x": np.zeros((2, 3))}), CODEC)
         (store.array_folder(run) / "unit.parquet").write_bytes(b"torn")
         with pytest.raises(StoreError, match="are damaged"):
             store.arrays(run, "unit")
@@ -175,19 +152,49 @@ def test_damaged_arrays_are_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        run = store.create_run(SPEC, "")
-        store.add_unit(run, "one", [record(0)])
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "one", Done([clean_record(0)]), CODEC)
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")  # the file cannot grow, as on a full disk
         with pytest.raises(StoreError, match=r"full; free some space and repeat with --resume"):
-            store.add_unit(run, "two", [record(i) for i in range(1, 2000)])
+            store.add_unit(run, "two", Done([clean_record(i) for i in range(1, 2000)]), CODEC)
         store._db.execute("PRAGMA max_page_count = 1000000")
-        assert store.records(run) == [record(0)]
-        store.add_unit(run, "two", [record(i) for i in range(1, 2000)])
-        assert len(store.records(run)) == 2000
+        assert store.records(run, CODEC) == [clean_record(0)]
+        store.add_unit(run, "two", Done([clean_record(i) for i in range(1, 2000)]), CODEC)
+        assert len(store.records(run, CODEC)) == 2000
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):
         Store(tmp_path / "file" / "store")
+
+
+def test_warnings_come_back_by_source_and_are_replaced(tmp_path: Path) -> None:
+    first, second, third = (SanityWarning(code, "message", "evidence") for code in "abc")
+    with Store(tmp_path) as store:
+        run = store.create_run(TASK, "").run_id
+        store.add_unit(run, "checks", Done(warnings=(first, second)), CODEC)
+        store.set_warnings(run, "certificates", (third,))
+        assert store.warnings(run) == [first, second, third]
+        store.set_warnings(run, "certificates", ())
+        assert store.warnings(run) == [first, second]
+
+
+def test_records_are_in_one_order_whatever_came_first(tmp_path: Path) -> None:
+    records = [clean_record(sample, method=method) for sample in range(12) for method in ("a", "b")]
+    with Store(tmp_path) as store:
+        run = store.create_run(TASK, "").run_id
+        for record in reversed(records):
+            store.add_unit(run, f"{record.method}-{record.sample_id}", Done([record]), CODEC)
+        assert store.records(run, CODEC) == records
+        assert store.done(run, CODEC) == {f"{r.method}-{r.sample_id}": [r] for r in records}
+
+
+def test_a_store_of_an_older_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    raw = sqlite3.connect(tmp_path / FILE_NAME)
+    raw.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY)")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    with pytest.raises(StoreError, match=f"format version 1, this program reads {FORMAT_VERSION}; .*another --out"):
+        Store(tmp_path)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from calipers.evaluate.robustness.measure import records_of
 from calipers.store.store import FILE_NAME, Store
 
 COMMAND = [
@@ -41,7 +42,7 @@ def records(out: Path) -> list:
     with Store(out) as store:
         (run,) = store.runs()
         assert run.status == "complete"
-        return [dataclasses.replace(record, seconds=0.0) for record in store.records(run.run_id)]
+        return [dataclasses.replace(record, seconds=0.0) for record in records_of(store, run.run_id)]
 
 
 def test_kill_and_resume(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory, Reproduced, Re
 from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment, Trained
 from calipers.evaluate.reproduce.pdpgd import EFFORTS
 from calipers.evaluate.reproduce.pdpgd_figures import NORMS, THRESHOLDS, TRAININGS, paper_means, paper_rates
+from calipers.evaluate.robustness.measure import records_of
 from calipers.evaluate.robustness.records import Question
 from calipers.report.examples import save_examples
 from calipers.report.reproduction import tables
@@ -66,7 +67,7 @@ def test_rates_at_every_radius_come_from_one_run_of_the_distance(tmp_path: Path)
     store, found = reproduce(tmp_path, experiment(NEAREST), experiment((Several("PGD-1", (PGD(steps=10),)),)))
     with store:
         runs = [finding.report for finding in found.findings]
-        attacked = {r.epsilon for r in store.records(runs[0].run_id) if r.question is Question.ATTACK}
+        attacked = {r.epsilon for r in records_of(store, runs[0].run_id) if r.question is Question.ATTACK}
         assert attacked == {None}
     rows = {(row.name, row.epsilon): row for row in found.rows}
     distances = {one.attack: one for one in found.findings[0].distances}

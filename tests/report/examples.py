@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from calipers.core.rates import Rate
+from calipers.core.space import InputSpace, Unit
 from calipers.core.warnings import SanityWarning
 from calipers.evaluate.robustness.requirement import RequirementOutcome
 from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
@@ -39,9 +40,7 @@ def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> Robu
         samples=samples,
         norm="linf",
         epsilons=epsilons,
-        unit="normalised",
-        scale=(0.3081,),
-        domain=None,
+        space=InputSpace(None, Unit.NORMALISED, (0.3081,)),
         attacks=(
             MethodSpec("fgsm", {"restarts": 1}),
             MethodSpec("pgd", {"steps": 40, "restarts": 2, "step_size": 0.1}),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from calipers.core.space import InputSpace, Unit
 from calipers.evaluate.robustness.distances import Distances
 from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.nearest import Nearest
@@ -74,7 +75,7 @@ def test_nearest_examples_fit_a_narrow_terminal(width: int) -> None:
 
 
 def test_a_search_for_the_nearest_tells_what_it_found_and_what_to_doubt() -> None:
-    task = replace(make_task((), 5), norm="l2", unit="pixel", domain=(0.0, 1.0))
+    task = replace(make_task((), 5), norm="l2", space=InputSpace((0.0, 1.0), Unit.PIXEL, (1.0,)))
     found = Nearest("id", "", task, 5, 3, (Distances("nearest", (0.1, 0.3, math.inf), 1000.0, 0.5),), WARNINGS)
     first, second, *rest = str(found).splitlines()
     assert first == "3 of 5 samples are classified correctly. nearest: 2 of 3 broken, at a median distance of 0.3."

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from calipers.core.space import InputSpace, Unit
 from calipers.report.nouns import ANYTHING, nouns
 from calipers.report.threat import allowed
 
@@ -81,7 +82,9 @@ def test_its_examples_lie_on_the_sphere(norm: str, scale: tuple[float, ...]) -> 
 def test_every_run_has_one_sentence(norm: str, domain: Any, words: Any, epsilons: tuple[float, ...]) -> None:
     if norm.startswith("l0"):
         epsilons = ()  # counts have no radii
-    text = allowed(replace(make_task(epsilons, 10), norm=norm, domain=domain), words)
+    text = allowed(
+        replace(make_task(epsilons, 10), norm=norm, space=InputSpace(domain, Unit.NORMALISED, (0.3081,))), words
+    )
     assert text[0].isupper()
     assert text.endswith(".")
     assert str(math.inf) not in text

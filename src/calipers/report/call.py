@@ -11,6 +11,7 @@ from types import FunctionType, MappingProxyType
 from typing import Any
 
 import calipers
+from calipers.core.threat import ThreatModel
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -57,6 +58,8 @@ def expression(value: Any) -> str:
             return f"{{{', '.join(f'{expression(key)}: {expression(item)}' for key, item in value.items())}}}"
         case FunctionType() | type():
             return _qualified(value)
+        case ThreatModel():
+            return f"calipers.{value!r}"
         case _ if is_dataclass(value):
             given = [f"{field.name}={text}" for field in fields(value) if (text := _given(value, field)) is not None]
             return f"{_qualified(type(value))}({', '.join(given)})"

@@ -218,8 +218,8 @@ def _remedy(text: str) -> str:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    *columns, task = row
-    return Run(*columns, json.loads(task))
+    run_id, kind, title, created, command, status, seconds, task = row
+    return Run(run_id, kind, title, created, command, status, seconds, json.loads(task))
 
 
 def _warn(db: sqlite3.Connection, run_id: str, source: str, warnings: Sequence[SanityWarning]) -> None:

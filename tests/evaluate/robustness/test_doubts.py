@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.evaluate.test_metrics import LARGE, SMALL, record, report
 from torch import nn
 
 import calipers
 from calipers.core.results import Remark
 from calipers.evaluate.robustness.doubts import doubts
 from calipers.evaluate.robustness.records import Outcome, Question
+from tests.evaluate.robustness.test_metrics import LARGE, SMALL, record, report
 
 TOLD = f"{Remark.ZERO_GRADIENT}; {Remark.SEARCHED_WITHOUT}"
 

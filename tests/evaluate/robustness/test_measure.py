@@ -6,15 +6,17 @@ from torch import nn
 
 from calipers.attacks import FGSM, PGD
 from calipers.bounds import CAPM
+from calipers.core.distances import Distance
 from calipers.core.errors import CalipersError, InputError, ModelError, UnsupportedLayerError
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
-from calipers.evaluate.robustness.measure import execute, find_or_create, refresh
-from calipers.evaluate.robustness.plan import plan
+from calipers.evaluate.robustness.measure import measure, records_of, refresh, report_of
+from calipers.evaluate.robustness.plan import method_units
 from calipers.evaluate.robustness.prepare import Settings, prepare
 from calipers.evaluate.robustness.records import Outcome, Question
 from calipers.evaluate.robustness.sanity import inspect
-from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.worker import RobustnessWorker
+from calipers.evaluate.run import begin
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.load import load_report
 from calipers.report.verdict import verdict
@@ -27,17 +29,23 @@ EPSILONS = (0.01, 0.05, 0.3)
 THREAT = ThreatModel("linf", 0.3)
 
 
+def prepared(
+    model: LoadedModel, data: ImageDataset, threat: ThreatModel, epsilons: tuple[float, ...], settings: Settings
+) -> RobustnessWorker:
+    return prepare(model, data, threat.space, Distance(threat.norm), epsilons, settings)
+
+
 @pytest.fixture
 def measured(tmp_path, model, digits):
-    measurement = prepare(model, digits, THREAT, EPSILONS, SETTINGS)
+    worker = prepared(model, digits, THREAT, EPSILONS, SETTINGS)
     with Store(tmp_path) as store:
-        run = find_or_create(store, measurement, "calipers measure", resume=False)
-        yield store, run.run_id, measurement, execute(store, run, measurement)
+        report = measure(store, worker, "calipers measure")
+        yield store, report.run_id, worker, report
 
 
 def test_the_jaws_enclose_and_every_sample_has_every_answer(measured) -> None:
     store, run_id, _, report = measured
-    records = store.records(run_id)
+    records = records_of(store, run_id)
     assert len(records) == 24 * (1 + len(EPSILONS) * 3)
     clean = report.rate("clean").measured
     for epsilon in EPSILONS:
@@ -52,10 +60,10 @@ def test_the_jaws_enclose_and_every_sample_has_every_answer(measured) -> None:
 
 
 def test_stored_adversarial_examples_re_score_to_the_records(measured) -> None:
-    store, run_id, measurement, _ = measured
-    records = {(r.method, r.epsilon, r.sample_id): r for r in store.records(run_id)}
-    subject = measurement.subject
-    for unit in plan(measurement.task):
+    store, run_id, worker, _ = measured
+    records = {(r.method, r.epsilon, r.sample_id): r for r in records_of(store, run_id)}
+    subject = worker.subject
+    for unit in method_units(worker.task):
         if unit.question is not Question.ATTACK:
             continue
         x = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"])
@@ -73,8 +81,7 @@ def test_stored_adversarial_examples_re_score_to_the_records(measured) -> None:
 
 def test_reports_survive_the_store_and_can_be_recomputed(measured) -> None:
     store, run_id, _, report = measured
-    kept = RobustnessReport.from_dict(store.metric(run_id, "report"))
-    assert kept == report == refresh(store, run_id)
+    assert report_of(store, run_id) == report == refresh(store, run_id)
 
 
 def test_brackets_hold_the_jaws_of_each_sample(measured) -> None:
@@ -95,7 +102,7 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, StopError])
 def test_an_interrupted_run_resumes_to_the_same_records(tmp_path, model, digits, error, measured) -> None:
-    store, run_id, measurement, _ = measured
+    store, run_id, worker, _ = measured
 
     class Interrupt:
         calls = 0
@@ -106,24 +113,22 @@ def test_an_interrupted_run_resumes_to_the_same_records(tmp_path, model, digits,
                 raise error
 
     with Store(tmp_path / "second") as second:
-        run = find_or_create(second, measurement, "", resume=False)
         with pytest.raises(error):
-            execute(second, run, measurement, Interrupt())
-        assert second.run(run.run_id).status == ("interrupted" if error is KeyboardInterrupt else "failed")
+            measure(second, worker, "", tracker=Interrupt())
+        run = second.run("latest")
+        assert run.status == ("interrupted" if error is KeyboardInterrupt else "failed")
         partial = refresh(second, run.run_id)
         assert partial.rate("clean").n == 24
-        again = find_or_create(second, measurement, "", resume=True)
-        assert again.run_id == run.run_id
-        execute(second, again, measurement)
-        assert without_times(second.records(run.run_id)) == without_times(store.records(run_id))
+        assert measure(second, worker, "", resume=True).run_id == run.run_id
+        assert without_times(records_of(second, run.run_id)) == without_times(records_of(store, run_id))
 
 
 def test_a_changed_specification_starts_a_new_run(measured, model, digits) -> None:
-    store, run_id, measurement, _ = measured
-    other = prepare(model, digits, THREAT, (0.02,), SETTINGS)
-    assert find_or_create(store, other, "", resume=True).run_id != run_id
-    assert find_or_create(store, measurement, "", resume=True).run_id == run_id
-    assert find_or_create(store, measurement, "", resume=False).run_id != run_id
+    store, run_id, worker, _ = measured
+    other = prepared(model, digits, THREAT, (0.02,), SETTINGS)
+    assert begin(store, other.task, "", resume=True).run_id != run_id
+    assert begin(store, worker.task, "", resume=True).run_id == run_id
+    assert begin(store, worker.task, "", resume=False).run_id != run_id
 
 
 def wrap(net: nn.Module) -> LoadedModel:
@@ -162,22 +167,22 @@ FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 def test_bad_input_is_named_before_the_work_starts(net, threat, epsilons, error, message, digits) -> None:
     net = net if net.training and isinstance(net[0], nn.BatchNorm2d) else net.eval()
     with pytest.raises(error, match=message):
-        prepare(wrap(net), digits, threat, epsilons, SETTINGS)
+        prepared(wrap(net), digits, threat, epsilons, SETTINGS)
 
 
 def test_a_model_with_nan_weights_is_refused(digits) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     dense(net, 1).weight.data[0, 0] = float("nan")
     with pytest.raises(CalipersError, match="NaN"):
-        prepare(wrap(net), digits, THREAT, (0.1,), SETTINGS)
+        prepared(wrap(net), digits, THREAT, (0.1,), SETTINGS)
 
 
 def test_probabilities_are_a_warning_and_verifiers_can_be_left_out(tmp_path, model, digits) -> None:
     net = nn.Sequential(model.module, nn.Softmax(1)).eval()
     settings = dataclasses.replace(SETTINGS, verifiers=())
-    measurement = prepare(wrap(net), digits, THREAT, (0.1,), settings)
+    worker = prepared(wrap(net), digits, THREAT, (0.1,), settings)
     with Store(tmp_path) as store:
-        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+        report = measure(store, worker, "")
     assert "probabilities" in [warning.code for warning in report.warnings]
     with pytest.raises(KeyError, match="not measured"):
         report.rate("certified", 0.1)
@@ -186,12 +191,11 @@ def test_probabilities_are_a_warning_and_verifiers_can_be_left_out(tmp_path, mod
 
 def test_a_layer_that_no_verifier_knows_leaves_the_attacks_running(tmp_path, model, digits) -> None:
     net = nn.Sequential(model.module, nn.Linear(10, 10), nn.GELU()).eval()
-    measurement = prepare(wrap(net), digits, THREAT, (0.1,), SETTINGS)
+    worker = prepared(wrap(net), digits, THREAT, (0.1,), SETTINGS)
     with Store(tmp_path) as store:
-        run = find_or_create(store, measurement, "", resume=False)
-        execute(store, run, measurement)
-        report = load_report(store, run.run_id)
-        assert all(record.question is not Question.VERIFY for record in store.records(run.run_id))
+        run_id = measure(store, worker, "").run_id
+        report = load_report(store, run_id)
+        assert all(record.question is not Question.VERIFY for record in records_of(store, run_id))
     (warning,) = (w for w in report.numbers.warnings if w.code == "not-verifiable")
     assert "not measured" in warning.message
     assert "layer '2': aten.gelu.default" in warning.evidence
@@ -200,7 +204,7 @@ def test_a_layer_that_no_verifier_knows_leaves_the_attacks_running(tmp_path, mod
     assert not {"certified", "undecided", "verify:capm"} & rows
     assert report.save(tmp_path / "page.html").exists()
     with pytest.raises(UnsupportedLayerError, match="gelu"):
-        prepare(wrap(net), digits, THREAT, (0.1,), dataclasses.replace(SETTINGS, attacks=()))
+        prepared(wrap(net), digits, THREAT, (0.1,), dataclasses.replace(SETTINGS, attacks=()))
 
 
 class Masked(nn.Module):
@@ -216,33 +220,33 @@ class Masked(nn.Module):
 
 def test_masked_gradients_are_found_out(tmp_path, model, digits) -> None:
     settings = dataclasses.replace(SETTINGS, verifiers=())
-    measurement = prepare(wrap(Masked(model.module).eval()), digits, THREAT, (0.1,), settings)
+    worker = prepared(wrap(Masked(model.module).eval()), digits, THREAT, (0.1,), settings)
     with Store(tmp_path) as store:
-        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+        report = measure(store, worker, "")
     assert {"zero-gradient", "unbounded-attack-fails"} <= {warning.code for warning in report.warnings}
 
 
-def warned(measurement) -> set[str]:
-    return {warning.code for warning in inspect(measurement.subject, measurement.task)}
+def warned(worker) -> set[str]:
+    return {warning.code for warning in inspect(worker.subject, worker.task)}
 
 
 def test_an_attack_that_more_effort_would_make_stronger_is_found_out(model, digits) -> None:
     weak = dataclasses.replace(SETTINGS, verifiers=(), attacks=(PGD(steps=1, restarts=1, step_size=0.2),))
     strong = dataclasses.replace(SETTINGS, verifiers=(), attacks=(PGD(steps=40, restarts=4),))
-    assert "effort-helps" in warned(prepare(model, digits, THREAT, (0.1,), weak))
-    assert "effort-helps" not in warned(prepare(model, digits, THREAT, (0.1,), strong))
+    assert "effort-helps" in warned(prepared(model, digits, THREAT, (0.1,), weak))
+    assert "effort-helps" not in warned(prepared(model, digits, THREAT, (0.1,), strong))
 
 
 def test_numbered_classes_grow_to_the_outputs_of_the_model(model) -> None:
     few = ImageDataset("mine", torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2]), ("0", "1", "2"))
-    assert len(prepare(model, few, THREAT, (0.1,), SETTINGS).task.class_names) == 10
+    assert len(prepared(model, few, THREAT, (0.1,), SETTINGS).task.class_names) == 10
 
 
 def test_l1_has_a_lower_jaw_only(tmp_path, model, digits) -> None:
     settings = dataclasses.replace(SETTINGS, attacks=())
-    measurement = prepare(model, digits, ThreatModel("l1", 0.1), (0.1,), settings)
+    worker = prepared(model, digits, ThreatModel("l1", 0.1), (0.1,), settings)
     with Store(tmp_path) as store:
-        report = execute(store, find_or_create(store, measurement, "", resume=False), measurement)
+        report = measure(store, worker, "")
     assert report.rate("certified", 0.1).measured > 0
     with pytest.raises(KeyError, match="not measured"):
         report.rate("empirical", 0.1)
@@ -251,31 +255,31 @@ def test_l1_has_a_lower_jaw_only(tmp_path, model, digits) -> None:
 
 def test_nothing_to_do_and_doing_it_twice_are_errors(model, digits) -> None:
     with pytest.raises(InputError, match="nothing to measure"):
-        prepare(model, digits, THREAT, (0.1,), Settings((), ()))
+        prepared(model, digits, THREAT, (0.1,), Settings((), ()))
     with pytest.raises(InputError, match="attack 'fgsm' is given 2 times"):
-        prepare(model, digits, THREAT, (0.1,), Settings((FGSM(), FGSM()), ()))
+        prepared(model, digits, THREAT, (0.1,), Settings((FGSM(), FGSM()), ()))
 
 
 def test_what_a_verifier_cannot_answer_is_told_before_the_work_starts(model, digits) -> None:
     smooth = LoadedModel(nn.Sequential(nn.Flatten(), nn.Sigmoid(), nn.Linear(64, 10)), "smooth", "s", None, None, None)
     only = Settings((), (Milp(),))
     with pytest.raises(InputError, match="is a Sigmoid; accepted: "):
-        prepare(smooth, digits, THREAT, (0.1,), only)
+        prepared(smooth, digits, THREAT, (0.1,), only)
     with pytest.raises(InputError, match="l2 ball"):
-        prepare(model, digits, ThreatModel("l2", 0.1), (0.1,), only)
+        prepared(model, digits, ThreatModel("l2", 0.1), (0.1,), only)
 
 
 def test_images_that_do_not_fit_and_untrained_weights_are_told(digits) -> None:
     with pytest.raises(InputError, match=r"\(1, 8, 8\), capm.convsmall takes \(1, 28, 28\)"):
-        prepare(load_model("capm.convsmall"), digits, ThreatModel("linf", 0.1, unit="pixel"), (0.1,), SETTINGS)
-    warnings = prepare(load_model("digits.maxpool"), digits, THREAT, (0.1,), SETTINGS).warnings
+        prepared(load_model("capm.convsmall"), digits, ThreatModel("linf", 0.1, unit="pixel"), (0.1,), SETTINGS)
+    warnings = prepared(load_model("digits.maxpool"), digits, THREAT, (0.1,), SETTINGS).warnings
     assert "random-weights" in [warning.code for warning in warnings]
 
 
 def test_a_final_softmax_is_noted_and_proofs_hold_for_the_logits(tmp_path, model, digits) -> None:
-    measurement = prepare(wrap(nn.Sequential(model.module, nn.Softmax(1)).eval()), digits, THREAT, (0.01,), SETTINGS)
-    plain = prepare(model, digits, THREAT, (0.01,), SETTINGS)
+    worker = prepared(wrap(nn.Sequential(model.module, nn.Softmax(1)).eval()), digits, THREAT, (0.01,), SETTINGS)
+    plain = prepared(model, digits, THREAT, (0.01,), SETTINGS)
     with Store(tmp_path) as store:
-        report, other = (execute(store, find_or_create(store, m, "", resume=False), m) for m in (measurement, plain))
+        report, other = (measure(store, m, "") for m in (worker, plain))
     assert {"graph", "probabilities"} <= {warning.code for warning in report.warnings}
     assert report.rate("certified", 0.01).measured == other.rate("certified", 0.01).measured

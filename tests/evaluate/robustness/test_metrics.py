@@ -6,11 +6,12 @@ from scipy.stats import norm
 
 from calipers.core.errors import SoundnessError
 from calipers.core.results import Termination
+from calipers.core.tasks import Run
 from calipers.evaluate.robustness.metrics import rate, summarise
 from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.soundness import check_soundness
-from calipers.store.store import StoredRun
-from tests.contracts.test_store import SPEC
+from calipers.evaluate.robustness.summary import RobustnessReport
+from tests.tasks import TASK
 
 LARGE, SMALL = 0.2, 0.1
 
@@ -33,8 +34,8 @@ def full(sample: int, small: tuple[Outcome, Outcome], large: tuple[Outcome, Outc
 
 
 def report(records: list[SampleRecord], **changes: Any):
-    task = dataclasses.replace(SPEC, **changes)
-    return summarise(StoredRun("id", "now", "calipers measure", "complete", 1.0, task), records, [])
+    found = summarise(dataclasses.replace(TASK, **changes), records, [])
+    return RobustnessReport.of(Run("id", "robustness", "", "now", "", "complete", 1.0, TASK.to_dict()), found)
 
 
 B, S, V, U = Outcome.BROKEN, Outcome.SURVIVED, Outcome.VERIFIED, Outcome.UNKNOWN

@@ -13,7 +13,7 @@ from calipers.core.warnings import SanityWarning
 from calipers.evaluate.robustness.doubts import doubts
 from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.soundness import check_soundness
-from calipers.evaluate.robustness.summary import Bracket
+from calipers.evaluate.robustness.summary import Bracket, RobustnessSummary
 from calipers.evaluate.robustness.task import RobustnessTask
 
 

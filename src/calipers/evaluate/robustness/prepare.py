@@ -12,6 +12,7 @@ from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
+from calipers.core.radius import as_radii
 from calipers.core.space import InputSpace
 from calipers.core.threat import ThreatModel
 from calipers.core.warnings import SanityWarning
@@ -61,9 +62,10 @@ def prepare(
 
     distance: what a perturbation is measured by. epsilons: radii; none where only nearest examples are asked for.
     """
-    space = space.for_model(model.std, f"epsilon {max(epsilons):g}" if epsilons else "a distance")
     if not epsilons and (settings.fixed or settings.verifiers):
         raise InputError("epsilon: none was given; accepted: one or more radii")
+    radii = as_radii(epsilons) if epsilons else ()
+    space = space.for_model(model.std, f"epsilon {max(radii):g}" if radii else "a distance")
     dataset = fit_domain(dataset, space.domain)
     images, labels = dataset.batch(range(len(dataset)))
     _check_shape(images, model)
@@ -81,7 +83,7 @@ def prepare(
     else:
         for verifier in settings.verifiers:
             if isinstance(verifier, Selective):
-                verifier.require(graph, ThreatModel(distance, max(epsilons), space=space).around(images[:1]))
+                verifier.require(graph, ThreatModel(distance, max(radii), space=space).around(images[:1]))
     task = RobustnessTask(
         model=model.name,
         model_digest=model.digest,
@@ -91,7 +93,7 @@ def prepare(
         class_names=class_names,
         samples=len(dataset),
         norm=str(distance),
-        epsilons=tuple(sorted(set(epsilons))),
+        epsilons=tuple(sorted(set(radii))),
         space=space,
         attacks=tuple(MethodSpec(a.name, a.parameters, a in settings.nearest) for a in settings.attacks),
         verifiers=tuple(MethodSpec(v.name, v.parameters) for v in settings.verifiers),
