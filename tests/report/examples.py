@@ -50,7 +50,8 @@ def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> Robu
         batch_size=50,
         versions=VERSIONS,
     )
-    return replace(task, **changes)
+    space = {name: changes.pop(name) for name in ("unit", "scale", "domain") if name in changes}
+    return replace(task, **{"space": replace(task.space, **space), **changes})
 
 
 def make_brackets(task: RobustnessTask, n: int, seed: int = 0, strength: float = 1.0) -> tuple[Bracket, ...]:

@@ -16,6 +16,7 @@ from calipers.attacks import PGD, FeatureAdversary
 from calipers.bounds.capm import relax_maxpool
 from calipers.bounds.linear import LinearBounds
 from calipers.cli.main import app, expand_lists
+from calipers.core.resources import DEFAULTS
 from calipers.core.threat import ThreatModel
 from calipers.report.call import Name, call_of, expression
 from calipers.report.commands import check_command, is_call, script, shell_words
@@ -32,7 +33,7 @@ def relax_mine() -> None:
 
 def recorded(function: Any, arguments: dict[str, Any], **names: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a written call passes when its program runs with the given names."""
-    text = call_of(function, arguments)
+    text = call_of(function, arguments, DEFAULTS)
     assert is_call(text)
     tree = ast.parse(script(text))
     last = tree.body[-1]
@@ -69,7 +70,7 @@ def test_a_written_call_passes_the_same_again(norm: str, domain: Any, unit: Any,
 
 def test_defaults_are_left_out() -> None:
     given = {"model": Name("model"), "dataset": Name("data"), "distance": "l2", "propagations": 1000, "seed": 0}
-    assert call_of(attack, given) == "calipers.attack(model, data, 'l2')"
+    assert call_of(attack, given, DEFAULTS) == "calipers.attack(model, data, 'l2')"
 
 
 def test_what_has_no_expression_is_a_name() -> None:

@@ -57,7 +57,7 @@ PIXEL: dict[str, Any] = {"unit": "pixel", "scale": (1.0,), "domain": (0.0, 1.0)}
     ],
 )
 def test_it_says_what_may_change(changes: dict[str, Any], words: Any, text: str) -> None:
-    assert allowed(replace(make_task((0.03,), 10), **changes), words) == text
+    assert allowed(make_task(**{"epsilons": (0.03,), "samples": 10, **changes}), words) == text
 
 
 def test_of_several_radii_it_names_the_largest() -> None:

@@ -20,12 +20,12 @@ class Resources:
     process at most; None: as torch has them. Records do not depend on workers and threads.
     """
 
-    memory: int | None = None
-    timeout: float | None = None
-    propagations: int | None = None
-    batch_size: int = 50
-    workers: int = 1
-    threads: int | None = None
+    memory: Any = None
+    timeout: Any = None
+    propagations: Any = None
+    batch_size: Any = 50
+    workers: Any = 1
+    threads: Any = None
 
     def __post_init__(self) -> None:
         for name, least in (("memory", 1), ("propagations", 4), ("batch_size", 1), ("workers", 1), ("threads", 1)):
@@ -60,8 +60,8 @@ class Keeping:
     """
 
     epsilons: Any = None
-    samples: int | None = None
-    seed: int = 0
+    samples: Any = None
+    seed: Any = 0
     certify: bool = False
     name: str | None = None
     data_name: str | None = None

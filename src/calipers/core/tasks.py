@@ -6,13 +6,14 @@ knows what a kind of run measures.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from calipers.core.warnings import SanityWarning
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is asked, whole: two tasks of one kind with the same digest compute the same thing."""
 
@@ -32,6 +33,7 @@ class Task(Protocol):
         """JSON-ready form."""
 
 
+@runtime_checkable
 class Unit(Protocol):
     """The smallest thing that is done or not done. It can be pickled."""
 
@@ -61,6 +63,7 @@ class Done(Generic[R]):
     warnings: Sequence[SanityWarning] = field(default_factory=tuple)
 
 
+@runtime_checkable
 class Worker(Protocol[U, R]):
     """Does the units of one task. It can be pickled and knows no store; the same unit always gives the same records."""
 

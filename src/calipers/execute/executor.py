@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 U = TypeVar("U")
 D = TypeVar("D")
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Does units, in any order; what comes out does not depend on which executor did them."""
 

@@ -1,10 +1,11 @@
 """How the records of one kind of run become rows."""
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 R = TypeVar("R")
 
 
+@runtime_checkable
 class Codec(Protocol[R]):
     """Key columns and a typed body; load(dump(record)) == record, also after a trip through JSON."""
 
