@@ -8,7 +8,6 @@ import torch
 from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
 from calipers.models import ZOO, load_model, read_card, save_model
-from calipers.models import card as card_room
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def test_a_crash_while_writing_leaves_the_old_files_whole(tmp_path, model, monke
     def fail(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(card_room.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ModelError, match=r"cannot be written .No space left on device"):
         save(ZOO["digits.maxpool"].build(), path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -51,6 +51,8 @@ def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> Robu
         versions=VERSIONS,
     )
     space = {name: changes.pop(name) for name in ("unit", "scale", "domain") if name in changes}
+    if "unit" in space:
+        space["unit"] = Unit(space["unit"])
     return replace(task, **{"space": replace(task.space, **space), **changes})
 
 

@@ -86,15 +86,19 @@ class Certificate:
     claim: Claim
     parts: tuple[Part, ...]
 
-    def save(self, path: Path) -> Path:
-        """One compressed file."""
+    def packed(self) -> bytes:
+        """The content of one compressed file."""
         arrays = _arrays(self)
         header = json.dumps(_header(self), sort_keys=True)
         arrays["header"] = np.frombuffer(header.encode(), dtype=np.uint8)
         arrays["digest"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
         packed = io.BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays)
-        path.write_bytes(packed.getvalue())
+        return packed.getvalue()
+
+    def save(self, path: Path) -> Path:
+        """Write the file as it is; who has to fear kills writes `packed` whole."""
+        path.write_bytes(self.packed())
         return path
 
     @classmethod

@@ -21,6 +21,7 @@ from calipers.cli.options import (
     Seed,
     Split,
     Weights,
+    Workers,
     domain,
     names,
 )
@@ -49,6 +50,7 @@ def attack(
     domain_: Domain = "0,1",
     seed: Seed = 0,
     batch_size: BatchSize = 50,
+    workers: Workers = 1,
     name: Name = None,
     data_name: DataName = None,
     out: Out = Path("calipers-runs"),
@@ -87,6 +89,7 @@ def attack(
             samples=samples,
             seed=seed,
             batch_size=batch_size,
+            workers=workers,
             name=name,
             data_name=data_name,
             out=out,

@@ -22,6 +22,7 @@ from calipers.cli.options import (
     Seed,
     Split,
     Weights,
+    Workers,
     domain,
     names,
 )
@@ -54,6 +55,7 @@ def measure(
     ] = 1000,
     seed: Seed = 0,
     batch_size: BatchSize = 50,
+    workers: Workers = 1,
     memory: Memory = 1024,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
     certify: Annotated[
@@ -100,6 +102,7 @@ def measure(
             verifiers=names(verifiers),
             seed=seed,
             batch_size=batch_size,
+            workers=workers,
             memory=memory,
             timeout=timeout,
             propagations=propagations,

@@ -66,6 +66,7 @@ DataDir = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="All random draws derive from it.")]
 Memory = Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes, each with one thread; records do not depend on it.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same specification stopped.")]
 
 

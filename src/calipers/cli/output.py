@@ -12,6 +12,7 @@ from rich.table import Table
 
 from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
+from calipers.core.files import write_whole
 from calipers.core.warnings import SanityWarning
 from calipers.report.limits import certificate_status
 from calipers.report.numbers import finite
@@ -50,7 +51,7 @@ def write_json(data: dict[str, Any], target: str) -> None:
         print(text)
         return
     try:
-        Path(target).write_text(text + "\n")
+        write_whole(Path(target), f"{text}\n".encode())
     except OSError as error:
         raise InputError(f"--json {target}: {error.strerror}; give a file in a folder that can be written") from error
 

@@ -150,11 +150,12 @@ def _pickled(do: Callable[..., Any]) -> bytes:
 
 def _died(unit: Any, hand: _Hand) -> ProcessDiedError:
     code = hand.exit_code
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
-    return ProcessDiedError(
-        f"{unit.name}: its process {how}, {_TRIES} times; if memory ran out, give fewer --workers or less --memory. "
-        "Finished work is kept; repeat with --resume"
-    )
+    if code is None or code >= 0:
+        how, why = f"ended with status {code}", "a script has to start its work under `if __name__ == '__main__':`"
+    else:
+        how, why = f"was killed by signal {-code}", "if memory ran out, give fewer --workers or less --memory"
+    kept = "Finished work is kept; repeat with --resume"
+    return ProcessDiedError(f"{unit.name}: its process {how}, {_TRIES} times; {why}. {kept}")
 
 
 @contextlib.contextmanager

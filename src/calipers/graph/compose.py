@@ -14,6 +14,10 @@ def scale(asm: Assembly, name: str, x: Position, weight: Tensor, bias: Tensor) -
     """Weight * x + bias, all three broadcast against each other."""
     shape = asm.shape(x)
     full = tuple(torch.broadcast_shapes(weight.shape, bias.shape, shape))
+    product = asm.nodes[x].op
+    if isinstance(product, ops.Linear) and full == shape and bool((weight == 1).all()) and not bool(product.bias.any()):
+        # A product of matrices and what is added to it are one sum.
+        return asm.add(name, ops.Linear(product.weight, bias.expand(shape)), *asm.nodes[x].inputs)
     weight, bias = (t.reshape(*([1] * (len(full) - t.dim())), *t.shape) for t in (weight, bias))
     return asm.add(name, ops.Scale(weight, bias), _expand(asm, name, x, full))
 

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 
 from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
+from calipers.core.files import write_whole
 from calipers.models.weights import check_finite
 
 FORMAT_VERSION = 1
@@ -66,8 +66,11 @@ def save_model(
         architecture, recipe, seed, data_digest, metrics, digest_module(module), weights.name, current_versions()
     )
     text = json.dumps(asdict(card), indent=2, sort_keys=True, allow_nan=False)
-    write_atomically(weights, safetensors.torch.save(state))
-    write_atomically(path, f"{text}\n".encode())
+    for file, content in ((weights, safetensors.torch.save(state)), (path, f"{text}\n".encode())):
+        try:
+            write_whole(file, content)
+        except OSError as error:
+            raise ModelError(f"{file}: cannot be written ({error.strerror})") from error
     return card
 
 
@@ -101,18 +104,3 @@ def current_versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; a reader sees the old file or the new one. ModelError on failure."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error

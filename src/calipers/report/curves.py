@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from calipers.core.files import whole
 from calipers.evaluate.reproduce import Finding, Reproduced
 from calipers.evaluate.robustness.distances import BEST, Distances
 from calipers.report.nearest import Nearest
@@ -58,8 +59,8 @@ def save_curves(reproduced: Reproduced, path: Path) -> Path | None:
             label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with whole(path) as file:
+            figure.savefig(file, dpi=150, format="png")
     return path
 
 
@@ -140,8 +141,8 @@ def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
         axes.set_ylabel("robust at most, % of correct images")
         axes.set_title(f"{nearest.task.model}, n = {nearest.correct}", fontsize=10, loc="left")
         axes.legend(frameon=False, loc="upper right")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with whole(path) as file:
+            figure.savefig(file, dpi=150, format="png")
     return path
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from calipers.core.files import whole
 from calipers.evaluate.reproduce import Finding, Reproduced
 from calipers.evaluate.robustness.measure import records_of
 from calipers.evaluate.robustness.plan import clean_units, method_units
@@ -49,8 +50,8 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | No
                 words = f"{record.prediction} at {number(record.distance)}" if broken else "wrong as it is"
                 axes.set_xlabel(words, fontsize=7, labelpad=2, color=INK.light if broken else WRONG.light)
             _head(row[0], experiment.label, str(experiment.distance))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with whole(path) as file:
+            figure.savefig(file, dpi=150, format="png")
     return path
 
 

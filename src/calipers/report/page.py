@@ -1,13 +1,12 @@
 """The report as one self-contained HTML page."""
 
-import contextlib
 import html
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from calipers.core.errors import StoreError
+from calipers.core.files import write_whole
 from calipers.core.rates import Rate
 from calipers.evaluate.robustness.certify import Certificates
 from calipers.evaluate.robustness.requirement import Requirement, RequirementOutcome, as_requirements
@@ -70,21 +69,15 @@ class Report:
         Raises StoreError where the file cannot be written.
         """
         target = Path(path)
-        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        page = self.html()
+        # File names need not be valid text; what can't be encoded is shown as a question mark.
+        page = self.html().encode("utf-8", errors="replace")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # File names need not be valid text; what can't be encoded is shown as a question mark.
-            draft.write_text(page, encoding="utf-8", errors="replace")
-            draft.replace(target)
+            write_whole(target, page)
         except OSError as error:
             raise StoreError(
                 f"report {target}: cannot be written ({error}); the run is kept, `calipers report --to FILE` "
                 "writes it elsewhere"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
         return target
 
     def to_json(self) -> dict[str, Any]:

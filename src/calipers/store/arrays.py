@@ -1,7 +1,6 @@
 """Per-sample arrays as Parquet files, written whole or not at all."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,20 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from calipers.core.errors import StoreError
+from calipers.core.files import whole
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays that share their first dimension; a column holds one flattened sample per row."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     shapes = {name: (str(array.dtype), list(array.shape[1:])) for name, array in arrays.items()}
     columns = {name: _column(array) for name, array in arrays.items()}
     table = pa.table(columns).replace_schema_metadata({"calipers": json.dumps(shapes)})
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole(path) as file:
         pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

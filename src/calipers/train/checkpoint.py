@@ -1,6 +1,5 @@
 """Checkpoints: enough to go on at any batch and end with the same weights."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from calipers.core.errors import InputError, StoreError
+from calipers.core.files import whole
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,9 @@ def save_checkpoint(path: Path, recipe_digest: str, position: Position, model: n
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    partial = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with whole(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise StoreError(f"checkpoint {path}: cannot be written ({error}); free some space, then --resume") from error
 

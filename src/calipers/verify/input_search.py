@@ -26,6 +26,8 @@ Bound = Callable[[Box, Specification], BoxBounds]
 
 # Free inputs with which a pass forward can be enough times faster.
 _FEW = 3
+# Boxes that cost little more than one, since so few of them keep no processor busy.
+_FILL = 32
 # Multiplications for a batch of boxes: the time between two looks at the clock.
 _TURN = 2e9
 
@@ -100,9 +102,10 @@ class InputSearch:
                 journal.boxes([halvings.path(k) for k in taken.place[done].tolist()], bounds.planes, done)
             known = torch.maximum(taken.bound, bounds.lower.nan_to_num(-torch.inf))
             left = _Open(taken.lower, taken.upper, known, taken.place)[~done]
-            halves, whole = halvings.halve(left, bounds.looseness[~done] * ~proven[~done].unsqueeze(2))
+            blame = bounds.looseness[~done] * ~proven[~done].unsqueeze(2)
+            halves, whole = halvings.halve(left, blame, _FILL - len(open_))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
-            batch = min(2 * batch, most)
+            batch = min(max(2 * batch, _FILL), most)
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
@@ -157,8 +160,25 @@ class _Halvings:
         self._cut: list[Tensor] = [torch.zeros(1)]
         self._first = [0]
 
-    def halve(self, boxes: _Open, blame: Float[Tensor, "batch rows inputs"]) -> tuple[_Open, _Open]:
-        """Halves at the input with most of the blame; and the boxes that cannot be halved, or need not be."""
+    def halve(self, boxes: _Open, blame: Float[Tensor, "batch rows inputs"], fill: int) -> tuple[_Open, _Open]:
+        """Halves at the input with most of the blame; and the boxes that cannot be halved, or need not be.
+
+        Halves are halved again while they are no more than `fill`; each has half the blame at the input it was cut at.
+        """
+        halves, whole, blame = self._halve(boxes, blame)
+        while 0 < 2 * len(halves) <= fill:
+            again, ends, blame = self._halve(halves, blame)
+            if not len(again):
+                break
+            halves = again.joined(ends)
+            if len(ends):
+                break
+        return halves, whole
+
+    def _halve(
+        self, boxes: _Open, blame: Float[Tensor, "batch rows inputs"]
+    ) -> tuple[_Open, _Open, Float[Tensor, "halves rows inputs"]]:
+        """Halves, the boxes that are left whole, and the blame of the halves."""
         low, high = boxes.lower.flatten(1), boxes.upper.flatten(1)
         middle = low / 2 + high / 2
         most = blame.amax(1).masked_fill(~((low < middle) & (middle < high)), 0.0)
@@ -174,7 +194,9 @@ class _Halvings:
         shape = boxes.lower.shape
         below = _Open(boxes.lower, high.scatter(1, axis, cut).reshape(shape), boxes.bound, place[: len(boxes)])
         above = _Open(low.scatter(1, axis, cut).reshape(shape), boxes.upper, boxes.bound, place[len(boxes) :])
-        return below.joined(above), whole
+        left = blame[can]
+        left = left.scatter(2, axis.unsqueeze(1).expand(-1, left.shape[1], -1), 0.5, reduce="multiply")
+        return below.joined(above), whole, left.repeat(2, 1, 1)
 
     def path(self, place: int) -> tuple[Halving, ...]:
         """The cuts that lead from the whole set to a box."""

@@ -17,6 +17,7 @@ from calipers.evaluate.robustness.records import Outcome, Question
 from calipers.evaluate.robustness.sanity import inspect
 from calipers.evaluate.robustness.worker import RobustnessWorker
 from calipers.evaluate.run import begin
+from calipers.execute import Processes
 from calipers.models.loading import LoadedModel, load_model
 from calipers.report.load import load_report
 from calipers.report.verdict import verdict
@@ -121,6 +122,15 @@ def test_an_interrupted_run_resumes_to_the_same_records(tmp_path, model, digits,
         assert partial.rate("clean").n == 24
         assert measure(second, worker, "", resume=True).run_id == run.run_id
         assert without_times(records_of(second, run.run_id)) == without_times(records_of(store, run_id))
+
+
+def test_records_do_not_depend_on_the_executor(tmp_path, measured) -> None:
+    store, run_id, worker, report = measured
+    with Store(tmp_path / "other") as other:
+        found = measure(other, worker.shared(2), "", executor=Processes(2))
+        assert without_times(records_of(other, found.run_id)) == without_times(records_of(store, run_id))
+        assert [rate.measured for rate in found.rates] == [rate.measured for rate in report.rates]
+        assert found.warnings == report.warnings
 
 
 def test_a_changed_specification_starts_a_new_run(measured, model, digits) -> None:

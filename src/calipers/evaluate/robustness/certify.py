@@ -1,18 +1,24 @@
 """Certificates for what a run has verified: one file per sample and radius, beside the run's page."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from calipers.core.tracker import Tracker
+from calipers.check import Certificate, DamagedCertificateError
+from calipers.core.files import write_whole
+from calipers.core.results import Termination
+from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
 from calipers.evaluate.progress import track
-from calipers.evaluate.robustness.measure import records_of, refresh
-from calipers.evaluate.robustness.records import Outcome, Question
+from calipers.evaluate.robustness.measure import CODEC, records_of, refresh
+from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.worker import RobustnessWorker
 from calipers.store.store import Store
 from calipers.verify import Certifier
+
+_WHY = "time was up, or a margin is too small for the checker"
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,22 @@ def _folder(store: Store, run_id: str) -> Path:
 
 
 def certify_run(store: Store, run_id: str, worker: RobustnessWorker, certifier: Certifier) -> None:
-    """Write certificates for all that a run has verified; what has none becomes a warning of its report."""
+    """Write a certificate for all that a run has verified, and count as certified what has one alone.
+
+    Those that are there already and whole are kept; what has none becomes a warning too.
+    """
     pairs = verified(store, run_id)
-    if pairs:
-        with track(len(pairs)) as tracker:
-            warnings = certify(pairs, worker, certifier, _folder(store, run_id), tracker)
-        store.set_warnings(run_id, "certificates", warnings)
-        refresh(store, run_id)
+    if not pairs:
+        return
+    folder = _folder(store, run_id)
+    with track(len(pairs)) as tracker:
+        for done, (sample, epsilon) in enumerate(pairs):
+            tracker.advance(f"certificate at {epsilon:g}", done)
+            _certify(store, run_id, worker, certifier, folder, sample, epsilon)
+        tracker.advance("certificates", len(pairs))
+    without = [r for r in _certified(store, run_id) if r.outcome is not Outcome.VERIFIED]
+    store.set_warnings(run_id, "certificates", _missing(without, len(pairs)))
+    refresh(store, run_id)
 
 
 def verified(store: Store, run_id: str) -> list[tuple[int, float]]:
@@ -56,29 +71,64 @@ def verified(store: Store, run_id: str) -> list[tuple[int, float]]:
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
-def certify(
-    pairs: list[tuple[int, float]], worker: RobustnessWorker, certifier: Certifier, folder: Path, tracker: Tracker
-) -> list[SanityWarning]:
-    """Write the certificates that are missing in `folder`; returns a warning if some could not be made."""
-    subject, task = worker.subject, worker.task
-    folder.mkdir(parents=True, exist_ok=True)
-    without = []
-    for done, (sample, epsilon) in enumerate(pairs):
-        tracker.advance(f"certificate at {epsilon:g}", done)
-        path = folder / f"sample{sample:06d}-eps{epsilon!r}.npz"
-        if path.exists():
-            continue
-        assert subject.graph is not None
-        about = {"model": task.model_digest, "data": task.data_digest, "sample": sample, "unit": task.unit}
-        problem = subject.problem(task, torch.tensor([sample]), epsilon)
-        certificate = certifier.certify(subject.graph, problem, about)
-        if certificate is None:
-            without.append(f"sample {sample} at {epsilon:g}")
-        else:
-            certificate.save(path)
-    tracker.advance("certificates", len(pairs))
+def _certify(
+    store: Store,
+    run_id: str,
+    worker: RobustnessWorker,
+    certifier: Certifier,
+    folder: Path,
+    sample: int,
+    epsilon: float,
+) -> None:
+    """One certificate, and a record of whether the checker accepts its evidence; neither where both are there."""
+    task, subject = worker.task, worker.subject
+    unit, path = f"certify-eps{epsilon!r}-{sample:06d}", folder / f"sample{sample:06d}-eps{epsilon!r}.npz"
+    known = {record.sample_id: record for record in _certified(store, run_id) if record.epsilon == epsilon}.get(sample)
+    if known is not None and (known.outcome is not Outcome.VERIFIED or _whole(path)):
+        return
+    assert subject.graph is not None
+    about = {"model": task.model_digest, "data": task.data_digest, "sample": sample, "unit": task.unit}
+    start = time.perf_counter()
+    problem = subject.problem(task, torch.tensor([sample]), epsilon)
+    certificate = certifier.certify(subject.graph, problem, about)
+    if certificate is not None:
+        write_whole(path, certificate.packed())
+    record = SampleRecord(
+        sample_id=sample,
+        label=int(subject.labels[sample]),
+        question=Question.CERTIFY,
+        method="certificate",
+        epsilon=epsilon,
+        outcome=Outcome.UNKNOWN if certificate is None else Outcome.VERIFIED,
+        termination=Termination.COMPLETED,
+        margin=None,
+        distance=None,
+        prediction=None,
+        forwards=0,
+        backwards=0,
+        seconds=time.perf_counter() - start,
+        seed=task.seed,
+        message=_WHY if certificate is None else "",
+    )
+    store.add_unit(run_id, unit, Done([record]), CODEC)
+
+
+def _certified(store: Store, run_id: str) -> list[SampleRecord]:
+    return [record for record in records_of(store, run_id) if record.question is Question.CERTIFY]
+
+
+def _missing(without: list[SampleRecord], of: int) -> list[SanityWarning]:
     if not without:
         return []
-    why = "time was up, or a margin is too small for the checker"
-    message = f"{len(without)} of {len(pairs)} verified samples have no certificate: {why}"
-    return [SanityWarning("no-certificate", message, ", ".join(without))]
+    message = f"{len(without)} of {of} verified samples have no certificate ({_WHY}): they do not count as certified"
+    places = ", ".join(f"sample {record.sample_id} at {record.epsilon:g}" for record in without)
+    return [SanityWarning("no-certificate", message, places)]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a certificate is there that can be read: one that was torn is written again."""
+    try:
+        Certificate.load(path)
+    except DamagedCertificateError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from calipers.evaluate.run import begin, run
 from calipers.execute import Executor, Here
 from calipers.store.store import Store
 
-_CODEC = SampleCodec()
+CODEC = SampleCodec()
 _HERE = Here()
 
 
@@ -30,12 +30,12 @@ def measure(
     is done. Raises SoundnessError if its records contradict each other.
     """
     started = begin(store, worker.task, command, resume=resume)
-    return report_of(store, run(started, worker, _CODEC, store, executor, tracker).run_id)
+    return report_of(store, run(started, worker, CODEC, store, executor, tracker).run_id)
 
 
 def records_of(store: Store, run_id: str) -> list[SampleRecord]:
     """All records of a run, by sample, question, method and radius."""
-    return store.records(run_id, _CODEC)
+    return store.records(run_id, CODEC)
 
 
 def run_of(store: Store, run_id: str) -> Run:

@@ -50,15 +50,21 @@ class _Table:
         self.clean = {record.sample_id: record for record in records if record.question is Question.CLEAN}
         self.samples = sorted(self.clean)
         self.cells: dict[tuple[Question, str, float | None, int], SampleRecord] = {
-            (r.question, r.method, r.epsilon, r.sample_id): r for r in records if r.question is not Question.CLEAN
+            (r.question, r.method, r.epsilon, r.sample_id): r
+            for r in records
+            if r.question in (Question.ATTACK, Question.VERIFY)
         }
         self.broken: dict[int, list[float]] = defaultdict(list)
         self.proven: dict[int, list[float]] = defaultdict(list)
+        # Where certificates were asked for, a proof without evidence that the checker accepts counts for nothing.
+        evidence = {(r.sample_id, r.epsilon): r.outcome for r in records if r.question is Question.CERTIFY}
         for record in self.cells.values():
             if record.outcome in (Outcome.BROKEN, Outcome.FALSIFIED):
                 radius = record.distance if record.epsilon is None else record.epsilon
                 self.broken[record.sample_id].append(radius or 0.0)
-            elif record.outcome is Outcome.VERIFIED:
+            elif record.outcome is Outcome.VERIFIED and (
+                not evidence or evidence.get((record.sample_id, record.epsilon)) is Outcome.VERIFIED
+            ):
                 self.proven[record.sample_id].append(record.epsilon or 0.0)
 
     def rates(self, samples: list[int]) -> list[Rate]:

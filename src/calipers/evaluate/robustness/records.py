@@ -13,10 +13,14 @@ class Question(StrEnum):
     CLEAN = "clean"
     ATTACK = "attack"
     VERIFY = "verify"
+    CERTIFY = "certify"
 
 
 class Outcome(StrEnum):
-    """The answer: clean -> correct/wrong, attack -> broken/survived, verify -> verified/falsified/unknown."""
+    """The answer: clean -> correct/wrong, attack -> broken/survived, verify -> verified/falsified/unknown.
+
+    certify -> verified, where the checker accepts the evidence of a proof, else unknown.
+    """
 
     CORRECT = "correct"
     WRONG = "wrong"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from calipers.core.files import write_whole
 from calipers.graph.graph import Graph
 from calipers.verify.certify import Certifier
 from calipers.verify.verifier import Resources
@@ -16,5 +17,7 @@ def certify(graph: Graph, asked: Property, resources: Resources, path: Path) -> 
         for i in range(len(reduction.problem)):
             name = path if not written else path.with_stem(f"{path.stem}-{len(written)}")
             certificate = Certifier(resources).certify(reduction.graph, reduction.problem[i : i + 1], {"case": i})
-            written.append(None if certificate is None else certificate.save(name))
+            if certificate is not None:
+                write_whole(name, certificate.packed())
+            written.append(None if certificate is None else name)
     return written

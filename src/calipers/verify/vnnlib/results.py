@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from calipers.core.errors import InputError
+from calipers.core.files import write_whole
 from calipers.verify.vnnlib.decide import Answer, SatOutcome
 from calipers.verify.vnnlib.instances import Instance, Score
 
@@ -56,7 +57,7 @@ class Results:
         if answer is not None and answer.unsafe is not None:
             number = self._instances.index(instance) + 1
             name = f"{number:04d}-{instance.onnx.stem}-{instance.vnnlib.stem}.counterexample"
-            (self._folder / name).write_text(f"{answer}\n", encoding="utf-8")
+            write_whole(self._folder / name, f"{answer}\n".encode())
         seconds = "" if answer is None else f"{answer.seconds:.3f}"
         with (self._folder / "results.csv").open("a", newline="", encoding="utf-8") as out:
             csv.writer(out).writerow((instance.onnx, instance.vnnlib, score.word, seconds, score.error, score.note))
