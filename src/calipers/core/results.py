@@ -135,7 +135,8 @@ class VerificationResult:
 
     lower: a lower bound of every specification row over the whole set, as far as it was worked out, with every rounding
     charged. witness: an input of the set that breaks the specification, if one was
-    found. seconds: spent on the instance; what a batch shares is shared out.
+    found. seconds: spent on the instance; what a batch shares is shared out. reasons: why an instance is not known,
+    where more can be said than how the method ended; empty where nothing is said.
     """
 
     method: str
@@ -144,3 +145,4 @@ class VerificationResult:
     witness: tuple[Float[Tensor, "1 *shape"] | None, ...]
     seconds: tuple[float, ...]
     terminations: tuple[Termination, ...]
+    reasons: tuple[str, ...] = ()

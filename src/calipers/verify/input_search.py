@@ -21,6 +21,7 @@ from calipers.core.sets import Box, InputSet, is_box
 from calipers.graph.graph import Graph
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
+from calipers.verify.rounding_floor import floor_at, settled
 
 Bound = Callable[[Box, Specification], BoxBounds]
 
@@ -83,6 +84,9 @@ class InputSearch:
         open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
         stuck = open_[:0]
         bounded = 0
+        # Once rounding decides, bounds in single precision are of no more use; in double they tell what is left.
+        coarse = asked.d.dtype != torch.float64
+        least, floor = math.inf, torch.zeros_like(asked.d[0])
         while len(open_) and budget.left > 0:
             # The worst boxes first; once they fill the memory, those that are nearly proven.
             taken, open_ = open_.take(batch, worst=len(open_) < room)
@@ -93,9 +97,12 @@ class InputSearch:
                 open_ = open_.joined(taken)
                 break
             bounded += len(boxes)
-            witness = _witness(graph, asked, bounds)
-            if witness is not None:
-                return Found({}, witness, bounded, False)
+            point, margin = _lowest(graph, asked, bounds)
+            if margin <= 0:
+                return Found({}, point, bounded, False)
+            if margin < least:
+                least = margin
+                floor = torch.maximum(floor, floor_at(graph, asked, point))
             proven = bounds.lower > 0
             done = proven.all(1)
             if journal is not None:
@@ -106,6 +113,8 @@ class InputSearch:
             halves, whole = halvings.halve(left, blame, _FILL - len(open_))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
             batch = min(max(2 * batch, _FILL), most)
+            if bool(floor.any()) and (coarse or settled(floor, open_.bound)):
+                stuck, open_ = stuck.joined(open_), open_[:0]
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
@@ -214,10 +223,10 @@ def _each(rows: Specification, boxes: int) -> Specification:
     return Specification(rows.C.expand(boxes, -1, -1), rows.d.expand(boxes, -1))
 
 
-def _witness(graph: Graph, asked: Specification, bounds: BoxBounds) -> Tensor | None:
-    """The point with the least margin among those that attain the bounds, if it breaks the specification."""
+def _lowest(graph: Graph, asked: Specification, bounds: BoxBounds) -> tuple[Tensor, float]:
+    """The point with the least margin among those that attain the bounds, and that margin."""
     points = bounds.lowest.flatten(0, 1)
     outputs = graph.evaluate(points)
     margin = (outputs @ asked.C[0].T + asked.d[0]).amin(1)
     worst = int(margin.argmin())
-    return points[worst : worst + 1] if margin[worst] <= 0 else None
+    return points[worst : worst + 1], float(margin[worst])

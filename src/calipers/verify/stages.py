@@ -18,6 +18,10 @@ from calipers.verify.bound import out_of_memory
 from calipers.verify.found import Found
 from calipers.verify.verifier import Resources
 
+WITHIN_ROUNDING = (
+    "nothing is left to try: neither a proof for every floating-point evaluation nor an input that breaks it was "
+    "found; what is left is usually a boundary within rounding"
+)
 # Searches the given rows of one instance within a budget.
 Search = Callable[[Graph, Problem, list[int], WorkBudget], Found]
 
@@ -65,6 +69,7 @@ class Stages:
             witness=tuple(answer.witness for answer in answers),
             seconds=tuple(answer.seconds for answer in answers),
             terminations=tuple(answer.termination for answer in answers),
+            reasons=tuple(answer.reason for answer in answers),
         )
 
     def _attacked(
@@ -134,6 +139,11 @@ class _Answer:
     witness: Tensor | None = None
     seconds: float = 0.0
     termination: Termination = Termination.COMPLETED
+
+    @property
+    def reason(self) -> str:
+        """Why it is not known although nothing is left to try."""
+        return WITHIN_ROUNDING if self.verdict is Verdict.UNKNOWN and self.termination is Termination.COMPLETED else ""
 
     @classmethod
     def nothing(cls, problem: Problem, i: int) -> "_Answer":

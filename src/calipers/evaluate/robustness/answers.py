@@ -70,6 +70,7 @@ def verified_record(
 ) -> SampleRecord:
     """Entry i of a result about `problem`, which is sample k of the batch."""
     witness, termination = result.witness[i], result.terminations[i]
+    reason = result.reasons[i] if result.reasons else ""
     lowest = float(result.lower[i].nan_to_num(-torch.inf, torch.inf, -torch.inf).min())
     return replace(
         _blank(unit, k, labels, seed),
@@ -78,7 +79,7 @@ def verified_record(
         margin=lowest if np.isfinite(lowest) else None,
         distance=None if witness is None else float(problem[i : i + 1].input_set.distance(witness)),
         seconds=result.seconds[i],
-        message="" if termination is Termination.COMPLETED else termination.remedy,
+        message=reason if termination is Termination.COMPLETED else termination.remedy,
     )
 
 

@@ -13,16 +13,12 @@ from torch import Tensor
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
+from calipers.verify.stages import WITHIN_ROUNDING
 from calipers.verify.verifier import Resources
 from calipers.verify.vnnlib.certify import certify
 from calipers.verify.vnnlib.property import Case, Property
 from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, require_fit
 from calipers.verify.vnnlib.ties import without_impossible
-
-_WITHIN = (
-    "nothing is left to try: neither a proof for every floating-point evaluation nor an unsafe input was found; what "
-    "is left is usually a boundary within rounding"
-)
 
 
 class SatOutcome(StrEnum):
@@ -101,7 +97,7 @@ def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answe
             if verdict is not Verdict.VERIFIED:
                 open_.add(SatOutcome.TIMEOUT if termination is Termination.TIMEOUT else SatOutcome.UNKNOWN)
     outcome = next((o for o in (SatOutcome.TIMEOUT, SatOutcome.UNKNOWN) if o in open_), SatOutcome.UNSAT)
-    return Answer(outcome, time.monotonic() - start, reason=_WITHIN if outcome is SatOutcome.UNKNOWN else "")
+    return Answer(outcome, time.monotonic() - start, reason=WITHIN_ROUNDING if outcome is SatOutcome.UNKNOWN else "")
 
 
 def _confirmed(network: OnnxNetwork, reduction: Reduction, result: VerificationResult) -> Unsafe | None:
