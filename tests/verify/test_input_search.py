@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from calipers.bounds import WorkBudget
+from calipers.bounds import FUSED, WorkBudget
+from calipers.bounds.boxes import bound_boxes
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
@@ -97,3 +98,21 @@ def test_it_takes_boxes_with_few_free_inputs() -> None:
     assert InputSearch().suits(few)
     assert not InputSearch().suits(many)
     assert not InputSearch().suits(ball)
+
+
+@pytest.mark.parametrize("family", BASIC)
+def test_what_is_known_of_a_larger_box_makes_no_bound_wrong_or_looser(family: str) -> None:
+    graph = random_graph(family, 8)
+    box = few_inputs(graph, 8, 0.3)
+    row = torch.tensor([[[1.0, -1.0, 0.0]]], dtype=torch.float64)
+    rows = Specification(row, torch.zeros(1, 1, dtype=torch.float64))
+    whole = bound_boxes(FUSED, graph, box, rows, WorkBudget())
+    half = Box(box.lower, (box.lower + box.upper) / 2)
+    alone = bound_boxes(FUSED, graph, half, rows, WorkBudget())
+    after = bound_boxes(FUSED, graph, half, rows, WorkBudget(), whole.known)
+    exact = exact_minimum(graph, half.lower[0], half.upper[0], row[0, 0])
+    assert float(whole.lower) <= float(after.lower) <= exact + 1e-9
+    for position, bounds in after.known.items():
+        assert bool((bounds.lower >= whole.known[position].lower).all())
+        assert bool((bounds.upper <= whole.known[position].upper).all())
+    assert float(after.lower) >= float(alone.lower) - 1e-3 * abs(float(alone.lower))

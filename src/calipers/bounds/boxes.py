@@ -17,6 +17,7 @@ from calipers.bounds.rounding import interval_rows, row_error
 from calipers.bounds.rows import Rows
 from calipers.bounds.start import specification_rows
 from calipers.bounds.window import pixels
+from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
 from calipers.graph import ops
@@ -29,20 +30,30 @@ class BoxBounds:
 
     lower: as in MarginBounds. lowest: where the walk's bound of the row is attained. looseness: how much of the
     distance between the planes each input is to blame for, weighted by what that distance costs the row. planes: of
-    every nonlinearity, by its position in the graph that the method works on.
+    every nonlinearity, by its position in the graph that the method works on. known: intervals of the nodes before
+    nonlinearities, likewise; they hold on parts of the boxes too.
     """
 
     lower: Float[Tensor, "batch rows"]
     lowest: Float[Tensor, "batch rows *shape"]
     looseness: Float[Tensor, "batch rows inputs"]
     planes: Mapping[int, Relaxation]
+    known: Mapping[int, IntervalBounds]
 
 
 def bound_boxes(
-    method: LinearBounds, graph: Graph, boxes: Box, specification: Specification, budget: WorkBudget
+    method: LinearBounds,
+    graph: Graph,
+    boxes: Box,
+    specification: Specification,
+    budget: WorkBudget,
+    known: Mapping[int, IntervalBounds] | None = None,
 ) -> BoxBounds:
-    """Bound every row on every box, by the walk or by the output's intervals, whichever is better."""
-    propagation = method.propagate(graph, boxes, budget)
+    """Bound every row on every box, by the walk or by the output's intervals, whichever is better.
+
+    known: intervals that hold on the boxes already.
+    """
+    propagation = method.propagate(graph, boxes, budget, known)
     graph = propagation.graph
     share: dict[int, Tensor] = {}
 
@@ -61,6 +72,7 @@ def bound_boxes(
         torch.where(at_input.coefficient > 0, boxes.lower.unsqueeze(1), boxes.upper.unsqueeze(1)),
         _looseness(propagation, boxes, share),
         propagation.relaxations,
+        {graph.nodes[i].inputs[0]: propagation.bounds[graph.nodes[i].inputs[0]] for i in propagation.relaxations},
     )
 
 
@@ -75,6 +87,7 @@ def bound_boxes_forward(
         found.lower,
         boxes.center.unsqueeze(1).expand(-1, rows, *boxes.lower.shape[1:]),
         width.unsqueeze(1).expand(-1, rows, -1),
+        {},
         {},
     )
 

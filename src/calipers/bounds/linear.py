@@ -71,15 +71,25 @@ class LinearBounds:
         propagation = self.propagate(graph, input_set, budget)
         return specification_bounds(propagation, input_set, specification, budget)
 
-    def propagate(self, graph: Graph, input_set: InputSet, budget: WorkBudget) -> Propagation:
-        """Bounds layer by layer; with `fused`, positions refer to the rewritten graph."""
+    def propagate(
+        self,
+        graph: Graph,
+        input_set: InputSet,
+        budget: WorkBudget,
+        known: Mapping[int, IntervalBounds] | None = None,
+    ) -> Propagation:
+        """Bounds layer by layer; with `fused`, positions refer to the rewritten graph.
+
+        known: bounds of nodes that hold on each set, those on a set that contains it: they settle what a pass forward
+        would.
+        """
         if self.fused:
             graph = fuse_windows(graph)
         bounds = [input_bounds(input_set)]
         noise = [noise_of(graph, 0, bounds, [])]
         relaxations: dict[int, Relaxation] = {}
         differences: dict[int, Tensor] = {}
-        quick = quick_intervals(self, graph, input_set, budget) if self.intersect else {}
+        quick = quick_intervals(self, graph, input_set, budget) if self.intersect and not known else {}
         settled = exact_nodes(graph, input_set)
         for position, node in enumerate(graph.nodes[1:], start=1):
             so_far = Propagation(graph, bounds, relaxations, noise, differences)
@@ -88,8 +98,9 @@ class LinearBounds:
             if isinstance(node.op, ops.Nonlinear):
                 relaxations[position] = self.planes(so_far, position)
             bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
-            if position in quick:
-                bounds[position] = bounds[position].intersect(quick[position]).ordered()
+            for better in (quick, known or {}):
+                if position in better:
+                    bounds[position] = bounds[position].intersect(better[position]).ordered()
             noise.append(noise_of(graph, position, bounds, noise))
             if position not in settled:
                 cheap = bounds[position]

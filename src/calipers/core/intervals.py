@@ -24,7 +24,11 @@ class IntervalBounds:
         """The tighter of both on each side."""
         return IntervalBounds(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
 
-    def at(self, index: Tensor) -> "IntervalBounds":
+    def joined(self, other: "IntervalBounds") -> "IntervalBounds":
+        """Those of another batch after these."""
+        return IntervalBounds(torch.cat([self.lower, other.lower]), torch.cat([self.upper, other.upper]))
+
+    def at(self, index: Tensor | slice) -> "IntervalBounds":
         """Those of some members of the batch, in the order given."""
         return IntervalBounds(self.lower[index], self.upper[index])
 

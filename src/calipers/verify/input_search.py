@@ -16,14 +16,16 @@ from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.linear import FUSED, LinearBounds
 from calipers.bounds.work import pass_work, walk_work
 from calipers.check import Halving
+from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, InputSet, is_box
 from calipers.graph.graph import Graph
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
-from calipers.verify.rounding_floor import floor_at, settled
+from calipers.verify.ties import TieWatch
 
-Bound = Callable[[Box, Specification], BoxBounds]
+Known = dict[int, IntervalBounds]
+Bound = Callable[[Box, Specification, Known], BoxBounds]
 
 # Free inputs with which a pass forward can be enough times faster.
 _FEW = 3
@@ -75,24 +77,27 @@ class InputSearch:
         work = walk_work(start)
         most = max(1, min(budget.fit(widest * widest * asked.d.element_size()), int(_TURN / max(1, work))))
         batch = 1
-        room = budget.bytes // (2 * box.lower.numel() * box.lower.element_size())
+        kept = box.lower.numel() + sum(math.prod(node.shape) for node in graph.nodes)
+        room = budget.bytes // (2 * kept * box.lower.element_size())
         inputs = int((box.lower < box.upper).sum())
         # Looser bounds want boxes of about a quarter of the side.
         cheap = journal is None and inputs <= _FEW and work >= 4**inputs * pass_work(graph, inputs)
         bound = self._bound(graph, budget, quick=cheap)
         halvings = _Halvings()
-        open_ = _Open(box.lower, box.upper, torch.full_like(asked.d, -torch.inf), torch.zeros(1, dtype=torch.long))
+        nothing = torch.full_like(asked.d, -torch.inf)
+        open_ = _Open(box.lower, box.upper, nothing, torch.zeros(1, dtype=torch.long), {})
         stuck = open_[:0]
         bounded = 0
-        # Once rounding decides, bounds in single precision are of no more use; in double they tell what is left.
-        coarse = asked.d.dtype != torch.float64
-        least, floor = math.inf, torch.zeros_like(asked.d[0])
+        ties = TieWatch(graph, asked, budget, self.base)
         while len(open_) and budget.left > 0:
+            if ties.over(bounded):
+                stuck, open_ = stuck.joined(open_), open_[:0]
+                break
             # The worst boxes first; once they fill the memory, those that are nearly proven.
             taken, open_ = open_.take(batch, worst=len(open_) < room)
             boxes = Box(taken.lower, taken.upper)
             try:
-                bounds = bound(boxes, _each(asked, len(boxes)))
+                bounds = bound(boxes, _each(asked, len(boxes)), taken.known)
             except OutOfTimeError:
                 open_ = open_.joined(taken)
                 break
@@ -100,21 +105,19 @@ class InputSearch:
             point, margin = _lowest(graph, asked, bounds)
             if margin <= 0:
                 return Found({}, point, bounded, False)
-            if margin < least:
-                least = margin
-                floor = torch.maximum(floor, floor_at(graph, asked, point))
+            ties.met(point, margin, bounded)
             proven = bounds.lower > 0
             done = proven.all(1)
             if journal is not None:
                 journal.boxes([halvings.path(k) for k in taken.place[done].tolist()], bounds.planes, done)
-            known = torch.maximum(taken.bound, bounds.lower.nan_to_num(-torch.inf))
-            left = _Open(taken.lower, taken.upper, known, taken.place)[~done]
+            best = torch.maximum(taken.bound, bounds.lower.nan_to_num(-torch.inf))
+            # Evidence for a box has to stand alone.
+            known = {} if journal is not None else dict(bounds.known)
+            left = _Open(taken.lower, taken.upper, best, taken.place, known)[~done]
             blame = bounds.looseness[~done] * ~proven[~done].unsqueeze(2)
             halves, whole = halvings.halve(left, blame, _FILL - len(open_))
             open_, stuck = open_.joined(halves), stuck.joined(whole)
             batch = min(max(2 * batch, _FILL), most)
-            if bool(floor.any()) and (coarse or settled(floor, open_.bound)):
-                stuck, open_ = stuck.joined(open_), open_[:0]
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
@@ -122,10 +125,10 @@ class InputSearch:
     def _bound(self, graph: Graph, budget: WorkBudget, quick: bool) -> Bound:
         """What bounds boxes: walks, or one pass forward."""
 
-        def walked(boxes: Box, rows: Specification) -> BoxBounds:
-            return bound_boxes(self.base, graph, boxes, rows, budget)
+        def walked(boxes: Box, rows: Specification, known: Known) -> BoxBounds:
+            return bound_boxes(self.base, graph, boxes, rows, budget, known)
 
-        def passed(boxes: Box, rows: Specification) -> BoxBounds:
+        def passed(boxes: Box, rows: Specification, known: Known) -> BoxBounds:
             return bound_boxes_forward(self.quick, graph, boxes, rows, budget)
 
         return passed if quick else walked
@@ -133,22 +136,34 @@ class InputSearch:
 
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """Boxes, with a lower bound of every row on each, and their places in the tree of halvings."""
+    """Boxes, with a lower bound of every row on each, and their places in the tree of halvings.
+
+    known: intervals of nodes that hold on each box, where they were kept.
+    """
 
     lower: Tensor
     upper: Tensor
     bound: Tensor
     place: Tensor
+    known: Known
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def __getitem__(self, index: Tensor | slice) -> "_Open":
-        return _Open(self.lower[index], self.upper[index], self.bound[index], self.place[index])
+        known = {i: bounds.at(index) for i, bounds in self.known.items()}
+        return _Open(self.lower[index], self.upper[index], self.bound[index], self.place[index], known)
 
     def joined(self, other: "_Open") -> "_Open":
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Open(*(torch.cat(pair) for pair in pairs))
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        return _Open(
+            torch.cat([self.lower, other.lower]),
+            torch.cat([self.upper, other.upper]),
+            torch.cat([self.bound, other.bound]),
+            torch.cat([self.place, other.place]),
+            {i: bounds.joined(other.known[i]) for i, bounds in self.known.items()},
+        )
 
     def take(self, count: int, worst: bool) -> tuple["_Open", "_Open"]:
         """Some boxes by their least bound, and the others."""
@@ -201,11 +216,12 @@ class _Halvings:
         self._first.append(first)
         place = first + torch.arange(2 * len(boxes))
         shape = boxes.lower.shape
-        below = _Open(boxes.lower, high.scatter(1, axis, cut).reshape(shape), boxes.bound, place[: len(boxes)])
-        above = _Open(low.scatter(1, axis, cut).reshape(shape), boxes.upper, boxes.bound, place[len(boxes) :])
-        left = blame[can]
-        left = left.scatter(2, axis.unsqueeze(1).expand(-1, left.shape[1], -1), 0.5, reduce="multiply")
-        return below.joined(above), whole, left.repeat(2, 1, 1)
+        left, right = place[: len(boxes)], place[len(boxes) :]
+        below = _Open(boxes.lower, high.scatter(1, axis, cut).reshape(shape), boxes.bound, left, boxes.known)
+        above = _Open(low.scatter(1, axis, cut).reshape(shape), boxes.upper, boxes.bound, right, boxes.known)
+        rest = blame[can]
+        rest = rest.scatter(2, axis.unsqueeze(1).expand(-1, rest.shape[1], -1), 0.5, reduce="multiply")
+        return below.joined(above), whole, rest.repeat(2, 1, 1)
 
     def path(self, place: int) -> tuple[Halving, ...]:
         """The cuts that lead from the whole set to a box."""

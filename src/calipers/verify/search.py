@@ -23,7 +23,7 @@ from calipers.bounds.splits import Split
 from calipers.bounds.subdomains import Root, Subdomains, Variables
 from calipers.verify.found import Found
 from calipers.verify.journal import Journal
-from calipers.verify.rounding_floor import floor_at, settled
+from calipers.verify.ties import TieWatch
 
 # Sides that raise nothing still let the other count.
 _LEAST_GAIN = 1e-4
@@ -74,7 +74,7 @@ class Search:
         everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate, budget)
         tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
-        while tree.witness is None and tree.open and budget.left > 0 and tree.bounded < most and not tree.settled:
+        while tree.witness is None and tree.open and budget.left > 0 and tree.bounded < most and not tree.tied:
             children = _both_sides(tree.chosen(tree.take(), self.trials))
             subdomains, start = _split(root, children)
             ascent = ascend(subdomains, start, self.steps, self.rate, budget)
@@ -124,7 +124,7 @@ class _Tree:
         self._batch = max(2, budget.fit(ascent_bytes(root)) // 2)
         self._room = budget.bytes // max(1, size // 2)
         self._stuck: list[tuple[int, float]] = []
-        self._least, self._floor = math.inf, torch.zeros_like(root.specification.d[0])
+        self._ties = TieWatch(root.propagation.graph, root.specification, budget)
         self.bounded = 0
         self.open: list[_Open] = []
         self.witness: Tensor | None = None
@@ -163,7 +163,9 @@ class _Tree:
             worst = account.value.argmin()
             self.witness = ascent.walk.lowest[worst : worst + 1]
             return
-        self._look(account.value, ascent.walk.lowest)
+        if len(account.value):
+            best = int(account.value.argmin())
+            self._ties.met(ascent.walk.lowest[best : best + 1], float(account.value[best]), self.bounded)
         lower = torch.maximum(ascent.walk.lower.nan_to_num(-torch.inf), parents)
         proven = ascent.walk.lower > 0
         if self._journal is not None:
@@ -178,36 +180,16 @@ class _Tree:
                 self._settle(subdomains, i, float(lower[i]))
 
     @property
-    def settled(self) -> bool:
-        """Whether a point shows that rounding decides, and no bound that is left says more (`rounding_floor`).
-
-        Bounds in single precision say no more from then on.
-        """
-        if not bool(self._floor.any()):
-            return False
-        if self._floor.dtype != torch.float64:
-            return True
-        bounds = torch.full((len(self.open), len(self._floor)), torch.inf, dtype=self._floor.dtype)
-        for i, entry in enumerate(self.open):
-            bounds[i, entry.row] = entry.lower
-        return settled(self._floor, bounds)
-
-    def _look(self, value: Tensor, lowest: Tensor) -> None:
-        """Note what rounding may change at the best point so far."""
-        if not len(value) or float(value.min()) >= self._least:
-            return
-        worst = int(value.argmin())
-        self._least = float(value[worst])
-        point = lowest[worst : worst + 1]
-        floor = floor_at(self._root.propagation.graph, self._root.specification, point)
-        self._floor = torch.maximum(self._floor, floor)
+    def tied(self) -> bool:
+        """Whether rounding decides, so that going on is of no use."""
+        return self._ties.over(self.bounded)
 
     def found(self, rows: list[int]) -> Found:
         if self.witness is not None:
             return Found({}, self.witness, self.bounded, False)
         left = [(entry.row, entry.lower) for entry in self.open] + self._stuck
         lowest = {row: min((lower for r, lower in left if r == row), default=torch.inf) for row in rows}
-        return Found(lowest, self.witness, self.bounded, not self.open or self.settled)
+        return Found(lowest, self.witness, self.bounded, not self.open or self.tied)
 
     def _tried(self, offers: Sequence[tuple[_Open, Choice]]) -> Tensor:
         """What both sides of splits raise by, with one walk each, (2, offers); fewer offers when time is up."""

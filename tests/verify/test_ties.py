@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from calipers.bounds import WorkBudget
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
 from calipers.verify import Complete, Resources
 from calipers.verify.input_search import InputSearch
-from calipers.verify.rounding_floor import floor_at, settled
+from calipers.verify.ties import tied
 from tests.limits import NEVER
+from tests.nets import random_graph
 
 OFFSET = 1e5
 METHODS = {
@@ -61,21 +63,23 @@ def test_an_input_that_breaks_elsewhere_is_found(method: str, dip: float) -> Non
     assert found.verdicts == (Verdict.FALSIFIED,)
 
 
-def test_the_floor_is_there_where_rounding_decides_and_nowhere_else() -> None:
+def test_a_tie_is_where_rounding_decides_and_nowhere_else() -> None:
     graph = from_module(network(2.0), torch.zeros(1, 2))
     point = torch.tensor([[0.5, 0.5]])
 
-    def floor(shift: float) -> float:
+    def found(shift: float) -> bool:
         asked = Specification(torch.tensor([[[1.0, -1.0]]]), torch.tensor([[shift]]))
-        return float(floor_at(graph, asked, point))
+        return tied(graph, asked, point, WorkBudget())
 
-    assert OFFSET * 2.0**-24 < floor(1e-3) < 1.0
-    assert floor(10.0) == 0
-    assert floor(-1.0) == 0
+    assert found(1e-3)
+    assert not found(10.0)
+    assert not found(-1.0)
 
 
-def test_what_is_left_is_settled_only_where_no_bound_says_more() -> None:
-    floor = torch.tensor([0.1, 0.0])
-    assert settled(floor, torch.tensor([[-0.2, 1.0], [0.3, 2.0]]))
-    assert not settled(floor, torch.tensor([[-1.0, 1.0]]))
-    assert not settled(floor, torch.tensor([[-0.2, -1e-9]]))
+@pytest.mark.parametrize("seed", range(3))
+def test_no_ordinary_network_has_ties_beyond_single_precision(seed: int) -> None:
+    graph = random_graph("mlp", seed)
+    x = torch.rand(1, *graph.input_shape, dtype=torch.float64)
+    row = torch.tensor([[[1.0, -1.0, 0.0]]], dtype=torch.float64)
+    value = float((graph.evaluate(x) @ row[0].T).squeeze())
+    assert not tied(graph, Specification(row, torch.tensor([[1e-2 - value]], dtype=torch.float64)), x, WorkBudget())
