@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -162,17 +163,21 @@ def attack(
             return load_nearest(store, found.run_id)
 
 
-def load_model(reference: str | Path, weights: Path | str | None = None) -> LoadedModel:
+def load_model(reference: str | Path, weights: Path | str | None = None, *, output: str | None = None) -> LoadedModel:
     """Load a model for `measure`: a zoo name, package.module:callable, or a .json card, .pt2 or .onnx file.
 
-    weights: a state dict (.safetensors, .pt, .pth) for the first two forms. Raises ModelError.
+    weights: a state dict (.safetensors, .pt, .pth) for the first two forms. output: which one of an ONNX file's, if it
+    has several. Raises ModelError.
     """
     if not isinstance(reference, str | Path):
         raise ModelError(
             f"model: {reference!r} is a {type(reference).__name__}; accepted: a zoo name, package.module:callable, or "
             "a .json, .pt2 or .onnx file; `measure` takes modules as they are"
         )
-    return load_any(str(reference), None if weights is None else Path(weights), load_onnx)
+    if output is not None and Path(reference).suffix != ".onnx":
+        raise InputError(f"output {output!r}: {reference} is no ONNX file; accepted: a name among the outputs of one")
+    reader = partial(load_onnx, output=output)
+    return load_any(str(reference), None if weights is None else Path(weights), reader)
 
 
 def _loaded(model: Any, name: str | None) -> LoadedModel:

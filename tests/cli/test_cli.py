@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import onnx
 import pytest
 
 from calipers.cli.main import app, expand_lists, main
@@ -234,3 +235,23 @@ def test_an_unsat_property_can_be_checked(tmp_path: Path) -> None:
     asked = ["--model", "net.onnx", "--property", "p.vnnlib"]
     assert "proven for 2 of 2 cases" in run("check", "c.npz", "c-1.npz", *asked, cwd=tmp_path).stdout
     assert "proven for 1 of 2 cases" in run("check", "c.npz", *asked, cwd=tmp_path, expect=1).stdout
+
+
+def test_one_of_several_outputs_is_chosen_by_name_in_every_command(tmp_path: Path) -> None:
+    model = onnx.load(write_mlp(tmp_path / "net.onnx", 0, (64, 6, 10)))
+    # The other output is the negative: what one gets right the other gets wrong.
+    (only,) = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("Neg", [only.name], ["negative"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("negative", onnx.TensorProto.FLOAT, [1, 10]))
+    onnx.save(model, tmp_path / "net.onnx")
+    (tmp_path / "p.vnnlib").write_text(property_text([(0.0, 0.1)] * 64, 10, "(assert (<= Y_0 -1000.0))"))
+    (tmp_path / "family.csv").write_text("net.onnx,p.vnnlib,60\n")
+    for name in (only.name, "negative"):
+        out = run("verify", "net.onnx", "p.vnnlib", "--output", name, "--certificate", "c.npz", cwd=tmp_path).stdout
+        assert out == "unsat\n"
+        asked = ["--model", "net.onnx", "--output", name, "--property", "p.vnnlib"]
+        assert "proven for 1 of 1 cases" in run("check", "c.npz", *asked, cwd=tmp_path).stdout
+        assert "1 of 1 decided" in run("verify", "--instances", "family.csv", "--output", name, cwd=tmp_path).stdout
+    assert "negative" in run("verify", "--instances", "family.csv", "--output", "no", cwd=tmp_path).stdout
+    wrong = run("measure", *SMALL[1:], "--eps", "0.1", "--output", "x", cwd=tmp_path, expect=2).stderr
+    assert "is no ONNX file" in wrong

@@ -16,6 +16,7 @@ from calipers.cli.options import (
     Model,
     Name,
     Out,
+    Output,
     Resume,
     Samples,
     Seed,
@@ -44,6 +45,7 @@ def attack(
         typer.Option(help="Unit of distances; must be given for models that normalise their input."),
     ] = None,
     weights: Weights = None,
+    output: Output = None,
     data_dir: DataDir = None,
     split: Split = "test",
     samples: Samples = None,
@@ -78,9 +80,11 @@ def attack(
             from calipers.report.curves import save_distance_curve
 
         with busy(f"loading {model} and {data}"):
-            given = load_model(model, weights), load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
+            loaded = load_model(model, weights, output=output)
+            dataset = load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
         found = run_attacks(
-            *given,
+            loaded,
+            dataset,
             norm,
             attacks=names(attacks),
             propagations=propagations,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from calipers.cli.options import Output
 from calipers.core.errors import InputError
 
 
@@ -12,6 +13,7 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Certificates, as --certify and --certificate write them.")],
     model: Annotated[str, typer.Option(help="The model as given to `calipers measure`, or an ONNX file.")],
     weights: Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")] = None,
+    output: Output = None,
     property_: Annotated[
         Path | None,
         typer.Option("--property", help="VNN-LIB file: do the certificates together prove it for an ONNX model?"),
@@ -36,9 +38,9 @@ def check(
 
     with track(len(files)) as tracker:
         if property_ is None:
-            findings = audit(files, load_model(model, weights).module, tracker.advance)
+            findings = audit(files, load_model(model, weights, output=output).module, tracker.advance)
         else:
-            findings = audit_property(files, Path(model), property_, tracker.advance)
+            findings = audit_property(files, Path(model), property_, tracker.advance, output)
     out = console()
     for finding in findings:
         word = "[bold cyan]accepted[/]" if finding.accepted else "[bold red]rejected[/]"

@@ -17,6 +17,7 @@ from calipers.cli.options import (
     Model,
     Name,
     Out,
+    Output,
     Resume,
     Samples,
     Seed,
@@ -40,6 +41,7 @@ def measure(
         typer.Option(help="Unit of the radii; must be given for models that normalise their input."),
     ] = None,
     weights: Weights = None,
+    output: Output = None,
     data_dir: DataDir = None,
     split: Split = "test",
     samples: Samples = None,
@@ -93,9 +95,11 @@ def measure(
 
         threat = ThreatModel(norm, radii, interval, unit)
         with busy(f"loading {model} and {data}"):
-            given = load_model(model, weights), load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
+            loaded = load_model(model, weights, output=output)
+            dataset = load_dataset(data, split, samples, data_dir, at_most=USUAL_SAMPLES)
         report = measure_model(
-            *given,
+            loaded,
+            dataset,
             threat,
             samples=samples,
             attacks=names(attacks),

@@ -19,6 +19,9 @@ Data = Annotated[
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict: .safetensors, .pt or .pth.")]
+Output = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which output of an ONNX file is meant, if it has several.")
+]
 Split = Annotated[str, typer.Option(help="Split of the data set.")]
 USUAL_SAMPLES = 100
 Samples = Annotated[

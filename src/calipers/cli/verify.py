@@ -1,14 +1,26 @@
 """calipers verify."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calipers.cli.options import Json, Memory, Resume
+from calipers.cli.options import Json, Memory, Out, Output, Resume, Workers
+from calipers.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from calipers.verify import Resources
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the answers of a family go. out: folder of the run store. results: folder of files, if any."""
+
+    out: Path
+    results: Path | None
+    resume: bool
+    workers: int
 
 
 def verify(
@@ -23,17 +35,17 @@ def verify(
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds per instance; default 60, or what --instances says.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which output of the network Y is, if it has several.")
-    ] = None,
+    output: Output = None,
     memory: Memory = 1024,
     certificate: Annotated[
         Path | None,
         typer.Option(help="Write the evidence for unsat here, for `calipers check`; further cases get -1, -2, ..."),
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Folder that takes every answer of --instances as soon as it is there.")
+        Path | None, typer.Option(help="Folder to write results.csv and the counterexamples of --instances to.")
     ] = None,
+    workers: Workers = 1,
+    out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
 ) -> None:
@@ -42,6 +54,8 @@ def verify(
     [bold]Example[/]
 
     calipers verify net.onnx property.vnnlib --timeout 60
+
+    calipers verify --instances instances.csv --workers 2 --resume
     """
     from calipers.bounds import WorkBudget
     from calipers.core.errors import InputError
@@ -51,9 +65,10 @@ def verify(
     if instances is not None:
         if network is not None:
             raise InputError(f"verify: {network} and --instances {instances} are both given; accepted: one of them")
-        if certificate is not None or output is not None:
-            raise InputError("verify: --certificate and --output belong to a single property, not to --instances")
-        _family(instances, Resources(budget, float("inf") if timeout is None else timeout), results, resume, json_)
+        if certificate is not None:
+            raise InputError("verify: --certificate belongs to a single property, not to --instances")
+        seconds = float("inf") if timeout is None else timeout
+        _family(instances, output, Resources(budget, seconds), Kept(out, results, resume, workers), json_)
     elif network is None or property_ is None:
         raise InputError("verify: accepted: a network and a property, or --instances FILE")
     elif results is not None or resume:
@@ -95,23 +110,36 @@ def _single(
             Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
-def _family(file: Path, resources: "Resources", results: Path | None, resume: bool, json_: str | None) -> None:
-    from calipers.cli.output import command_line, console, stoppable, write_json
+def _family(file: Path, output: str | None, resources: "Resources", kept: "Kept", json_: str | None) -> None:
+    from calipers.cli.output import command_line, console, write_json
     from calipers.core.errors import SoundnessError
+    from calipers.evaluate.families import FamilyTask, FamilyWorker, InstanceCodec, scores_of
     from calipers.evaluate.progress import track
+    from calipers.evaluate.run import begin, run
+    from calipers.execute import executor_of
     from calipers.report.instances import score_json, score_table
-    from calipers.verify.vnnlib import load_instances, run_instances
-    from calipers.verify.vnnlib.results import Results
+    from calipers.store.store import Store
+    from calipers.verify.vnnlib import load_instances
+    from calipers.verify.vnnlib.results import require_free, write_results
 
-    instances = load_instances(file)
-    kept = Results.open(results, instances, resume=resume)
-    with stoppable("--results FOLDER --resume"), track(len(kept.left)) as tracker:
-        for score in run_instances(kept.left, resources, tracker.advance):
-            kept.add(score)
+    task = FamilyTask(str(file), load_instances(file), resources.timeout, output)
+    if kept.results is not None and not kept.resume:
+        require_free(kept.results)
+    shared = replace(resources.budget, bytes=max(1, resources.budget.bytes // kept.workers))
+    worker = FamilyWorker(task, replace(resources, budget=shared))
+    with Store(kept.out) as store:
+        started = begin(store, task, command_line(), resume=kept.resume)
+        try:
+            with stoppable("--resume", lambda: bool(store.units(started.run_id))), track(worker.steps) as tracker:
+                run(started, worker, InstanceCodec(), store, executor_of(kept.workers), tracker)
+        finally:
+            if kept.results is not None:
+                write_results(kept.results, scores_of(store, started.run_id))
+        scores = scores_of(store, started.run_id)
     if json_ is not None:
-        write_json(score_json(kept.scores, command_line()), json_)
+        write_json(score_json(scores, command_line()), json_)
     if json_ != "-":
-        console().print(score_table(kept.scores))
-    wrong = [score.instance.name for score in kept.scores if score.contradicts]
+        console().print(score_table(scores))
+    wrong = [score.instance.name for score in scores if score.contradicts]
     if wrong:
         raise SoundnessError(f"{len(wrong)} answers contradict what the file expects: {', '.join(wrong)}")

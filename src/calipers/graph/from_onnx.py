@@ -53,12 +53,12 @@ def from_onnx(path: Path) -> Graph:
     return load_onnx_network(path).graph
 
 
-def load_onnx(path: Path) -> GraphModule:
-    """An ONNX file as a differentiable module of batches.
+def load_onnx(path: Path, output: str | None = None) -> GraphModule:
+    """An ONNX file as a differentiable module of batches. output: which one, of several.
 
     Raises ModelError also if the file takes batches whose samples influence each other.
     """
-    network = load_onnx_network(path)
+    network = load_onnx_network(path, output=output)
     _require_apart(path, network)
     return GraphModule(network.graph)
 

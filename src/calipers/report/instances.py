@@ -25,7 +25,7 @@ def score_table(scores: Sequence[Score]) -> Table:
     table.add_column("answer", footer=_counts(scores))
     table.add_column("expected", footer=f"{sum(score.contradicts for score in scores)} contradictions")
     spent = [score.answer.seconds for score in scores if score.answer is not None]
-    table.add_column("time", justify="right", no_wrap=True, footer=seconds(sum(spent)))
+    table.add_column("time", justify="right", no_wrap=True, footer=seconds(sum(spent, 0.0)))
     for score in scores:
         answer, instance = score.answer, score.instance
         expected = "" if instance.expected is None else instance.expected.value

@@ -41,11 +41,18 @@ def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int],
 
 
 def audit_property(
-    files: Sequence[Path], model: Path, asked: Path, advance: Callable[[str, int], None]
+    files: Sequence[Path],
+    model: Path,
+    asked: Path,
+    advance: Callable[[str, int], None],
+    output: str | None = None,
 ) -> list[Finding]:
-    """Whether certificates together prove that no input of the property is unsafe; the last finding says so."""
+    """Whether certificates together prove that no input of the property is unsafe; the last finding says so.
+
+    output: which one of the model's, of several.
+    """
     wanted = Property.load(asked)
-    reductions = reduce_property(load_onnx_network(model, inputs=wanted.inputs).graph, wanted)
+    reductions = reduce_property(load_onnx_network(model, output=output, inputs=wanted.inputs).graph, wanted)
     networks = [checked_network(reduction.graph) for reduction in reductions]
     by_digest = {network.digest: network for network in networks}
 

@@ -8,8 +8,8 @@ import pytest
 from calipers.bounds import WorkBudget
 from calipers.core.errors import InputError
 from calipers.verify import Resources
-from calipers.verify.vnnlib import SatOutcome, Score, load_instances, run_instances
-from calipers.verify.vnnlib.results import Results
+from calipers.verify.vnnlib import Score, load_instances, score
+from calipers.verify.vnnlib.results import require_free, write_results
 from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
 
@@ -31,7 +31,7 @@ def family(tmp_path: Path) -> Path:
 
 
 def run(file: Path) -> list[Score]:
-    return list(run_instances(load_instances(file), Resources(WorkBudget(), NEVER), lambda doing, done: None))
+    return [score(instance, Resources(WorkBudget(), NEVER)) for instance in load_instances(file)]
 
 
 def test_every_instance_has_a_score(family: Path) -> None:
@@ -60,14 +60,9 @@ def test_no_file_ends_a_family(family: Path, tmp_path: Path, monkeypatch: pytest
     family.write_bytes("\r\n".join([*(f"{line}.vnnlib,20" for line in lines), ",,"]).encode("utf-8-sig"))
     scores = run(family)
     assert [score.word for score in scores] == [*["error"] * len(wrong), "unsat", "unsat"]
-    for line, score in zip(wrong, scores, strict=False):
-        assert any(name in score.error for name in (*line.split(","), "speaks of 1 inputs"))
+    for line, found in zip(wrong, scores, strict=False):
+        assert any(name in found.error for name in (*line.split(","), "speaks of 1 inputs"))
     assert "the input set is empty (the lower bound 1.0 of X_0 is above its upper bound 0.0)" in scores[-2].note
-    kept = Results.open(tmp_path / "kept", load_instances(family), resume=False)
-    for score in scores:
-        kept.add(score)
-    again = Results.open(tmp_path / "kept", load_instances(family), resume=True).scores
-    assert [(s.word, s.error, s.note) for s in again] == [(s.word, s.error, s.note) for s in scores]
 
     def broken(*_: object) -> None:
         raise RuntimeError("shapes clash")
@@ -95,29 +90,13 @@ def test_lines_that_cannot_be_read(text: str, tmp_path: Path) -> None:
         load_instances(file)
 
 
-def test_results_are_kept_and_resumed(family: Path, tmp_path: Path) -> None:
-    instances, folder = load_instances(family), tmp_path / "results"
-    scores = run(family)
-    first = Results.open(folder, instances, resume=False)
-    first.add(scores[1])
+def test_results_are_files_for_other_tools(family: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    require_free(folder)
+    write_results(folder, run(family))
     assert (folder / "0002-net-any.vnnlib.counterexample").read_text().startswith("sat\n((X_0 ")
+    lines = (folder / "results.csv").read_text().splitlines()
+    assert lines[0] == "onnx,vnnlib,outcome,seconds,error,note"
+    assert [line.split(",")[2] for line in lines[1:]] == ["unsat", "sat", "error"]
     with pytest.raises(InputError, match="holds results already"):
-        Results.open(folder, instances, resume=False)
-    second = Results.open(folder, instances, resume=True)
-    assert second.left == (instances[0], instances[2])
-    for score in (scores[0], scores[2]):
-        second.add(score)
-    third = Results.open(folder, instances, resume=True)
-    assert third.left == ()
-    assert [score.word for score in third.scores] == ["unsat", "sat", "error"]
-    answer = third.scores[1].answer
-    assert answer is not None
-    assert answer.outcome is SatOutcome.SAT
-
-
-def test_results_of_other_instances_are_refused(family: Path, tmp_path: Path) -> None:
-    instances, folder = load_instances(family), tmp_path / "results"
-    Results.open(folder, instances, resume=False)
-    (folder / "results.csv").write_text("onnx,vnnlib,outcome,seconds,error\nother.onnx,p.vnnlib,sat,1.0,\n")
-    with pytest.raises(InputError, match=r"results\.csv, line 2"):
-        Results.open(folder, instances, resume=True)
+        require_free(folder)

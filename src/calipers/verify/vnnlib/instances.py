@@ -1,7 +1,6 @@
 """A family of instances as a CSV file, and the score on it."""
 
 import csv
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,25 +76,11 @@ def load_instances(path: Path) -> tuple[Instance, ...]:
     return tuple(instances)
 
 
-def run_instances(
-    instances: tuple[Instance, ...], resources: Resources, advance: Callable[[str, int], None]
-) -> Iterator[Score]:
-    """Decide one after the other within the instance's seconds, or resources.timeout if that is less.
-
-    advance: told the instance under way and how many are over.
-    """
-    for done, instance in enumerate(instances):
-        advance(instance.name, done)
-        limited = Resources(resources.budget, min(resources.timeout, instance.timeout))
-        yield _score(instance, limited)
-    advance("done", len(instances))
-
-
-def _score(instance: Instance, resources: Resources) -> Score:
+def score(instance: Instance, resources: Resources, output: str | None = None) -> Score:
     """What comes of an instance; whatever is wrong with it is its score, as the others have to go on."""
     try:
         asked = Property.load(instance.vnnlib)
-        network = load_onnx_network(instance.onnx, inputs=asked.inputs)
+        network = load_onnx_network(instance.onnx, output=output, inputs=asked.inputs)
         return Score(instance, decide(network, asked, resources), note=asked.note)
     except CalipersError as error:
         return Score(instance, None, str(error))
