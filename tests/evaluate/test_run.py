@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from calipers.cli.report import report as report_command
+from calipers.cli.runs import runs as runs_command
+from calipers.cli.runs import show as show_command
 from calipers.core.digests import digest_json
-from calipers.core.tasks import Done
+from calipers.core.tasks import Done, Run
 from calipers.core.warnings import SanityWarning
 from calipers.evaluate.run import begin, run
 from calipers.execute import Executor, Here, Processes
+from calipers.report.views import VIEWS, View, view_of
 from calipers.store.store import Store
 
 
@@ -154,3 +158,39 @@ def test_another_task_and_a_fresh_start_are_other_runs(tmp_path: Path) -> None:
         first = begin(store, CountTask(4), "", resume=True)
         assert begin(store, CountTask(5), "", resume=True).run_id != first.run_id
         assert begin(store, CountTask(4), "", resume=False).run_id != first.run_id
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A section of a page."""
+
+    numbers: tuple[int, ...]
+
+    def html(self) -> str:
+        return f"<section><h2>Counted</h2><p>{sum(self.numbers)}</p></section>"
+
+
+def count_view(store: Store, started: Run) -> View:
+    numbers = store.metric(started.run_id, "numbers")
+    rows = {"rows": numbers}
+    return View(
+        started.run_id, started.title, "Counting", "1", (Sum(tuple(numbers)),), rows, rows, lambda width: ["sum"]
+    )
+
+
+def test_a_new_kind_of_run_has_a_page_and_is_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    if "counting" not in VIEWS:
+        VIEWS.add("counting")(count_view)
+    with Store(tmp_path) as store:
+        started = begin(store, CountTask(3), "count 3", resume=False)
+        run(started, CountWorker(3), CountCodec(), store)
+        page = view_of(store, "latest").html()
+    assert "<h2>Counted</h2><p>10</p>" in page
+    assert "<title>the numbers up to 3</title>" in page
+    runs_command(tmp_path)
+    show_command("latest", tmp_path)
+    report_command("latest", tmp_path)
+    printed = capsys.readouterr().out
+    assert "counting" in printed
+    assert "sum" in printed
+    assert (tmp_path / f"{started.run_id}.html").read_text() == page

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -279,7 +280,7 @@ def test_save_is_whole_or_not_at_all(
     def full(*_: object, **__: object) -> int:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="cannot be written"):
         report.save(path)
     assert path.read_text(encoding="utf-8") == report.html()

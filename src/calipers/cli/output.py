@@ -3,24 +3,20 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
 from calipers.core.files import write_whole
 from calipers.core.warnings import SanityWarning
-from calipers.report.limits import certificate_status
 from calipers.report.numbers import finite
 from calipers.report.page import Report
-from calipers.report.requirements import requirement_lines
-from calipers.report.table import rates_table
-from calipers.report.threat import allowed
-from calipers.report.verdict import verdict, warning_lines
+from calipers.report.terminal import terminal_parts, warning_parts
 from calipers.store.store import FILE_NAME, Store
 
 __all__ = ["command_line", "console", "finish", "open_store", "print_report", "stoppable", "write_json"]
@@ -67,32 +63,19 @@ def finish(report: Report, folder: Path, json_: str | None) -> None:
 
 def print_report(report: Report, page: Path) -> None:
     """The numbers and, as the last line, the path of the page."""
-    print_numbers(report)
+    print_parts(lambda width: terminal_parts(report, width))
     out = console()
     out.print("Report:")
     out.print(str(page), markup=False, soft_wrap=True)
 
 
-def print_numbers(report: Report, *more: Table) -> None:
-    """Verdict, threat, tables, certificates, required levels and warnings."""
-    out, numbers = console(), report.numbers
-    for sentence in (verdict(numbers, report.words), allowed(numbers.task, report.words)):
-        out.print(sentence, markup=False, soft_wrap=True)
-    out.print()
-    for table in (rates_table(numbers, out.width, report.words), *more):
-        out.print(table)
-    if report.certificates is not None:
-        where = f"They are the certificates in {report.certificates.folder}"
-        out.print(f"{certificate_status(report.certificates)} {where}", markup=False, soft_wrap=True)
-    for one, line in zip(report.requirements, requirement_lines(report.requirements, numbers.task.unit), strict=True):
-        out.print(line, style="bold cyan" if one.passed else "bold red", markup=False, soft_wrap=True)
-    print_warnings(numbers.warnings)
-
-
-def print_warnings(warnings: Sequence[SanityWarning]) -> None:
-    """One line each."""
+def print_parts(parts: Callable[[int], Iterable[RenderableType]]) -> None:
+    """Tables as wide as the screen; lines of text wrap as the screen does."""
     out = console()
-    for line in warning_lines(warnings):
-        word, rest = line.split(" ", 1)
-        out.print(f"[bold yellow]{word}[/]", end=" ")
-        out.print(rest, markup=False, soft_wrap=True)
+    for part in parts(out.width):
+        out.print(part, markup=False, soft_wrap=isinstance(part, Text))
+
+
+def print_warnings(warnings: tuple[SanityWarning, ...]) -> None:
+    """One line each."""
+    print_parts(lambda width: warning_parts(warnings))

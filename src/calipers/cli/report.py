@@ -21,11 +21,9 @@ def report(
     calipers report latest --to report.html
     """
     from calipers.cli.output import console, open_store
-    from calipers.evaluate.robustness.measure import refresh
-    from calipers.report.load import load_report
+    from calipers.report.views import view_of
 
     with open_store(out) as store:
-        run_id = store.run(run).run_id
-        refresh(store, run_id)
-        page = load_report(store, run_id).save(to or out / f"{run_id}.html")
+        view = view_of(store, run)
+        page = view.save(to or out / f"{view.run_id}.html")
     console().print(str(page), markup=False, soft_wrap=True)

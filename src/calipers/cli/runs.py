@@ -40,18 +40,12 @@ def show(run: Run = "latest", out: Out = Path("calipers-runs"), json_: Json = No
 
     calipers show latest --json -
     """
-    from calipers.cli.output import console, open_store, print_numbers, write_json
-    from calipers.evaluate.robustness.measure import refresh
-    from calipers.report.load import load_report
-    from calipers.report.nearest import load_nearest
-    from calipers.report.numbers import rates_json
+    from calipers.cli.output import open_store, print_parts, write_json
+    from calipers.report.views import view_of
 
     with open_store(out) as store:
-        numbers = refresh(store, store.run(run).run_id)
-        report = load_report(store, numbers.run_id)
-        searched = any(method.minimum_norm for method in numbers.task.attacks)
-        nearest = [load_nearest(store, numbers.run_id).table(console().width)] if searched else []
+        view = view_of(store, run)
     if json_ is not None:
-        write_json(rates_json(report.numbers), json_)
+        write_json(view.rows, json_)
     if json_ != "-":
-        print_numbers(report, *nearest)
+        print_parts(view.terminal)

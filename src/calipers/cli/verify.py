@@ -118,6 +118,7 @@ def _family(file: Path, output: str | None, resources: "Resources", kept: "Kept"
     from calipers.evaluate.run import begin, run
     from calipers.execute import executor_of
     from calipers.report.instances import score_json, score_table
+    from calipers.report.views import view_of
     from calipers.store.store import Store
     from calipers.verify.vnnlib import load_instances
     from calipers.verify.vnnlib.results import require_free, write_results
@@ -136,10 +137,12 @@ def _family(file: Path, output: str | None, resources: "Resources", kept: "Kept"
             if kept.results is not None:
                 write_results(kept.results, scores_of(store, started.run_id))
         scores = scores_of(store, started.run_id)
+        page = view_of(store, started.run_id).save(kept.out / f"{started.run_id}.html")
     if json_ is not None:
         write_json(score_json(scores, command_line()), json_)
     if json_ != "-":
         console().print(score_table(scores))
+        console().print(f"Report:\n{page}", markup=False, soft_wrap=True)
     wrong = [score.instance.name for score in scores if score.contradicts]
     if wrong:
         raise SoundnessError(f"{len(wrong)} answers contradict what the file expects: {', '.join(wrong)}")

@@ -44,7 +44,7 @@ def score_table(scores: Sequence[Score]) -> Table:
 
 def score_json(scores: Sequence[Score], command: str) -> dict[str, Any]:
     """The share decided with its interval, then every instance."""
-    total = sum(score.answer.seconds for score in scores if score.answer is not None)
+    total = sum((score.answer.seconds for score in scores if score.answer is not None), 0.0)
     decided = rate("decided", None, sum(score.decided for score in scores), len(scores), seconds=total)
     return _json(command, [_row(decided)], scores)
 

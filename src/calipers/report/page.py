@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calipers.core.errors import StoreError
-from calipers.core.files import write_whole
 from calipers.core.rates import Rate
 from calipers.evaluate.robustness.certify import Certificates
 from calipers.evaluate.robustness.requirement import Requirement, RequirementOutcome, as_requirements
 from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.report.frame import View
 from calipers.report.gallery import GalleryItem
 from calipers.report.nouns import Nouns, nouns
 from calipers.report.numbers import all_numbers
-from calipers.report.render import Shown, render
+from calipers.report.render import Shown, sections
 from calipers.report.requirements import requirement_json, requirement_lines
 from calipers.report.threat import allowed
 from calipers.report.verdict import verdict, warning_lines
@@ -50,35 +49,25 @@ class Report:
         (requirement,) = as_requirements(level, self.numbers.task.epsilons)
         return requirement.check(self.numbers)
 
+    @property
+    def view(self) -> View:
+        """The page and the tables of the run."""
+        numbers, task = self.numbers, self.numbers.task
+        shown = Shown(numbers, self.words, self.gallery, self.store_path, self.certificates, self.requirements)
+        title = f"Robustness of {task.model.rsplit('/', 1)[-1]} on {task.data}"
+        version = task.versions.get("calipers", "")
+        return View(numbers.run_id, title, "Robustness report", version, sections(shown), self.to_json())
+
     def html(self) -> str:
         """The page; the same report always gives the same text."""
-        shown = Shown(
-            self.numbers,
-            self.words,
-            self.gallery,
-            self.store_path,
-            self.certificates,
-            self.requirements,
-            self.to_json(),
-        )
-        return render(shown)
+        return self.view.html()
 
     def save(self, path: Path | str) -> Path:
         """Write the page to `path`, whole or not at all, and return the path. Missing folders are made.
 
         Raises StoreError where the file cannot be written.
         """
-        target = Path(path)
-        # File names need not be valid text; what can't be encoded is shown as a question mark.
-        page = self.html().encode("utf-8", errors="replace")
-        try:
-            write_whole(target, page)
-        except OSError as error:
-            raise StoreError(
-                f"report {target}: cannot be written ({error}); the run is kept, `calipers report --to FILE` "
-                "writes it elsewhere"
-            ) from error
-        return target
+        return self.view.save(path)
 
     def to_json(self) -> dict[str, Any]:
         """All numbers: the project's machine-readable rows, every class, every sample's bracket, the specification."""

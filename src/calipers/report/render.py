@@ -1,15 +1,10 @@
-"""From numbers to HTML: gathers what the templates show and fills them in."""
+"""The page of a run of robustness: gathers what its templates show."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from calipers.core.rates import Rate
 from calipers.evaluate.robustness.certify import Certificates
@@ -17,6 +12,7 @@ from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
 from calipers.report import wording
 from calipers.report.commands import check_command, is_call, script, shell_words
 from calipers.report.figures import bracket_chart, has_distances, perturbation_chart
+from calipers.report.frame import Section, TemplateSection
 from calipers.report.gallery import (
     AMPLIFICATION,
     Change,
@@ -29,10 +25,8 @@ from calipers.report.gallery import (
 from calipers.report.jaws import Jaws, both_measured, jaws, jaws_of
 from calipers.report.limits import PROVEN, ROUNDING, certificate_status, limits
 from calipers.report.nouns import Nouns
-from calipers.report.numbers import script_json
-from calipers.report.palette import style_sheet
 from calipers.report.rate_groups import rate_groups
-from calipers.report.requirements import Required, asked, reached
+from calipers.report.requirements import Required
 from calipers.report.threat import allowed
 from calipers.report.verdict import caution, findings
 
@@ -67,7 +61,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Shown:
-    """All that a page shows. data: the numbers to embed."""
+    """All that a page shows."""
 
     report: RobustnessReport
     words: Nouns
@@ -75,11 +69,25 @@ class Shown:
     store_path: Path | None
     certificates: Certificates | None
     requirements: tuple[Required, ...]
-    data: dict[str, Any]
 
 
-def render(shown: Shown) -> str:
-    """The whole page."""
+# In the order of the page.
+_TEMPLATES = (
+    "verdict",
+    "charts",
+    "rates",
+    "classes",
+    "perturbations",
+    "gallery",
+    "checks",
+    "open",
+    "limits",
+    "repeat",
+)
+
+
+def sections(shown: Shown) -> tuple[Section, ...]:
+    """The parts of the page."""
     report, words, found = shown.report, shown.words, shown.certificates
     rows = jaws(report)
     both = both_measured(rows)
@@ -125,52 +133,8 @@ def render(shown: Shown) -> str:
         "script_of_call": script(report.command) if is_call(report.command) else None,
         "command_words": shell_words(report.command),
         "headlines": _HEADLINES,
-        "palette": Markup(style_sheet()),
-        "css": Markup(_text("style.css")),
-        "script": Markup(_text("script.js")),
-        "data": Markup(script_json(shown.data)),
     }
-    return _environment().get_template("page.html.j2").render(context)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("calipers.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        pc=lambda share: _thin(wording.percent(share)),
-        measured=lambda rate: _thin(wording.measured(rate)),
-        required=asked,
-        reached=lambda one: _thin(reached(one)),
-        place=_place,
-        signed=lambda value: f"{value:+.3g}".replace("-", "\N{MINUS SIGN}"),
-        thin=_thin,
-        interval=wording.interval,
-        number=wording.number,
-        seconds=lambda value: _thin(wording.seconds(value)),
-        spent=lambda row: _thin(wording.spent(row)),
-        width=lambda share: f"{100 * min(max(share, 0.0), 1.0):.3f}%",
-        compact=lambda value: json.dumps(value, ensure_ascii=False, default=str),
-    )
-    environment.globals.update(radius=wording.radius, class_name=wording.class_name)
-    return environment
-
-
-def _thin(text: str) -> str:
-    return text.replace(" %", "\u202f%").replace(" ms", "\u202fms").replace(" µs", "\u202fµs")
-
-
-def _place(place: tuple[int, ...]) -> str:
-    """The index of a value as it is written in Python, without the brackets where there is one axis."""
-    return str(place[0]) if len(place) == 1 else str(list(place))
-
-
-def _text(name: str) -> str:
-    return (resources.files("calipers.report") / "templates" / name).read_text(encoding="utf-8")
+    return tuple(TemplateSection(f"{name}.html.j2", context) for name in _TEMPLATES)
 
 
 def _classes(report: RobustnessReport) -> Iterator[ClassRow]:
