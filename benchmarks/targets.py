@@ -14,8 +14,9 @@ from calipers.data.loading import load_dataset
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce.capm import recipe
 from calipers.evaluate.reproduce.experiment import QUICK
-from calipers.evaluate.reproduce.laboratory import trained
+from calipers.evaluate.reproduce.laboratory import Laboratory, trained
 from calipers.models.loading import load_model
+from calipers.store.store import Store
 from calipers.train import Adversary, Optimizer, Recipe
 
 MASK = 1000.0
@@ -73,10 +74,15 @@ class Sources:
         return load_model(f"capm.{size.lower()}", self.weights / f"{size}_{training}_mnist.safetensors").module
 
     def cifar10(self) -> nn.Module:
-        return trained(recipe("capm.convmed_cifar10", "normal", QUICK), self.out, self.data_dir, track).module
+        return self._trained(recipe("capm.convmed_cifar10", "normal", QUICK))
 
     def fast(self) -> nn.Module:
-        return trained(FAST, self.out, self.data_dir, track).module
+        return self._trained(FAST)
+
+    def _trained(self, asked: Recipe) -> nn.Module:
+        with Store(self.out) as store:
+            laboratory = Laboratory(store, self.out, self.weights, self.data_dir, 0, track, "benchmarks")
+            return trained(asked, laboratory).module
 
 
 TARGETS: dict[str, Callable[[Sources], nn.Module]] = {

@@ -7,7 +7,7 @@ from calipers.data.loading import load_dataset
 from calipers.models import ZOO, load_model, read_card, save_model
 from calipers.models.zoo import pretrained
 from calipers.models.zoo.pretrained import pretrained_card
-from calipers.train import load_recipe
+from calipers.train import Recipe, load_recipe
 from calipers.train.trainer import accuracy
 
 CARDS = {name: card for name in ZOO if (card := pretrained_card(name)) is not None}
@@ -30,7 +30,7 @@ def test_they_are_used_by_default_and_as_accurate_as_their_card_says(name):
 @pytest.mark.parametrize("name", CARDS)
 def test_their_recipe_is_the_built_in_one_of_the_same_name(name):
     recipe, card = load_recipe(name), read_card(CARDS[name])
-    assert recipe.model_dump(mode="json") == card.recipe
+    assert Recipe.model_validate(card.recipe) == recipe
     assert recipe.model == card.architecture == name
     assert card.data_digest == load_dataset(recipe.data, "train", recipe.samples).digest
 

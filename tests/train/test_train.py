@@ -1,5 +1,6 @@
 import json
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,11 +8,15 @@ from torch import nn
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.threat import ThreatModel
+from calipers.core.tracker import Silent, Tracker
 from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
 from calipers.models.loading import load_model
-from calipers.train import Recipe, built_in_recipes, load_recipe, steps_of, train
-from calipers.train.objective import AdversarialPGD, Standard
+from calipers.train import OBJECTIVES, Optimizer, Recipe, TrainedModel, Trainer, built_in_recipes, load_recipe, steps_of
+from calipers.train.objective import Progress
+from calipers.train.objectives.pgd import AdversarialPGD
+from calipers.train.objectives.registry import Inner
+from calipers.train.objectives.standard import Standard
 from calipers.train.recipe import Adversary
 
 QUICK: dict[str, Any] = {
@@ -31,35 +36,71 @@ def data() -> Data:
     return load_dataset("digits", "train", 250), load_dataset("digits", "test", 100)
 
 
-def quiet(what: str, done: int) -> None:
-    """Nobody listens."""
+AT = Progress(0, 1, 0, 1)
 
 
-@pytest.mark.parametrize("objective", ["standard", "pgd"])
-def test_resuming_at_any_batch_ends_with_the_same_weights(
-    tmp_path, data: Data, objective: Literal["standard", "pgd"]
-) -> None:
-    recipe = Recipe(**QUICK, objective=objective, adversary=ADVERSARY if objective == "pgd" else None)
-    whole = train(recipe, *data, tmp_path / "whole.json", quiet)
+class Stop:
+    """A tracker that presses Ctrl-C after so many steps, and remembers what it saw."""
 
-    def stop(what: str, done: int) -> None:
-        if done == 8:
+    def __init__(self, after: int | None = None) -> None:
+        self.after = after
+        self.seen: list[int] = []
+
+    def advance(self, doing: str, done: int) -> None:
+        self.seen.append(done)
+        if done == self.after:
             raise KeyboardInterrupt
 
+
+QUIET = Silent()
+
+
+def train(
+    recipe: Recipe, dataset: ImageDataset, held_out: ImageDataset, out: Path, tracker: Tracker = QUIET
+) -> TrainedModel:
+    """All epochs, from the checkpoint on if there is one."""
+    trainer = Trainer(recipe, dataset, out)
+    for epoch in range(recipe.epochs):
+        trainer.epoch(epoch, tracker)
+    return trainer.result(trainer.finish(held_out))
+
+
+@pytest.mark.parametrize("changes", [{}, {"schedule": {"shape": "cosine"}, "augmentation": {"flip": True, "shift": 1}}])
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
+def test_resuming_at_any_batch_ends_with_the_same_weights(
+    tmp_path, data: Data, objective: str, changes: dict[str, Any]
+) -> None:
+    adversary = ADVERSARY if OBJECTIVES[objective].adversarial else None
+    recipe = Recipe(**QUICK, objective=objective, adversary=adversary, **changes)
+    whole = train(recipe, *data, tmp_path / "whole.json")
     parts = tmp_path / "parts.json"
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, *data, parts, stop)
-    seen = []
-    resumed = train(recipe, *data, parts, lambda what, done: seen.append(done), resume=True)
-    assert seen[0] == 6  # the last checkpoint
+        train(recipe, *data, parts, Stop(8))
+    again = Stop()
+    resumed = train(recipe, *data, parts, again)
+    assert again.seen[0] == 7  # after the last checkpoint
     for name, weight in whole.model.module.state_dict().items():
         assert torch.equal(weight, resumed.model.module.state_dict()[name])
     assert not parts.with_suffix(".checkpoint").exists()
 
 
+def test_the_history_of_an_interrupted_run_is_that_of_a_whole_one(tmp_path, data: Data) -> None:
+    def history(out: Path, *stops: int) -> list[tuple[int, dict[str, float], float]]:
+        trainer = Trainer(Recipe(**QUICK, optimizer=Optimizer(decay=0.5)), data[0], out)
+        for stop in stops:
+            with pytest.raises(KeyboardInterrupt):
+                trainer.epoch(1, Stop(stop))
+        records = [trainer.epoch(epoch, QUIET) for epoch in range(2)]
+        return [(record.epoch, record.metrics, record.learning_rate) for record in records]
+
+    whole = history(tmp_path / "whole.json")
+    assert history(tmp_path / "parts.json", 2, 4, 8) == whole
+    assert [rate for *_, rate in whole] == [1e-3, 5e-4]
+
+
 def test_training_learns_and_the_card_says_how(tmp_path, data: Data) -> None:
     recipe = Recipe(**{**QUICK, "epochs": 12, "optimizer": {"learning_rate": 0.01}})
-    trained = train(recipe, *data, tmp_path / "net.json", quiet)
+    trained = train(recipe, *data, tmp_path / "net.json")
     assert trained.metrics["train_accuracy"] > 0.9
     card = json.loads(trained.card.read_text())
     assert card["architecture"] == "digits.maxpool"
@@ -71,10 +112,10 @@ def test_adversarial_samples_stay_in_the_ball_and_raise_the_loss(data) -> None:
     model, _ = load_model("digits.maxpool").module, torch.manual_seed(0)
     model.requires_grad_(True).train()
     x, y = data[0].batch(range(64))
-    objective = AdversarialPGD(ThreatModel("linf", 0.1).for_model(None), steps=5, step_size=0.5)
+    objective = AdversarialPGD(Inner(ThreatModel("linf", 0.1).for_model(None), steps=5, step_size=0.5))
     adversarial = objective.perturb(model, x, y)
-    assert objective.threat.around(x).contains(adversarial).all()
-    assert bool(objective.loss(model, x, y) > Standard().loss(model, x, y))
+    assert objective.inner.threat.around(x).contains(adversarial).all()
+    assert bool(objective.loss(model, x, y, AT) > Standard().loss(model, x, y, AT))
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -91,26 +132,21 @@ def test_the_model_is_restored_even_if_the_attack_fails(data) -> None:
 
     model = Broken().train()
     with pytest.raises(RuntimeError, match="boom"):
-        AdversarialPGD(ThreatModel("linf", 0.1).for_model(None), 1, 1.0).perturb(model, *data[0].batch(range(2)))
+        AdversarialPGD(Inner(ThreatModel("linf", 0.1).for_model(None), 1, 1.0)).perturb(model, *data[0].batch(range(2)))
     assert model.training
     assert model.weight.requires_grad
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_named(tmp_path, data: Data) -> None:
     recipe = Recipe(**QUICK)
-
-    def stop(what: str, done: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
-
     out = tmp_path / "net.json"
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, *data, out, stop)
+        train(recipe, *data, out, Stop(4))
     with pytest.raises(InputError, match="made by recipe"):
-        train(recipe.model_copy(update={"seed": 5}), *data, out, quiet, resume=True)
+        train(recipe.model_copy(update={"seed": 5}), *data, out)
     out.with_suffix(".checkpoint").write_bytes(b"torn")
     with pytest.raises(StoreError, match="is damaged"):
-        train(recipe, *data, out, quiet, resume=True)
+        train(recipe, *data, out)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +156,9 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_named(tmp_path, data
         ('model = "m"\ndata = "d"\nepoch = 3', "epoch: Extra inputs are not permitted"),
         ('model = "m"\ndata = "d"\nepochs = 0', "epochs: Input should be greater than or equal to 1"),
         ('model = "m"\ndata = "d"\nobjective = "pgd"', "needs a table"),
-        ('model = "m"\ndata = "d"\n[adversary]\nepsilon = 0.1', "must have none"),
+        ('model = "m"\ndata = "d"\n[adversary]\nepsilon = 0.1', "must have no table"),
+        ('model = "m"\ndata = "d"\nobjective = "trade"', "did you mean trades"),
+        ('model = "m"\ndata = "d"\n[settings]\nbeta = 6', "beta: Extra inputs|beta"),
         ("model = ", "not valid TOML"),
     ],
 )
@@ -144,5 +182,12 @@ def test_built_in_recipes_are_valid(name: str) -> None:
 def test_a_model_that_does_not_fit_the_data_is_named(tmp_path, data: Data) -> None:
     recipe = Recipe(**{**QUICK, "model": "capm.convsmall"})
     with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
-        train(recipe, *data, tmp_path / "net.json", quiet)
+        train(recipe, *data, tmp_path / "net.json")
     assert steps_of(recipe, data[0]) == 10
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path, data: Data) -> None:
+    recipe = Recipe(**{**QUICK, "checkpoint_every": 1, "optimizer": {"name": "sgd", "learning_rate": 1e30}})
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch 1, batch \d; the last checkpoint is kept"):
+        train(recipe, *data, tmp_path / "net.json")
+    assert (tmp_path / "net.checkpoint").exists()

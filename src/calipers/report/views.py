@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import RenderableType
 
 from calipers.core.tasks import Run
-from calipers.evaluate import families
+from calipers.evaluate import families, training
 from calipers.evaluate.robustness import task as robustness
 from calipers.evaluate.robustness.measure import refresh
 from calipers.report.family import family_view
@@ -15,11 +15,13 @@ from calipers.report.load import load_report
 from calipers.report.nearest import load_nearest
 from calipers.report.numbers import rates_json
 from calipers.report.terminal import terminal_parts
+from calipers.report.training import training_view
 from calipers.store.store import Store
 
 __all__ = ["VIEWS", "View", "view_of"]
 
 VIEWS.add(families.KIND)(family_view)
+VIEWS.add(training.KIND)(training_view)
 
 
 @VIEWS.add(robustness.KIND)

@@ -1,6 +1,17 @@
 """Training by recipe, with checkpoints."""
 
+from calipers.train.objectives import OBJECTIVES
 from calipers.train.recipe import Adversary, Optimizer, Recipe, built_in_recipes, load_recipe
-from calipers.train.trainer import Trained, steps_of, train
+from calipers.train.trainer import TrainedModel, Trainer, steps_of
 
-__all__ = ["Adversary", "Optimizer", "Recipe", "Trained", "built_in_recipes", "load_recipe", "steps_of", "train"]
+__all__ = [
+    "OBJECTIVES",
+    "Adversary",
+    "Optimizer",
+    "Recipe",
+    "TrainedModel",
+    "Trainer",
+    "built_in_recipes",
+    "load_recipe",
+    "steps_of",
+]

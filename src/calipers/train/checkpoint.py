@@ -1,15 +1,14 @@
 """Checkpoints: enough to go on at any batch and end with the same weights."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.files import whole
+from calipers.train.objective import State
 
 
 @dataclass(frozen=True)
@@ -20,33 +19,59 @@ class Position:
     batch: int
 
 
-def save_checkpoint(path: Path, recipe_digest: str, position: Position, model: nn.Module, optimizer: Optimizer) -> None:
-    """Write a checkpoint, whole or not at all."""
-    state = {
-        "recipe": recipe_digest,
-        "epoch": position.epoch,
-        "batch": position.batch,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    try:
-        with whole(path) as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"checkpoint {path}: cannot be written ({error}); free some space, then --resume") from error
+@dataclass(frozen=True)
+class EpochRecord:
+    """What is known of one epoch. metrics: means over its batches. learning_rate: of the classifier, at its end."""
+
+    epoch: int
+    metrics: dict[str, float]
+    learning_rate: float
+    seconds: float
 
 
-def load_checkpoint(path: Path, recipe_digest: str, model: nn.Module, optimizer: Optimizer) -> Position:
-    """Put a checkpoint into model and optimizer. InputError if it belongs to another recipe, StoreError if damaged."""
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception as error:  # damage makes the reader fail in any way
-        raise StoreError(f"checkpoint {path} is damaged ({error}); remove it to start over") from error
-    if state["recipe"] != recipe_digest:
-        raise InputError(
-            f"checkpoint {path}: made by recipe {state['recipe'][:12]}, asked for {recipe_digest[:12]}; "
-            "go on with the recipe that made it, or give another --out"
-        )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Position(state["epoch"], state["batch"])
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """position: to go on at. state: of the objective. history: of the finished epochs. sums: of the one under way."""
+
+    position: Position
+    state: State
+    history: tuple[EpochRecord, ...] = ()
+    sums: dict[str, float] | None = None
+    seconds: float = 0.0
+
+    def save(self, path: Path, recipe_digest: str) -> None:
+        """Write it, whole or not at all."""
+        content = {
+            "recipe": recipe_digest,
+            "position": asdict(self.position),
+            "state": self.state.parts(),
+            "history": [asdict(record) for record in self.history],
+            "sums": self.sums,
+            "seconds": self.seconds,
+        }
+        try:
+            with whole(path) as file:
+                torch.save(content, file)
+        except (OSError, RuntimeError) as error:
+            raise StoreError(
+                f"checkpoint {path}: cannot be written ({error}); free some space, then --resume"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path, recipe_digest: str, state: State) -> "Checkpoint":
+        """Put a checkpoint into networks and optimisers. InputError if it belongs to another recipe.
+
+        StoreError if it is damaged.
+        """
+        try:
+            content: dict[str, Any] = torch.load(path, weights_only=True)
+        except Exception as error:  # damage makes the reader fail in any way
+            raise StoreError(f"checkpoint {path} is damaged ({error}); remove it to start over") from error
+        if content["recipe"] != recipe_digest:
+            raise InputError(
+                f"checkpoint {path}: made by recipe {content['recipe'][:12]}, asked for {recipe_digest[:12]}; "
+                "go on with the recipe that made it, or give another --out"
+            )
+        history = tuple(EpochRecord(**record) for record in content["history"])
+        restored = state.restored(content["state"])
+        return cls(Position(**content["position"]), restored, history, content["sums"], content["seconds"])

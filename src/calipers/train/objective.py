@@ -1,61 +1,101 @@
-"""Objectives: what a training step minimises."""
+"""What a training step does: objectives own their networks, optimisers and state."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calipers.attacks.pgd import steepest_ascent
-from calipers.core.threat import ThreatModel
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a step is: batch `batch` of `batches` in epoch `epoch` of `epochs`, all counted from 0."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+
+    @property
+    def share(self) -> float:
+        """The share of the training that is over, in [0, 1)."""
+        return (self.epoch * self.batches + self.batch) / (self.epochs * self.batches)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that changes while an objective is trained, part by part. networks: "model" is the classifier.
+
+    values: tensors such as running means. Everything here goes into checkpoints, under its name.
+    """
+
+    networks: Mapping[str, nn.Module]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def model(self) -> nn.Module:
+        """The classifier."""
+        return self.networks["model"]
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "values": dict(self.values),
+        }
+
+    def restored(self, parts: Mapping[str, Any]) -> "State":
+        """The state that `parts` was taken of; networks and optimisers take it over in place."""
+        for name, network in self.networks.items():
+            network.load_state_dict(parts["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(parts["optimizers"][name])
+        return State(self.networks, self.optimizers, parts["values"])
+
+
+# Makes the optimiser of the recipe for some parameters.
+OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """A scalar to minimise. Random draws come from the global generator, which the trainer seeds per batch."""
+    """One way to train. Random draws come from the global generator, which the trainer seeds per batch."""
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor: ...
+    def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
+        """The state before the first step, on the model to be trained."""
+
+    def step(self, state: State, x: Tensor, y: Tensor, progress: Progress) -> tuple[State, Metrics]:
+        """One step on a batch. Metrics hold "loss", which has to stay finite, and whatever else is worth a curve."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A scalar to minimise over the weights of the classifier alone."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Cross-entropy on clean samples."""
+class Minimised:
+    """The objective of a loss: one optimiser, one step down its gradient per batch."""
 
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x), y)
+    of: Loss
 
+    def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
+        """See `Objective`."""
+        return State({"model": model}, {"model": optimizer(model.parameters())})
 
-@dataclass(frozen=True)
-class AdversarialPGD:
-    """Cross-entropy on adversarial samples only (Madry et al. 2018, equation 2.1).
-
-    threat: with its unit settled. step_size: of the radius.
-    """
-
-    threat: ThreatModel
-    steps: int
-    step_size: float
-
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(self.perturb(model, x, y)), y)
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """The last iterate from a random start; the model is in eval mode and frozen meanwhile."""
-        sets = self.threat.around(x)
-        here = sets.sample(torch.default_generator)
-        was_training = model.training
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        model.eval()
-        for parameter in trained:
-            parameter.requires_grad_(False)
-        try:
-            for _ in range(self.steps):
-                here = here.detach().requires_grad_(True)
-                (gradient,) = torch.autograd.grad(F.cross_entropy(model(here), y, reduction="sum"), here)
-                here = sets.project(here.detach() + steepest_ascent(sets, gradient, self.step_size))
-        finally:
-            model.train(was_training)
-            for parameter in trained:
-                parameter.requires_grad_(True)
-        return here
+    def step(self, state: State, x: Tensor, y: Tensor, progress: Progress) -> tuple[State, Metrics]:
+        """See `Objective`."""
+        optimizer = state.optimizers["model"]
+        state.model.train()
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.of.loss(state.model, x, y, progress)
+        loss.backward()
+        optimizer.step()
+        return state, {"loss": float(loss.detach())}

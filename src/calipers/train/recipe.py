@@ -3,15 +3,22 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
 
 from calipers.core.digests import digest_json
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.space import Unit
 from calipers.core.threat import ThreatModel
+from calipers.models.normalise import input_std
+from calipers.train.augmentation import Augmentation
+from calipers.train.objective import Objective
+from calipers.train.objectives import OBJECTIVES
+from calipers.train.objectives.registry import Inner
+from calipers.train.schedule import Schedule
 
 
 class _Strict(BaseModel):
@@ -47,7 +54,7 @@ class Adversary(_Strict):
 
 
 class Recipe(_Strict):
-    """How to train a model: `objective` is "standard" or "pgd"; the latter needs `adversary`.
+    """How to train a model. objective: by name; `settings` are its own, and adversarial ones need `adversary`.
 
     data: a data set by name; samples: the first so many of its training split (default all).
     checkpoint_every: batches between checkpoints.
@@ -55,7 +62,8 @@ class Recipe(_Strict):
 
     model: str
     data: str
-    objective: Literal["standard", "pgd"] = "standard"
+    objective: str = "standard"
+    settings: dict[str, Any] = Field(default_factory=dict)
     adversary: Adversary | None = None
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=1)
@@ -63,12 +71,28 @@ class Recipe(_Strict):
     seed: int = 0
     checkpoint_every: int = Field(default=100, ge=1)
     optimizer: Optimizer = Field(default_factory=Optimizer.model_construct)
+    schedule: Schedule = Field(default_factory=Schedule.model_construct)
+    augmentation: Augmentation = Field(default_factory=Augmentation.model_construct)
 
     @model_validator(mode="after")
     def _objective_and_adversary(self) -> "Recipe":
-        if (self.objective == "pgd") != (self.adversary is not None):
-            raise ValueError("objective 'pgd' needs a table [adversary], 'standard' must have none")
+        try:
+            kind = OBJECTIVES[self.objective]
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        if kind.adversarial != (self.adversary is not None):
+            needs = "needs a table [adversary]" if kind.adversarial else "must have no table [adversary]"
+            raise ValueError(f"objective {self.objective!r} {needs}")
+        kind.settings.model_validate(self.settings)
         return self
+
+    def objective_for(self, model: nn.Module) -> Objective:
+        """The objective, with the unit of its threat settled for the model."""
+        kind, inner = OBJECTIVES[self.objective], None
+        if self.adversary is not None:
+            length = self.adversary.step_size or 2.5 / self.adversary.steps
+            inner = Inner(self.adversary.threat.for_model(input_std(model)), self.adversary.steps, length)
+        return kind.make(kind.settings.model_validate(self.settings), inner)
 
     @property
     def digest(self) -> str:

@@ -1,7 +1,10 @@
 """The training loop, written once for every objective."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -9,19 +12,17 @@ from torch import Tensor, nn
 
 from calipers.core.errors import InputError
 from calipers.core.seeds import derive_seed, generator
+from calipers.core.tracker import Tracker
 from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
-from calipers.models.normalise import input_std
-from calipers.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from calipers.train.objective import AdversarialPGD, Objective, Standard
+from calipers.train.checkpoint import Checkpoint, EpochRecord, Position
+from calipers.train.objective import Metrics, Objective, Progress, State
 from calipers.train.recipe import Recipe
-
-Tell = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A finished training run: the card it was saved under and what it measured."""
 
     model: LoadedModel
@@ -34,53 +35,108 @@ def steps_of(recipe: Recipe, dataset: ImageDataset) -> int:
     return recipe.epochs * -(-len(dataset) // recipe.batch_size)
 
 
-def train(
-    recipe: Recipe, dataset: ImageDataset, held_out: ImageDataset, out: Path, tell: Tell, *, resume: bool = False
-) -> Trained:
-    """Train by recipe and save safetensors and card under `out` (*.json).
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Trains by recipe, epoch by epoch, from the checkpoint beside `out` on, if there is one.
 
-    dataset, held_out: for training and for the metrics on the card. tell: called with (what, steps done) after every
-    step. resume: go on from the checkpoint beside `out`, if there is one; the final weights are those of an
-    uninterrupted run, bit for bit on a CPU. The checkpoint is removed at the end.
+    The final weights are those of an uninterrupted run, bit for bit on a CPU. out: card to write (*.json). Raises
+    InputError where recipe and data do not fit.
     """
-    if out.suffix != ".json":
-        raise InputError(f"out: {out} must end in .json; the weights are written beside it as .safetensors")
-    model, _ = build(recipe.model, derive_seed(recipe.seed, "init") % 2**31)
-    _check_fit(model, dataset)
-    objective = _objective(recipe, model)
-    optimizer = _optimizer(recipe, model)
-    checkpoint = out.with_suffix(".checkpoint")
-    position = Position(0, 0)
-    if resume and checkpoint.exists():
-        position = load_checkpoint(checkpoint, recipe.digest, model, optimizer)
-    batches = steps_of(recipe, dataset) // recipe.epochs
-    done = position.epoch * batches + position.batch
-    tell("training", done)
 
-    for epoch in range(position.epoch, recipe.epochs):
-        order = torch.randperm(len(dataset), generator=generator(derive_seed(recipe.seed, "order", epoch)))
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.optimizer.learning_rate * recipe.optimizer.decay**epoch
-        for batch in range(position.batch if epoch == position.epoch else 0, batches):
-            part = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-            loss = _step(recipe, Position(epoch, batch), model, objective, optimizer, *dataset.batch(part))
-            done += 1
-            tell(f"epoch {epoch + 1}/{recipe.epochs}, loss {loss:.3f}", done)
-            if done % recipe.checkpoint_every == 0:
-                following = Position(epoch, batch + 1) if batch + 1 < batches else Position(epoch + 1, 0)
-                save_checkpoint(checkpoint, recipe.digest, following, model, optimizer)
-    metrics = {"train_accuracy": accuracy(model, dataset), "test_accuracy": accuracy(model, held_out)}
-    save_model(
-        model,
-        out,
-        architecture=recipe.model,
-        recipe=recipe.model_dump(mode="json"),
-        seed=recipe.seed,
-        data_digest=dataset.digest,
-        metrics=metrics,
-    )
-    checkpoint.unlink(missing_ok=True)
-    return Trained(load_model(str(out)), out, metrics)
+    recipe: Recipe
+    dataset: ImageDataset
+    out: Path
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".json":
+            raise InputError(f"out: {self.out} must end in .json; the weights are written beside it as .safetensors")
+        _check_fit(self._model(), self.dataset)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where unfinished training is kept."""
+        return self.out.with_suffix(".checkpoint")
+
+    def epoch(self, number: int, tracker: Tracker) -> EpochRecord:
+        """Train until epoch `number` is over, counted from 0, and keep that; what is over already is not done again."""
+        model = self._model()
+        objective = self.recipe.objective_for(model)
+        at = self._start(objective, model)
+        while at.position.epoch <= number:
+            at = self._batch(objective, at, tracker)
+        return at.history[number]
+
+    def finish(self, held_out: ImageDataset) -> dict[str, float]:
+        """Save weights and card after the last epoch, with accuracies on both data sets, which are returned."""
+        recipe, model = self.recipe, self._model()
+        at = self._start(recipe.objective_for(model), model)
+        metrics = {"train_accuracy": accuracy(model, self.dataset), "test_accuracy": accuracy(model, held_out)}
+        assert at.position.epoch == recipe.epochs
+        save_model(
+            model,
+            self.out,
+            architecture=recipe.model,
+            recipe=recipe.model_dump(mode="json"),
+            seed=recipe.seed,
+            data_digest=self.dataset.digest,
+            metrics=metrics,
+        )
+        return metrics
+
+    def result(self, metrics: dict[str, float]) -> TrainedModel:
+        """What was saved; the checkpoint, which is of no more use, is removed."""
+        trained = TrainedModel(load_model(str(self.out)), self.out, metrics)
+        self.checkpoint.unlink(missing_ok=True)
+        return trained
+
+    def _model(self) -> nn.Module:
+        return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0]
+
+    def _start(self, objective: Objective, model: nn.Module) -> Checkpoint:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.recipe.seed, "objective"))
+            state = objective.init(model, self._optimizer)
+        if self.checkpoint.exists():
+            return Checkpoint.load(self.checkpoint, self.recipe.digest, state)
+        return Checkpoint(Position(0, 0), state)
+
+    def _optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        rate, weight_decay = self.recipe.optimizer.learning_rate, self.recipe.optimizer.weight_decay
+        if self.recipe.optimizer.name == "adam":
+            return torch.optim.Adam(parameters, rate, weight_decay=weight_decay)
+        return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=weight_decay)
+
+    def _batch(self, objective: Objective, at: Checkpoint, tracker: Tracker) -> Checkpoint:
+        """One step further; kept every so many steps and after every epoch."""
+        recipe, here = self.recipe, at.position
+        batches = steps_of(recipe, self.dataset) // recipe.epochs
+        progress = Progress(here.epoch, recipe.epochs, here.batch, batches)
+        rate = _set_rates(at.state, recipe.optimizer.decay**here.epoch * recipe.schedule.at(progress))
+        start = time.perf_counter()
+        order = _order(recipe.seed, here.epoch, len(self.dataset))
+        x, y = self.dataset.batch(order[here.batch * recipe.batch_size : (here.batch + 1) * recipe.batch_size])
+        # Seeding every batch makes dropout and random starts independent of where a run was resumed.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(recipe.seed, "batch", here.epoch, here.batch))
+            state, metrics = objective.step(at.state, recipe.augmentation.apply(x), y, progress)
+        if not math.isfinite(metrics["loss"]):
+            raise InputError(
+                f"training: the loss is {metrics['loss']} in epoch {here.epoch + 1}, batch {here.batch + 1}; the last "
+                "checkpoint is kept; accepted: a smaller learning rate"
+            )
+        sums = _added(at.sums, metrics, len(y))
+        seconds = at.seconds + time.perf_counter() - start
+        if here.batch + 1 < batches:
+            after = replace(at, position=Position(here.epoch, here.batch + 1), state=state, sums=sums, seconds=seconds)
+        else:
+            means = {name: total / len(self.dataset) for name, total in sums.items()}
+            record = EpochRecord(here.epoch, means, rate, seconds)
+            after = Checkpoint(Position(here.epoch + 1, 0), state, (*at.history, record))
+        done = here.epoch * batches + here.batch + 1
+        tracker.advance(f"epoch {here.epoch + 1}/{recipe.epochs}, loss {metrics['loss']:.3f}", done)
+        if done % recipe.checkpoint_every == 0 or after.position.batch == 0:
+            after.save(self.checkpoint, recipe.digest)
+        return after
 
 
 def accuracy(model: nn.Module, dataset: ImageDataset) -> float:
@@ -94,39 +150,24 @@ def accuracy(model: nn.Module, dataset: ImageDataset) -> float:
     return hits / len(dataset)
 
 
-def _step(
-    recipe: Recipe,
-    at: Position,
-    model: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-) -> float:
-    # Seeding every batch makes dropout and random starts independent of where a run was resumed.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "batch", at.epoch, at.batch))
-        model.train()
-        optimizer.zero_grad(set_to_none=True)
-        loss = objective.loss(model, x, y)
-        loss.backward()
-        optimizer.step()
-    return float(loss.detach())
+def _set_rates(state: State, factor: float) -> float:
+    """Learning rates as multiples of the first ones, which every optimiser remembers; that of the classifier."""
+    for optimizer in state.optimizers.values():
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = group["initial_lr"] * factor
+    return float(state.optimizers["model"].param_groups[0]["lr"])
 
 
-def _objective(recipe: Recipe, model: nn.Module) -> Objective:
-    if recipe.adversary is None:
-        return Standard()
-    threat = recipe.adversary.threat.for_model(input_std(model))
-    length = recipe.adversary.step_size or 2.5 / recipe.adversary.steps
-    return AdversarialPGD(threat, recipe.adversary.steps, length)
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, samples: int) -> Tensor:
+    """Of the samples in an epoch."""
+    return torch.randperm(samples, generator=generator(derive_seed(seed, "order", epoch)))
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    rate, weight_decay = recipe.optimizer.learning_rate, recipe.optimizer.weight_decay
-    if recipe.optimizer.name == "adam":
-        return torch.optim.Adam(model.parameters(), rate, weight_decay=weight_decay)
-    return torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=weight_decay)
+def _added(sums: dict[str, float] | None, metrics: Metrics, samples: int) -> dict[str, float]:
+    before = sums or {}
+    return {name: before.get(name, 0.0) + samples * value for name, value in metrics.items()}
 
 
 def _check_fit(model: nn.Module, dataset: ImageDataset) -> None:

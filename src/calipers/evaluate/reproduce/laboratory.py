@@ -22,9 +22,10 @@ from calipers.evaluate.robustness.distances import distances_of
 from calipers.evaluate.robustness.measure import measure, records_of
 from calipers.evaluate.robustness.prepare import Settings, prepare
 from calipers.evaluate.robustness.replay import replay
+from calipers.evaluate.training import train_in
 from calipers.models.loading import LoadedModel, load_model
 from calipers.store.store import Store
-from calipers.train import Recipe, steps_of, train
+from calipers.train import Recipe, Trainer, steps_of
 
 Track = Callable[[int], AbstractContextManager[Tracker]]
 
@@ -85,19 +86,20 @@ class Laboratory:
                     raise InputError(f"--weights {self.weights}: holds no {file}; give the folder with all the files")
                 return load_model(architecture, path)
             case Trained(recipe):
-                return trained(recipe.model_copy(update={"seed": self.seed}), self.models, self.data_dir, self.track)
+                return trained(recipe.model_copy(update={"seed": self.seed}), self)
 
 
-def trained(recipe: Recipe, models: Path, data_dir: Path | None, track: Track) -> LoadedModel:
-    """The network of a recipe: from the folder `models` if it is there, otherwise trained and kept there."""
-    card = models / f"{recipe.model}-{recipe.digest[:12]}.json"
+def trained(recipe: Recipe, laboratory: Laboratory) -> LoadedModel:
+    """The network of a recipe: from the laboratory's folder if it is there, otherwise trained and kept there."""
+    card = laboratory.models / f"{recipe.model}-{recipe.digest[:12]}.json"
     if card.is_file():
         return load_model(str(card))
-    dataset = load_dataset(recipe.data, "train", recipe.samples, data_dir)
-    held_out = load_dataset(recipe.data, "test", None, data_dir)
-    with track(steps_of(recipe, dataset)) as tracker:
+    dataset = load_dataset(recipe.data, "train", recipe.samples, laboratory.data_dir)
+    held_out = load_dataset(recipe.data, "test", None, laboratory.data_dir)
+    with laboratory.track(steps_of(recipe, dataset)) as tracker:
         named = _From(tracker, 0, f"training {recipe.model}")
-        return train(recipe, dataset, held_out, card, named.advance, resume=True).model
+        trainer = Trainer(recipe, dataset, card)
+        return train_in(laboratory.store, trainer, held_out, laboratory.command, named, resume=True).model
 
 
 @dataclass(frozen=True)

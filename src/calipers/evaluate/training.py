@@ -1,0 +1,134 @@
+"""Training as a run: a unit per epoch, and the history of all of them in the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from calipers.core.digests import digest_json
+from calipers.core.tasks import Done
+from calipers.core.tracker import Silent, Tracker
+from calipers.core.warnings import SanityWarning
+from calipers.data.images import ImageDataset
+from calipers.evaluate.run import begin, run
+from calipers.store.store import Store
+from calipers.train import Recipe, TrainedModel, Trainer, steps_of
+from calipers.train.checkpoint import EpochRecord
+
+KIND = "training"
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """A recipe, the data it is trained on, and the card that is written."""
+
+    recipe: Recipe
+    data_digest: str
+    card: str
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def title(self) -> str:
+        return f"{self.recipe.model} on {self.recipe.data}, {self.recipe.objective}, {self.recipe.epochs} epochs"
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"recipe": self.recipe.model_dump(mode="json"), "data_digest": self.data_digest, "card": self.card}
+
+
+@dataclass(frozen=True)
+class EpochUnit:
+    """One epoch, counted from 0; the one after the last writes the card. count: batches."""
+
+    epoch: int
+    last: bool
+    count: int
+
+    @property
+    def name(self) -> str:
+        return "card" if self.last else f"epoch-{self.epoch:05d}"
+
+    @property
+    def doing(self) -> str:
+        return "accuracies and card" if self.last else f"epoch {self.epoch + 1}"
+
+
+class EpochCodec:
+    """See `Codec`."""
+
+    def place(self, record: EpochRecord) -> int:
+        """See `Codec`."""
+        return record.epoch
+
+    def part(self, record: EpochRecord) -> str:
+        """See `Codec`."""
+        return "epoch"
+
+    def dump(self, record: EpochRecord) -> dict[str, Any]:
+        """See `Codec`."""
+        return asdict(record)
+
+    def load(self, raw: dict[str, Any]) -> EpochRecord:
+        """See `Codec`."""
+        return EpochRecord(**raw)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingWorker:
+    """Trains epoch by epoch; each goes on from the checkpoint of the one before. tracker: told of every batch."""
+
+    trainer: Trainer
+    held_out: ImageDataset
+    tracker: Tracker = field(default_factory=Silent)
+
+    @property
+    def steps(self) -> int:
+        return steps_of(self.trainer.recipe, self.trainer.dataset)
+
+    def plan(self, done: Mapping[str, Sequence[EpochRecord]]) -> Sequence[EpochUnit]:
+        """See `Worker`."""
+        epochs = self.trainer.recipe.epochs
+        over = sum(f"epoch-{epoch:05d}" in done for epoch in range(epochs))
+        batches = self.steps // epochs
+        units = [EpochUnit(epoch, False, batches) for epoch in range(min(over + 1, epochs))]
+        return [*units, EpochUnit(epochs, True, 0)] if over == epochs else units
+
+    def do(self, unit: EpochUnit) -> Done[EpochRecord]:
+        """See `Worker`."""
+        if not unit.last:
+            return Done([self.trainer.epoch(unit.epoch, self.tracker)])
+        return Done([EpochRecord(unit.epoch, self.trainer.finish(self.held_out), 0.0, 0.0)])
+
+    def summarise(self, records: Sequence[EpochRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
+        """See `Worker`."""
+        ended = [record.metrics for record in records if record.epoch == self.trainer.recipe.epochs]
+        return {"accuracies": ended[0]} if ended else {}
+
+
+def train_in(
+    store: Store, trainer: Trainer, held_out: ImageDataset, command: str, tracker: Tracker, *, resume: bool = False
+) -> TrainedModel:
+    """Train by recipe as a run of the store, and return what was saved.
+
+    resume: go on with the newest run of the same recipe, data and card, from its checkpoint; else start over.
+    """
+    if not resume:
+        trainer.checkpoint.unlink(missing_ok=True)
+    task = TrainingTask(trainer.recipe, trainer.dataset.digest, str(trainer.out))
+    started = begin(store, task, command, resume=resume)
+    if resume and started.status == "complete" and not trainer.out.exists():
+        started = begin(store, task, command, resume=False)
+    ended = run(started, TrainingWorker(trainer, held_out, tracker), EpochCodec(), store)
+    return trainer.result(store.metric(ended.run_id, "accuracies"))
+
+
+def history_of(store: Store, run_id: str) -> tuple[list[EpochRecord], dict[str, float]]:
+    """The epochs of a run, and the accuracies at its end, if it has ended."""
+    epochs = [record for record in store.records(run_id, EpochCodec()) if "loss" in record.metrics]
+    return epochs, store.metric(run_id, "accuracies") or {}

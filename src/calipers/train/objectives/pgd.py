@@ -1,0 +1,38 @@
+"""Adversarial training (Madry et al. 2018, equation 2.1)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from calipers.train.objective import Minimised, Progress
+from calipers.train.objectives.inner import ascended, frozen
+from calipers.train.objectives.registry import OBJECTIVES, Inner, NoSettings, ObjectiveKind
+
+
+@dataclass(frozen=True)
+class AdversarialPGD:
+    """Cross-entropy on adversarial samples only: random start, then steps of PGD."""
+
+    inner: Inner
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """See `Loss`."""
+        return F.cross_entropy(model(self.perturb(model, x, y)), y)
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """The last iterate from a random start; the model is in eval mode and frozen meanwhile."""
+        sets = self.inner.threat.around(x)
+        start = sets.sample(torch.default_generator)
+        with frozen(model):
+            return ascended(
+                sets,
+                start,
+                lambda here: F.cross_entropy(model(here), y, reduction="sum"),
+                self.inner.steps,
+                self.inner.step_size,
+            )
+
+
+OBJECTIVES.add("pgd")(ObjectiveKind(NoSettings, True, lambda settings, inner: Minimised(AdversarialPGD(inner))))
