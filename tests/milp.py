@@ -6,8 +6,8 @@ from torch import Tensor
 from calipers.bounds.interval import interval_bounds
 from calipers.core.sets import Box
 from calipers.graph.graph import Graph
+from calipers.solve.program import widen
 from calipers.verify.milp import encode
-from calipers.verify.milp.program import widen
 
 
 def exact_minimum(graph: Graph, lower: Tensor, upper: Tensor, row: Tensor) -> float:

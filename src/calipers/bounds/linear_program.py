@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from calipers.bounds.backward import pull_back
@@ -21,7 +22,8 @@ def optimal(
     Both are suggestions: the walk with these multipliers is the bound, and the network itself judges the point. Splits
     may be broken at a price, so the program always has a solution.
     """
-    from scipy.optimize import linprog  # takes longer to import than all of this package
+    from calipers.solve.linear import minimise_linear  # its solver is imported where it is needed
+    from calipers.solve.program import Program
 
     assert len(subdomains) == 1
     objective, _ = _linear(subdomains, variables, None)
@@ -37,18 +39,22 @@ def optimal(
     price = _PENALTY * max(float(np.abs(objective).max()), 1e-12)
     count = len(conditions)
     low, high = (side.flatten().double().numpy() for side in (box.lower, box.upper))
-    found = linprog(
-        np.concatenate([objective, np.full(count, price)]),
-        A_ub=-np.hstack([np.stack(conditions), np.eye(count)]) if count else None,
-        b_ub=np.array(offsets) if count else None,
-        bounds=np.concatenate([np.stack([low, high], 1), np.tile([0, np.inf], (count, 1))]),
+    matrix = np.hstack([np.stack(conditions), np.eye(count)]) if count else np.zeros((0, len(low)))
+    program = Program(
+        np.concatenate([low, np.zeros(count)]),
+        np.concatenate([high, np.full(count, np.inf)]),
+        np.zeros(len(low) + count, dtype=bool),
+        csr_array(matrix),
+        -np.array(offsets, dtype=float),
+        np.full(count, np.inf),
     )
-    if not found.success:
+    found = minimise_linear(program, np.concatenate([objective, np.full(count, price)]))
+    if found is None:
         return None
     multiplier = torch.zeros_like(variables.multiplier)
     if count:
-        multiplier[0, slots] = torch.tensor(-found.ineqlin.marginals, dtype=multiplier.dtype).clamp_min(0)
-    point = torch.tensor(found.x[: len(low)], dtype=box.lower.dtype).reshape(box.lower.shape)
+        multiplier[0, slots] = torch.tensor(found.row_dual, dtype=multiplier.dtype).clamp_min(0)
+    point = torch.tensor(found.point[: len(low)], dtype=box.lower.dtype).reshape(box.lower.shape)
     return multiplier, box.project(point)
 
 

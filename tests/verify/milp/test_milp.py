@@ -20,9 +20,9 @@ from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
+from calipers.solve.mixed import Minimum
 from calipers.verify import Complete, Milp, Resources
 from calipers.verify.milp import encode, verifier
-from calipers.verify.milp.solver import Minimum
 from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph

@@ -20,7 +20,7 @@ from calipers.core.intervals import IntervalBounds
 from calipers.core.sets import InputSet
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
-from calipers.verify.milp.program import Draft, Expression, Program
+from calipers.solve.program import Draft, Expression, Program
 from calipers.verify.milp.region import flat, region, require_polytope
 
 _ACCEPTED = "affine layers, ReLU and maxpool, and all that is made of them (LeakyReLU, clamp, maximum, average pools)"

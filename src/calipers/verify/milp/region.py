@@ -10,7 +10,7 @@ from torch import Tensor
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.sets import Box, InputSet, LpBall
-from calipers.verify.milp.program import Draft, Expression
+from calipers.solve.program import Draft, Expression
 
 
 def require_polytope(input_set: InputSet) -> None:

@@ -21,12 +21,11 @@ from calipers.core.sets import InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 from calipers.graph.rounding import deployed
-from calipers.verify.milp.program import Program
+from calipers.solve.highs import DROPPED, TOLERANCE
+from calipers.solve.program import Program
 
-# The solver is asked for TOLERANCE and drops coefficients below DROPPED; CHARGED, a hundred times as much, is
-# allowed for, because its presolve, its cuts and its scaling have tolerances of their own.
-TOLERANCE = 1e-9
-DROPPED = 1e-12
+# The solver is asked for TOLERANCE and drops coefficients below 1e-12; CHARGED, a hundred times as much, is allowed
+# for, because its presolve, its cuts and its scaling have tolerances of their own.
 CHARGED = 100 * TOLERANCE
 _ULPS = 64
 

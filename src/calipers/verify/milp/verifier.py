@@ -16,10 +16,11 @@ from calipers.core.results import Termination, VerificationResult
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
+from calipers.solve.highs import TOLERANCE
+from calipers.solve.mixed import minimise
 from calipers.verify.found import Found
 from calipers.verify.milp.encode import encode, require
-from calipers.verify.milp.solver import minimise
-from calipers.verify.milp.tolerance import CHARGED, TOLERANCE, Scales, allowance
+from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
 from calipers.verify.stages import Stages
 from calipers.verify.verifier import Resources
 

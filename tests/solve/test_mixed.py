@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from calipers.core.results import Termination
-from calipers.verify.milp.program import Draft, Expression
-from calipers.verify.milp.solver import minimise
+from calipers.solve.mixed import minimise
+from calipers.solve.program import Draft, Expression
 
 
 def knapsack() -> tuple[Draft, Expression]:

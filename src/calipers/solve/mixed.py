@@ -1,20 +1,17 @@
-"""HiGHS (Huangfu & Hall 2018): the least value of a row over a program, or as much of it as is needed."""
+"""The least value of a row over a mixed-integer linear program, or as much of it as is needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import highspy
 import numpy as np
-from highspy import HighsModelStatus, HighsVarType
+from highspy import HighsModelStatus
 
 from calipers.core.results import Termination
-from calipers.verify.milp.program import Expression, Program, widen
-from calipers.verify.milp.tolerance import DROPPED, TOLERANCE
+from calipers.solve.highs import DROPPED, TOLERANCE, checked, linear_model, solver
+from calipers.solve.program import Expression, Program, widen
 
-_OPTIONS: dict[str, bool | float | str] = {
-    "output_flag": False,
-    # Not by "threads": HiGHS refuses another number than that of an earlier use in the same process.
-    "parallel": "off",
+_OPTIONS: dict[str, bool | float | str | int] = {
     "primal_feasibility_tolerance": TOLERANCE,
     "dual_feasibility_tolerance": TOLERANCE,
     "mip_feasibility_tolerance": TOLERANCE,
@@ -55,10 +52,9 @@ def minimise(
     if not len(program.lower):
         alone = np.zeros(0)
         return Minimum(float(row.constant[0]), alone if accept(alone) else None, 0, Termination.COMPLETED)
-    highs = highspy.Highs()
-    for name, value in {**_OPTIONS, "time_limit": max(0.0, seconds)}.items():
-        _check(highs.setOptionValue(name, value), name)
-    _check(highs.passModel(_model(program, row)), "the program")
+    highs = solver({**_OPTIONS, "time_limit": max(0.0, seconds)})
+    cost = widen(row.matrix, len(program.lower)).toarray()[0]
+    checked(highs.passModel(linear_model(program, cost, float(row.constant[0]))), "the program")
     watch = _Watch(enough, accept)
     highs.cbMipInterrupt.subscribe(watch.decided)
     highs.cbMipImprovingSolution.subscribe(watch.improved)
@@ -93,24 +89,3 @@ class _Watch:
 
     def decided(self, event: highspy.highs.HighsCallbackEvent) -> None:
         event.interrupt(self.point is not None or event.data_out.mip_dual_bound > self._enough)
-
-
-def _model(program: Program, row: Expression) -> highspy.HighsLp:
-    cost = widen(row.matrix, len(program.lower)).toarray()[0]
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = len(cost), len(program.row_lower)
-    model.col_cost_, model.offset_ = cost, float(row.constant[0])
-    model.col_lower_, model.col_upper_ = program.lower, program.upper
-    model.row_lower_, model.row_upper_ = program.row_lower, program.row_upper
-    model.integrality_ = [HighsVarType.kInteger if i else HighsVarType.kContinuous for i in program.integer]
-    matrix = model.a_matrix_
-    matrix.format_ = highspy.MatrixFormat.kRowwise
-    matrix.num_col_, matrix.num_row_ = model.num_col_, model.num_row_
-    matrix.start_, matrix.index_, matrix.value_ = program.rows.indptr, program.rows.indices, program.rows.data
-    return model
-
-
-def _check(status: highspy.HighsStatus, what: str) -> None:
-    """Warnings are of tiny coefficients that were dropped, which the allowance covers."""
-    if status == highspy.HighsStatus.kError:
-        raise ValueError(f"HiGHS refuses {what}")
