@@ -59,6 +59,29 @@ class Graph:
         logits = self.evaluate(x)
         return logits if self.tail is None else self.tail.evaluate(logits)
 
+    def separates(self, position: int) -> bool:
+        """Whether all that the output takes from the input goes through this one node."""
+        return not any(i < position for node in self.nodes[position + 1 :] for i in node.inputs)
+
+    def cut(self, position: int) -> "tuple[Graph, Graph]":
+        """The graphs up to a node and from it on, which compose to this one in every bit.
+
+        The first computes the node, the second takes its value as input. Raises InputError where the network passes by
+        the node, as a skip connection does.
+        """
+        if not 0 <= position < len(self.nodes):
+            raise InputError(f"graph: has no node {position}; accepted: 0 to {self.output}")
+        if not self.separates(position):
+            by = next(n for n in self.nodes[position + 1 :] if any(i < position for i in n.inputs))
+            raise InputError(
+                f"graph: node {position} ({self.nodes[position].name}) is passed by on the way to {by.name}; accepted: "
+                "a node that everything goes through"
+            )
+        here = self.nodes[position]
+        rest = (replace(node, inputs=tuple(i - position for i in node.inputs)) for node in self.nodes[position + 1 :])
+        tail = Graph((Node(here.name, Input(), (), here.shape), *rest), self.tail)
+        return Graph(self.nodes[: position + 1]), tail
+
     @property
     def note(self) -> str:
         """What a reader of bounds has to know; empty if nothing."""

@@ -80,6 +80,7 @@ def _chart(epochs: list[EpochRecord]) -> Chart:
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss, mean of the epoch")
         axes.set_ylim(bottom=0)
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         rates = [record.learning_rate for record in epochs]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
-from scipy.sparse import csc_array, csr_array, eye_array
+from scipy.sparse import csr_array
 
-from calipers.solve import Program, Solution, minimise_linear, minimise_quadratic
+from calipers.solve import Program, Solution, minimise_linear
 
 
 def random_program(seed: int, variables: int = 6, rows: int = 5) -> tuple[Program, np.ndarray]:
@@ -55,44 +55,15 @@ def test_a_linear_optimum_meets_the_conditions_and_another_solver(seed: int) -> 
     assert found.objective == pytest.approx(other.fun + 1.5, abs=1e-7)
 
 
-@given(st.integers(0, 10_000))
-def test_a_quadratic_optimum_meets_the_conditions(seed: int) -> None:
-    program, cost = random_program(seed)
-    factor = np.random.default_rng(seed + 1).normal(size=(6, 6))
-    hessian = factor @ factor.T + 0.1 * np.eye(6)
-    found = minimise_quadratic(program, csc_array(hessian), cost)
-    assert found is not None
-    assert kkt_residual(program, found, hessian @ found.point + cost) < 1e-5
-    assert found.objective == pytest.approx(found.point @ hessian @ found.point / 2 + cost @ found.point, abs=1e-6)
-
-
-def test_the_least_change_that_meets_one_row_is_the_projection_on_it() -> None:
-    random = np.random.default_rng(0)
-    normal, count = random.normal(size=2000), 2000
-    endless = np.full(count, np.inf)
-    whole = np.zeros(count, dtype=bool)
-    program = Program(-endless, endless, whole, csr_array(normal[None]), np.array([3.0]), np.array([np.inf]))
-    found = minimise_quadratic(program, csc_array(eye_array(count)), np.zeros(count))
-    assert found is not None
-    assert np.allclose(found.point, 3 * normal / (normal @ normal), atol=1e-8)
-
-
 def test_no_point_and_no_end_have_no_optimum() -> None:
     one, endless = np.ones(1), np.full(1, np.inf)
     contradiction = Program(0 * one, one, one > 2, csr_array([[1.0]]), 2 * one, 3 * one)
     assert minimise_linear(contradiction, one) is None
-    assert minimise_quadratic(contradiction, csc_array([[1.0]]), one) is None
     assert minimise_linear(Program(-endless, endless, one > 2, csr_array((0, 1)), one[:0], one[:0]), one) is None
 
 
-def test_what_is_no_such_program_is_refused() -> None:
+def test_integers_are_refused() -> None:
     program, cost = random_program(0)
-    with pytest.raises(ValueError, match=r"hessian of shape \(2, 2\) for 6 variables; accepted: \(6, 6\)"):
-        minimise_quadratic(program, csc_array(np.eye(2)), cost)
-    with pytest.raises(ValueError, match="differs from its transpose by 1"):
-        minimise_quadratic(program, csc_array(np.eye(6) + np.eye(6, k=1)), cost)
-    with pytest.raises(ValueError, match="convex"):
-        minimise_quadratic(program, csc_array(-np.eye(6)), cost)
     integers = Program(program.lower, program.upper, cost > -9, program.rows, program.row_lower, program.row_upper)
     with pytest.raises(ValueError, match="6 variables are integers"):
         minimise_linear(integers, cost)
