@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from benchmarks.output import Row, write
 from benchmarks.verification import median_seconds
 from calipers.bounds import PAIRED, WorkBudget
-from calipers.bounds.dual import ascend
-from calipers.bounds.pseudo_costs import PseudoCosts
-from calipers.bounds.subdomains import Root, Subdomains
-from calipers.bounds.tighten import Tightening
 from calipers.core.problem import Problem, Specification
 from calipers.core.threat import ThreatModel
 from calipers.data.loading import load_dataset
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.models.loading import load_model
-from calipers.verify.found import Found
-from calipers.verify.search import Search
-from calipers.verify.split_search import SplitSearch
+from calipers.verify.branching.beta_crown import Search
+from calipers.verify.branching.dual import ascend
+from calipers.verify.branching.found import Found
+from calipers.verify.branching.pseudo_costs import PseudoCosts
+from calipers.verify.branching.split_search import SplitSearch
+from calipers.verify.branching.subdomains import Root, Subdomains
+from calipers.verify.branching.tighten import Tightening
 
 
 class Unlearning(PseudoCosts):

@@ -3,7 +3,7 @@
     python -m benchmarks.transposed [--json FILE]
 
 Billions of multiplications per second that the convolution needs, medians, channels last in memory. The limits in
-bounds/transpose.py are where one way overtakes the next; `chosen` is what it takes.
+bounds/propagation/transpose.py are where one way overtakes the next; `chosen` is what it takes.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.output import Row, write
-from calipers.bounds import transpose
+from calipers.bounds.propagation import transpose
 from calipers.graph import ops
 
 # A dense matrix of so many entries is not worth its memory.

@@ -3,7 +3,7 @@
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-from calipers.bounds.interval import interval_bounds
+from calipers.bounds.propagation.interval import interval_bounds
 from calipers.core.sets import Box
 from calipers.graph.graph import Graph
 from calipers.solve.program import widen

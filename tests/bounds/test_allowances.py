@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calipers.bounds import METHODS, WorkBudget
-from calipers.bounds.interval import interval_bounds
 from calipers.bounds.precision import in_double, refined_margins
+from calipers.bounds.propagation.interval import interval_bounds
 from calipers.bounds.rounding import input_bounds, interval_rows, noises, rounded_down, row_error
 from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm

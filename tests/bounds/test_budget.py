@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from calipers.bounds import OutOfTimeError, WorkBudget
-from calipers.bounds.start import select
+from calipers.bounds.propagation.start import select
 
 
 def test_chunks_cover_everything_and_are_never_empty() -> None:

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from calipers.bounds import COMBINED, FUSED, OPTIMISED, Optimised, WorkBudget
-from calipers.bounds.planes import MaxPoolPlanes, ReluPlanes, project_simplex
-from calipers.bounds.window import pixels
+from calipers.bounds.relaxations.planes import MaxPoolPlanes, ReluPlanes, project_simplex
+from calipers.bounds.relaxations.window import pixels
 from calipers.core.intervals import IntervalBounds
 from calipers.graph import ops
+from tests.bounds.relaxations.test_relaxations import intervals, sandwiched
 from tests.bounds.test_cascade import instance
-from tests.bounds.test_relaxations import intervals, sandwiched
 from tests.nets import FAMILIES
 
 BUDGET = WorkBudget()

@@ -14,8 +14,8 @@ from calipers.check.region import Region
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
 from calipers.graph.rewrite import with_maxima
+from calipers.verify.branching.journal import slopes_of
 from calipers.verify.certify import network_of
-from calipers.verify.journal import slopes_of
 from tests.nets import FAMILIES, points, random_graph
 
 

@@ -10,10 +10,7 @@ import torch
 from torch import nn
 
 from calipers.bounds import PAIRED, WorkBudget
-from calipers.bounds.dual import ascend
-from calipers.bounds.linear import Propagation
-from calipers.bounds.subdomains import Root, Subdomains
-from calipers.bounds.tighten import Tightening
+from calipers.bounds.propagation.linear import Propagation
 from calipers.check import Certificate, Part, RejectedError, Tightened, check
 from calipers.check.enclosure import Enclosure
 from calipers.check.network import Maximum
@@ -23,9 +20,12 @@ from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import fuse_windows
+from calipers.verify.branching.beta_crown import Search
+from calipers.verify.branching.dual import ascend
+from calipers.verify.branching.journal import Journal
+from calipers.verify.branching.subdomains import Root, Subdomains
+from calipers.verify.branching.tighten import Tightening
 from calipers.verify.certify import claim_of, network_of
-from calipers.verify.journal import Journal
-from calipers.verify.search import Search
 from tests.nets import points
 
 NETS = {

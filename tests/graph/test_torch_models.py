@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from calipers.bounds.interval import interval_bounds
+from calipers.bounds.propagation.interval import interval_bounds
 from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
 from tests.graph.test_operators import Function

@@ -13,8 +13,8 @@ from torch import nn
 import calipers
 from calipers.api import attack, measure
 from calipers.attacks import PGD, FeatureAdversary
-from calipers.bounds.capm import relax_maxpool
-from calipers.bounds.linear import LinearBounds
+from calipers.bounds.propagation.linear import LinearBounds
+from calipers.bounds.relaxations.capm import relax_maxpool
 from calipers.cli.main import app, expand_lists
 from calipers.core.resources import DEFAULTS
 from calipers.core.threat import ThreatModel

@@ -10,7 +10,6 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from calipers.bounds import FORWARD, FUSED, METHODS, OutOfTimeError, WorkBudget
-from calipers.bounds.boxes import bound_boxes, bound_boxes_forward
 from calipers.bounds.precision import in_double
 from calipers.core.errors import InputError
 from calipers.core.problem import Problem, Specification
@@ -19,8 +18,9 @@ from calipers.core.sets import InputSet, is_box
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.graph.graph import Graph
 from calipers.verify import Certifier, Complete, Milp, Resources
-from calipers.verify.input_search import InputSearch
-from calipers.verify.split_search import SplitSearch
+from calipers.verify.branching.box_bounds import bound_boxes, bound_boxes_forward
+from calipers.verify.branching.input_search import InputSearch
+from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.vnnlib import Property, SatOutcome, decide
 from tests.soundness.claims import Question
 

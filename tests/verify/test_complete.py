@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from calipers.bounds import FUSED, WorkBudget
-from calipers.bounds.subdomains import Root
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.from_torch import from_module
 from calipers.verify import Complete, Resources
-from calipers.verify.search import Search
+from calipers.verify.branching.beta_crown import Search
+from calipers.verify.branching.subdomains import Root
 from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, random_graph

@@ -10,7 +10,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.verify import Resources
-from calipers.verify.found import Found
+from calipers.verify.branching.found import Found
 from calipers.verify.stages import Stages
 from tests.nets import random_graph
 

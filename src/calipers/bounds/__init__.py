@@ -2,11 +2,11 @@
 
 from calipers.bounds.budget import OutOfTimeError, WorkBudget
 from calipers.bounds.cascade import Cascade
-from calipers.bounds.forward import ForwardBounds
 from calipers.bounds.ibp import IBP
-from calipers.bounds.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, PAIRED, LinearBounds
 from calipers.bounds.method import BoundMethod, Limited, MarginBounds
 from calipers.bounds.optimised import Optimised
+from calipers.bounds.propagation.forward import ForwardBounds
+from calipers.bounds.propagation.linear import CAPM, CROWN, DEEPZ, FUSED, MAXLIN, PAIRED, LinearBounds
 from calipers.core.registry import Registry
 
 FORWARD = ForwardBounds("forward", FUSED)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.linear import LinearBounds
 from calipers.bounds.method import BoundMethod, MarginBounds
+from calipers.bounds.propagation.linear import LinearBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Set
 
-from calipers.bounds.backward import grow
+from calipers.bounds.propagation.backsubstitution import grow
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 

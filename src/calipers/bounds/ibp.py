@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.interval import interval_bounds
 from calipers.bounds.method import MarginBounds
+from calipers.bounds.propagation.interval import interval_bounds
+from calipers.bounds.propagation.tail import tail, tail_margins
 from calipers.bounds.rounding import noises
-from calipers.bounds.tail import tail, tail_margins
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph

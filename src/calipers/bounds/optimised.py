@@ -11,13 +11,13 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from calipers.bounds.budget import WorkBudget
-from calipers.bounds.interval import transfer
-from calipers.bounds.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.planes import Planes, families
-from calipers.bounds.relaxation import Relaxation
+from calipers.bounds.propagation.interval import transfer
+from calipers.bounds.propagation.linear import LinearBounds, Propagation, specification_bounds
+from calipers.bounds.propagation.walks import Walks, unsettled
+from calipers.bounds.relaxations.planes import Planes, families
+from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.bounds.rounding import charged
-from calipers.bounds.walks import Walks, unsettled
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calipers.bounds.relaxation import Relaxation
-from calipers.bounds.window import views
+from calipers.bounds.relaxations.relaxation import Relaxation
+from calipers.bounds.relaxations.window import views
 from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import per_sample
 from calipers.core.problem import Specification

@@ -2,9 +2,9 @@
 
 import math
 
-from calipers.bounds.interval import transfer
-from calipers.bounds.linear import Propagation
-from calipers.bounds.walks import unsettled
+from calipers.bounds.propagation.interval import transfer
+from calipers.bounds.propagation.linear import Propagation
+from calipers.bounds.propagation.walks import unsettled
 from calipers.graph import ops
 from calipers.graph.graph import Graph
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from calipers.bounds import FUSED, LinearBounds, OutOfTimeError, WorkBudget
-from calipers.bounds.linear import specification_bounds
+from calipers.bounds.propagation.linear import specification_bounds
 from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
 from calipers.core.problem import Problem
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
-from calipers.verify.input_search import InputSearch
-from calipers.verify.journal import Journal, slopes_of
-from calipers.verify.split_search import SplitSearch
+from calipers.verify.branching.input_search import InputSearch
+from calipers.verify.branching.journal import Journal, slopes_of
+from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.verifier import Resources
 
 

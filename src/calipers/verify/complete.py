@@ -13,9 +13,9 @@ from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
-from calipers.verify.found import Found
-from calipers.verify.input_search import InputSearch
-from calipers.verify.split_search import SplitSearch
+from calipers.verify.branching.found import Found
+from calipers.verify.branching.input_search import InputSearch
+from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.stages import Stages
 from calipers.verify.verifier import VERIFIERS, Resources
 

@@ -15,7 +15,7 @@ from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify.bound import out_of_memory
-from calipers.verify.found import Found
+from calipers.verify.branching.found import Found
 from calipers.verify.verifier import Resources
 
 WITHIN_ROUNDING = (

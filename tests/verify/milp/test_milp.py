@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from calipers.bounds import FUSED, WorkBudget
-from calipers.bounds.interval import interval_bounds
+from calipers.bounds.propagation.interval import interval_bounds
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification

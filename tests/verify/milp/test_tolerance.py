@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calipers.bounds.interval import interval_bounds
+from calipers.bounds.propagation.interval import interval_bounds
 from calipers.core.problem import Specification
 from calipers.core.sets import Box
 from calipers.graph import ops

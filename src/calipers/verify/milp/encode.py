@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.sparse import csr_array, diags_array, vstack
 from torch import Tensor
 
-from calipers.bounds.maxima import Maxima
+from calipers.bounds.relaxations.maxima import Maxima
 from calipers.core.errors import InputError
 from calipers.core.intervals import IntervalBounds
 from calipers.core.sets import InputSet

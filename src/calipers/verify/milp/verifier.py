@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from calipers.attacks import PGD, Attack
 from calipers.bounds import FUSED, LinearBounds, WorkBudget
-from calipers.bounds.linear import specification_bounds
 from calipers.bounds.precision import doubled
+from calipers.bounds.propagation.linear import specification_bounds
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, VerificationResult
 from calipers.core.sets import InputSet
@@ -18,7 +18,7 @@ from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
 from calipers.solve.highs import TOLERANCE
 from calipers.solve.mixed import minimise
-from calipers.verify.found import Found
+from calipers.verify.branching.found import Found
 from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
 from calipers.verify.stages import Stages

@@ -1,0 +1,1 @@
+"""Planes around nonlinearities, one way of choosing them a file."""

@@ -1,0 +1,111 @@
+"""Windows of rows against the same rows over the whole value."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calipers.bounds.budget import WorkBudget
+from calipers.bounds.propagation.backsubstitution import backsubstitute
+from calipers.bounds.propagation.concretize import concretize
+from calipers.bounds.propagation.linear import CAPM
+from calipers.bounds.propagation.rows import Rows, windows
+from calipers.bounds.propagation.start import identity_rows, select
+from calipers.bounds.relaxations.relaxation import Relaxation
+from calipers.core.problem import Specification
+from calipers.graph import ops
+from calipers.graph.graph import Graph, Node
+from tests.nets import FAMILIES, NETWORKS, random_graph, random_set
+
+SEEDS = st.integers(0, 2**16)
+
+
+@pytest.mark.parametrize("family", ["conv", "pooled", "padded", "overlap", "pool-first", "normalised"])
+@settings(max_examples=5, deadline=None)
+@given(seed=SEEDS)
+def test_windowed_rows_give_the_bounds_of_dense_rows(family: str, seed: int) -> None:
+    graph = random_graph(family, seed % NETWORKS)
+    sets = random_set(graph.input_shape, seed)
+    relaxations = CAPM.propagate(graph, sets, WorkBudget()).relaxations
+    for position, node in enumerate(graph.nodes):
+        if not isinstance(node.op, ops.Conv2d) or position == 0:
+            continue
+        chosen = select(torch.rand(2, *node.shape, generator=torch.Generator().manual_seed(seed)) < 0.6)
+        rows = identity_rows(node, chosen, 2, torch.float64)
+        near = concretize(sets, backsubstitute(graph, position, rows, relaxations, None)[0])
+        far = concretize(sets, backsubstitute(graph, position, rows.dense(), relaxations, None)[0])
+        assert torch.allclose(near, far, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_small_chunks_change_nothing(family: str) -> None:
+    graph = random_graph(family, 3)
+    sets = random_set(graph.input_shape, 3)
+    specification = Specification.classified_as(torch.tensor([0, 1]), 3)
+    specification = Specification(specification.C.double(), specification.d.double())
+    whole = CAPM.margins(graph, sets, specification, WorkBudget())
+    pieces = CAPM.margins(graph, sets, specification, WorkBudget(1))
+    assert torch.allclose(whole.lower, pieces.lower, atol=1e-9)
+
+
+def test_an_affine_network_is_bounded_exactly() -> None:
+    graph = random_graph("mlp", 0)
+    affine = replace(graph, nodes=graph.nodes[:2])
+    sets = random_set(graph.input_shape, 10)
+    specification = Specification(torch.randn(2, 3, 6).double(), torch.randn(2, 3).double())
+    lower = CAPM.margins(affine, sets, specification, WorkBudget()).lower
+    layer = affine.nodes[1].op
+    assert isinstance(layer, ops.Linear)
+    row = specification.C @ layer.weight
+    corner = torch.where(row > 0, sets.box().lower[:, None], sets.box().upper[:, None])
+    exact = (row * corner).sum(-1) + (specification.C * layer.bias).sum(-1) + specification.d
+    lost = exact - lower
+    assert bool((lost > 0).all() and (lost < 1e-4).all())  # what single precision may round
+
+
+@given(SEEDS)
+def test_windows_are_slices_with_zeros_outside(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(2, 3, 5, 4, generator=generator)
+    corner = torch.randint(-3, 6, (7, 2), generator=generator)
+    image = torch.randint(0, 2, (7,), generator=generator)
+    found = windows(values, image, corner, (3, 2))
+    for g in range(7):
+        for dy in range(3):
+            for dx in range(2):
+                y, x = int(corner[g, 0]) + dy, int(corner[g, 1]) + dx
+                inside = 0 <= y < 5 and 0 <= x < 4
+                expected = values[image[g], :, y, x] if inside else torch.zeros(3)
+                assert torch.equal(found[g, :, dy, dx], expected)
+
+
+@given(SEEDS)
+def test_selection_covers_exactly_the_wanted_neurons(seed: int) -> None:
+    wanted = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(seed)) < 0.4
+    chosen = select(wanted)
+    covered = torch.zeros(2, 12, dtype=torch.bool)
+    covered[chosen.image[:, None], chosen.neuron] = True
+    assert torch.equal(covered.reshape(wanted.shape), wanted)
+    flat = select(wanted.flatten(1))
+    covered = torch.zeros(2, 12, dtype=torch.bool)
+    covered[flat.image[:, None], flat.neuron] = True
+    assert torch.equal(covered, wanted.flatten(1))
+
+
+def test_a_plane_that_a_row_does_not_take_leaves_no_rounding_behind() -> None:
+    """Huge planes above entries with positive coefficients must not show in a lower bound, at any size."""
+    generator = torch.Generator().manual_seed(0)
+    count = 200
+    slope, bias = torch.rand(1, count, generator=generator), torch.rand(1, count, generator=generator)
+    huge = torch.arange(count)[None] % 2 == 0
+    relaxation = Relaxation(slope, torch.zeros_like(bias), torch.where(huge, 1e9, slope), torch.where(huge, 1e9, bias))
+    graph = Graph((Node("x", ops.Input(), (), (count,)), Node("relu", ops.Relu(), (0,), (count,))))
+    sign = torch.where(huge, 1.0, -1.0)
+    coefficient = (sign * torch.rand(1, count, generator=generator)).unsqueeze(0)
+    rows = Rows(coefficient, torch.zeros(1, 1, 1), torch.zeros(1).long(), None, (count,))
+    pulled = backsubstitute(graph, 1, rows, {1: relaxation}, None)[0]
+    assert torch.equal(pulled.coefficient[0], coefficient[0] * slope)
+    expected = float((coefficient[0] * bias).double()[~huge].sum())
+    assert abs(float(pulled.constant) - expected) <= 1e-5
