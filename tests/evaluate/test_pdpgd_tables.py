@@ -19,8 +19,8 @@ from calipers.evaluate.reproduce.pdpgd import EFFORTS
 from calipers.evaluate.reproduce.pdpgd_figures import NORMS, THRESHOLDS, TRAININGS, paper_means, paper_rates
 from calipers.evaluate.robustness.measure import records_of
 from calipers.evaluate.robustness.records import Question
-from calipers.report.examples import save_examples
 from calipers.report.reproduction import tables
+from calipers.report.reproduction_figure import save_figure
 from calipers.store.store import Store
 from calipers.train import Recipe
 
@@ -126,8 +126,8 @@ def test_the_sheet_of_examples_has_a_picture_of_every_sample(tmp_path: Path) -> 
     planned = [experiment((NEAREST[1],)), experiment((NEAREST[1],), "longer")]
     store, found = reproduce(tmp_path, *planned, name="pdpgd-fig5.1")
     with store:
-        figure = save_examples(store, found, tmp_path / "sheet.png")
-        assert save_examples(store, Reproduced(ALL["pdpgd-table5.1"], found.findings, ()), tmp_path / "x.png") is None
+        figure = save_figure(store, found, tmp_path / "sheet.png")
+        assert save_figure(store, Reproduced(ALL["pdpgd-table5.1"], found.findings, ()), tmp_path / "x.png") is None
     assert figure is not None
     assert figure.read_bytes().startswith(b"\x89PNG")
 

@@ -1,6 +1,7 @@
 """Reproductions on scikit-learn's digits: what is measured, kept, compared and refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from calipers.bounds import CAPM, IBP
 from calipers.core.errors import InputError
 from calipers.core.tables import Row, to_json
 from calipers.evaluate.progress import track
-from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory, Reproduction
+from calipers.evaluate.reproduce import ALL, BUDGETS, Curves, Laboratory, Reproduction
 from calipers.evaluate.reproduce.capm import UNITS
 from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment, Published, Trained
 from calipers.models import ZOO
-from calipers.report.curves import save_curves
 from calipers.report.reproduction import tables
+from calipers.report.reproduction_figure import save_figure
 from calipers.store.store import Store
 from calipers.train import Recipe
 from calipers.verify import BoundVerifier
@@ -104,9 +105,12 @@ def test_tables_and_figures_show_what_was_found(tmp_path: Path) -> None:
     text = console.export_text()
     for word in ("digits", "0.05", "capm", "fgsm", "PRIMA", "25 %", "3.0 s"):
         assert word in text
-    figure = save_curves(found, tmp_path / "figure.png")
-    assert figure is not None
-    assert figure.read_bytes().startswith(b"\x89PNG")
+    for number, asked in enumerate((Curves("rate", "share"), Curves("seconds", "s"))):
+        with_figure = replace(found, reproduction=replace(found.reproduction, figure=asked))
+        drawn = save_figure(store, with_figure, tmp_path / f"{number}.png")
+        assert drawn is not None
+        assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert save_figure(store, found, tmp_path / "none.png") is None
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -41,9 +41,8 @@ def reproduce(
         from calipers.cli.output import command_line, console, write_json
         from calipers.core.tables import to_json
         from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
-        from calipers.report.curves import save_curves
-        from calipers.report.examples import save_examples
         from calipers.report.reproduction import tables
+        from calipers.report.reproduction_figure import save_figure
         from calipers.store.store import Store
 
     if name is None:
@@ -55,7 +54,7 @@ def reproduce(
         laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
         found = laboratory.reproduce(reproduction, spent)
         drawn = out / f"{name}-{spent.name}.png"
-        figure = save_curves(found, drawn) or save_examples(store, found, drawn)
+        figure = save_figure(store, found, drawn)
     if json_ is not None:
         write_json(to_json(command_line(), found.rows, seed, found.warnings), json_)
     if json_ == "-":

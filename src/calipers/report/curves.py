@@ -1,7 +1,6 @@
 """Figures against epsilon: what methods of a reproduction say or take, and accuracy under nearest examples."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calipers.core.files import whole
-from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.evaluate.reproduce import Curves, Finding, Reproduced
 from calipers.evaluate.robustness.distances import BEST, Distances
 from calipers.report.nearest import Nearest
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
 
-_Draw = Callable[[Axes, Finding, str], None]
 _MARKS = {
     "attack:monte-carlo-10000": (GAP.light, "<", ":"),
     "attack:monte-carlo-1000": (GAP.light, ">", ":"),
@@ -33,11 +31,9 @@ _ASIDE = 0.01  # of the largest radius
 _LABELS = {"crown": "crown (DeepPoly)", "pgd": "PGD attack"}
 
 
-def save_curves(reproduced: Reproduced, path: Path) -> Path | None:
-    """Draw the reproduction's figure into `path` (*.png); None if it is a table or nothing was measured."""
-    if reproduced.reproduction.name not in _FIGURES or not reproduced.findings:
-        return None
-    paint, title = _FIGURES[reproduced.reproduction.name]
+def save_curves(reproduced: Reproduced, asked: Curves, path: Path) -> Path:
+    """Draw the curves that are asked for into `path` (*.png)."""
+    paint = {"rate": _rates, "seconds": _times}[asked.quantity]
     labels = list(dict.fromkeys(finding.experiment.label for finding in reproduced.findings))
     units = list(dict.fromkeys(finding.experiment.unit for finding in reproduced.findings))
     with mpl.rc_context({**STYLE, "font.size": 10.0}):  # type: ignore[dict-item]
@@ -54,7 +50,7 @@ def save_curves(reproduced: Reproduced, path: Path) -> Path | None:
             axes.set_xlabel(f"epsilon ({experiment.unit} units)")
             axes.spines[["top", "right"]].set_visible(False)
         for row in grid:
-            row[0].set_ylabel(title)
+            row[0].set_ylabel(asked.label)
         handles = {
             label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
@@ -108,13 +104,6 @@ def _times(axes: Axes, finding: Finding, unit: str) -> None:
 def _name(method: str) -> str:
     short = method.partition(":")[2]
     return _LABELS.get(short, short)
-
-
-_FIGURES: dict[str, tuple[_Draw, str]] = {
-    "capm-fig3": (_rates, "share of correct images, %"),
-    "capm-fig4": (_times, "seconds per image"),
-    "capm-montecarlo": (_rates, "share of correct images, %"),
-}
 
 
 def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:

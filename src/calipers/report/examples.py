@@ -17,17 +17,14 @@ from calipers.report.svg import STYLE
 from calipers.report.wording import number
 from calipers.store.store import Store
 
-SHEETS = ("pdpgd-fig5.1",)
 _SIDE = 0.72  # inches
 
 
-def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path | None:
-    """Draw the sheet into `path` (*.png); None if the reproduction is none.
+def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path:
+    """Draw the sheet into `path` (*.png).
 
     Below each example stand the class it is taken for and its distance; images that are wrong as they are have none.
     """
-    if reproduced.reproduction.name not in SHEETS or not reproduced.findings:
-        return None
     findings = reproduced.findings
     originals = _arrays(store, findings[0], Question.CLEAN, "image")
     with mpl.rc_context({**STYLE, "font.size": 9.0}):  # type: ignore[dict-item]

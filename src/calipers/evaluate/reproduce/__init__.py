@@ -2,7 +2,16 @@
 
 from calipers.core.registry import Registry
 from calipers.evaluate.reproduce import capm, pdpgd
-from calipers.evaluate.reproduce.experiment import FULL, QUICK, Budget, Finding, Reproduced, Reproduction
+from calipers.evaluate.reproduce.experiment import (
+    FULL,
+    QUICK,
+    Budget,
+    Curves,
+    Finding,
+    Reproduced,
+    Reproduction,
+    Sheet,
+)
 from calipers.evaluate.reproduce.laboratory import Laboratory
 
 ALL: Registry[Reproduction] = Registry("reproduction")
@@ -13,4 +22,4 @@ BUDGETS: Registry[Budget] = Registry("budget")
 for _budget in (QUICK, FULL):
     BUDGETS.add(_budget.name)(_budget)
 
-__all__ = ["ALL", "BUDGETS", "Budget", "Finding", "Laboratory", "Reproduced", "Reproduction"]
+__all__ = ["ALL", "BUDGETS", "Budget", "Curves", "Finding", "Laboratory", "Reproduced", "Reproduction", "Sheet"]

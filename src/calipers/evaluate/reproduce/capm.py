@@ -7,7 +7,7 @@ from calipers.attacks import PGD, Attack, MonteCarlo
 from calipers.core.space import Unit
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.capm_figures import FIGURE3, TABLE1, TABLE2, TABLE3, Published2
-from calipers.evaluate.reproduce.experiment import Budget, Experiment, Published, Reproduction, Trained
+from calipers.evaluate.reproduce.experiment import Budget, Curves, Experiment, Published, Reproduction, Trained
 from calipers.models.zoo import ZOO
 from calipers.train import Adversary, Optimizer, Recipe
 from calipers.verify import VERIFIERS, Resources, Verifier
@@ -174,16 +174,18 @@ def montecarlo(budget: Budget) -> tuple[Experiment, ...]:
 
 
 _NOTES = (UNIT_NOTE, WEIGHTS_NOTE)
+_SHARES, _SECONDS = Curves("rate", "share of correct images, %"), Curves("seconds", "seconds per image")
 REPRODUCTIONS = (
     Reproduction("capm-table1", "CAPM, table 1: network parameters", facts=table1),
     Reproduction("capm-table2", "CAPM, table 2: verified robustness and time on MNIST", table2, notes=_NOTES),
     Reproduction("capm-table3", "CAPM, table 3: comparison with alpha-beta-CROWN on MNIST", table3, notes=_NOTES),
-    Reproduction("capm-fig3", "CAPM, figure 3: verified robustness on CIFAR-10", cifar10, notes=_NOTES),
-    Reproduction("capm-fig4", "CAPM, figure 4: time per image on CIFAR-10", cifar10, notes=_NOTES),
+    Reproduction("capm-fig3", "CAPM, figure 3: verified robustness on CIFAR-10", cifar10, notes=_NOTES, figure=_SHARES),
+    Reproduction("capm-fig4", "CAPM, figure 4: time per image on CIFAR-10", cifar10, notes=_NOTES, figure=_SECONDS),
     Reproduction(
         "capm-montecarlo",
         "CAPM, appendix A.3: what a Monte-Carlo simulation does not find",
         montecarlo,
         notes=("the paper's figures of this experiment are not printed, so no row has one", *_NOTES[1:]),
+        figure=_SHARES,
     ),
 )

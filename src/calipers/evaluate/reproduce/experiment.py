@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 from calipers.attacks import Attack, MinimumNormAttack
 from calipers.core.distances import Distance
@@ -136,14 +137,31 @@ def no_experiments(budget: Budget) -> tuple[Experiment, ...]:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """A figure of methods against epsilon: their rates, or their seconds per image. label: of the other axis."""
+
+    quantity: Literal["rate", "seconds"]
+    label: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure of adversarial examples: a column per image, a row per network and distance."""
+
+
+@dataclass(frozen=True)
 class Reproduction:
-    """A table or figure of a paper. facts: rows that need no experiment. notes: what a reader has to know."""
+    """A table or figure of a paper. facts: rows that need no experiment. notes: what a reader has to know.
+
+    figure: what is drawn beside the table, if anything is.
+    """
 
     name: str
     title: str
     experiments: Callable[[Budget], tuple[Experiment, ...]] = no_experiments
     facts: Callable[[], tuple[Row, ...]] = no_facts
     notes: tuple[str, ...] = ()
+    figure: Curves | Sheet | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from calipers.attacks import (
 from calipers.attacks.adapters import AutoAttackNearest, FoolboxMinimumNorm
 from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
-from calipers.evaluate.reproduce.experiment import Budget, Experiment, Reproduction, Trained
+from calipers.evaluate.reproduce.experiment import Budget, Experiment, Reproduction, Sheet, Trained
 from calipers.evaluate.reproduce.pdpgd_figures import (
     L2_AT,
     LINF_AT,
@@ -246,5 +246,7 @@ def _tables() -> Iterator[Reproduction]:
 
 REPRODUCTIONS = (
     *_tables(),
-    Reproduction("pdpgd-fig5.1", "PDPGD, figure 5.1: adversarial examples", examples, notes=(WEIGHTS_NOTE,)),
+    Reproduction(
+        "pdpgd-fig5.1", "PDPGD, figure 5.1: adversarial examples", examples, notes=(WEIGHTS_NOTE,), figure=Sheet()
+    ),
 )
