@@ -15,6 +15,7 @@ from calipers.core.norms import flat, per_sample
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.results import Remark
 from calipers.core.sets import LpBall
+from calipers.models.hooks import activations
 
 Loss = Callable[[Float[Tensor, "active rows"]], Float[Tensor, " active"]]
 
@@ -204,18 +205,8 @@ class CountedModel(ABC):
         Raises InputError if there is no such module, or if a pass does not call it exactly once with a tensor for
         every input.
         """
-        modules = {name: module for name, module in self._model.named_modules() if name}
-        if layer not in modules:
-            raise InputError(f"layer {layer!r} is not in the model; accepted: {', '.join(modules) or 'it has none'}")
-        seen: list[object] = []
-        # A copy, so that a layer after it that works in place does not change it.
-        handle = modules[layer].register_forward_hook(
-            lambda module, inputs, output: seen.append(output.clone() if isinstance(output, Tensor) else output)
-        )
-        try:
+        with activations(self._model, layer) as seen:
             logits, rows = self._forward(self._watched(x, active), active)
-        finally:
-            handle.remove()
         if len(seen) != 1:
             raise InputError(f"layer {layer!r} is called {len(seen)} times in a pass; accepted: a layer called once")
         (output,) = seen

@@ -1,5 +1,6 @@
 """What is asked: a specification over a set of inputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,6 +52,44 @@ class Specification:
 
     def __getitem__(self, index: Index) -> "Specification":
         return Specification(self.C[index], self.d[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Alternatives:
+    """Clauses of alternatives: they hold at x iff in every clause some row of C f(x) + D x + d is positive.
+
+    So "right or rejected" is one clause of two rows, and a disjunction over inputs and outputs is as well. Rows that
+    are repeated change nothing: clauses of fewer rows are padded so. `graph.alternatives` makes of it a specification
+    of a network with one output per clause.
+    """
+
+    C: Float[Tensor, "clauses rows classes"]
+    D: Float[Tensor, "clauses rows inputs"]
+    d: Float[Tensor, "clauses rows"]
+
+    @classmethod
+    def of(cls, clauses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> "Alternatives":
+        """From clauses with numbers of rows of their own: C, D and d of each. Raises InputError for an empty one."""
+        if not clauses or any(not len(d) for *_, d in clauses):
+            raise InputError("alternatives: a clause without rows can never hold; accepted: one or more rows each")
+        rows = max(len(d) for *_, d in clauses)
+
+        def padded(parts: Sequence[Tensor]) -> Tensor:
+            return torch.stack(
+                [torch.cat([part, part[:1].repeat(rows - len(part), *[1] * (part.dim() - 1))]) for part in parts]
+            )
+
+        return cls(*(padded(side) for side in zip(*clauses, strict=True)))
+
+    def margins(
+        self, x: Float[Tensor, "batch inputs"], outputs: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch clauses"]:
+        """The best row of every clause, at flat inputs and the outputs there."""
+        rows = torch.einsum("krc,bc->bkr", self.C.to(outputs), outputs) + torch.einsum("krn,bn->bkr", self.D.to(x), x)
+        return (rows + self.d.to(outputs)).amax(-1)
+
+    def __len__(self) -> int:
+        return len(self.C)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from calipers.models.hooks import watching
+
 # Multiplications that are worth a thread of their own: some milliseconds, where waiting for a thread takes fewer.
 _PER_THREAD = 5e7
 
@@ -54,9 +56,10 @@ def multiplications_of(model: nn.Module, image: Tensor) -> float:
     """
     counts: list[int] = []
 
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
+        assert isinstance(output, Tensor)
         if isinstance(layer, nn.Linear):
             counts.append(output.numel() * weight.shape[1])
         else:  # every weight meets every place of one channel: of the result, or of the input where it is transposed
@@ -64,11 +67,6 @@ def multiplications_of(model: nn.Module, image: Tensor) -> float:
             counts.append(places.select(1, 0).numel() * weight.numel())
 
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd))]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad(), watching(dict.fromkeys(layers, count)):
+        model(image)
     return float(sum(counts)) if counts else math.inf

@@ -1,21 +1,16 @@
-"""A property as a specification: its clauses become the last layers of the network, its boxes the input sets.
-
-This is property reduction (Shriver et al., ICSE 2021), for proofs as well as for attacks.
-"""
+"""A property as a specification: its clauses become the last layers of the network, its boxes the input sets."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
-from torch import Tensor
 
 from calipers.core.errors import InputError
-from calipers.core.problem import Problem, Specification
+from calipers.core.problem import Alternatives, Problem
 from calipers.core.sets import Box
-from calipers.graph.assembly import Assembly
+from calipers.graph.alternatives import every_clause, with_alternatives
 from calipers.graph.graph import Graph
-from calipers.graph.ops import Concat, MaxPool2d, Question, Reshape
 from calipers.verify.vnnlib.property import Case, Clause, Property
 
 
@@ -64,10 +59,8 @@ def boxes(graph: Graph, cases: tuple[Case, ...]) -> Box:
 def _reduction(graph: Graph, cases: tuple[Case, ...]) -> Reduction:
     clauses = cases[0].clauses
     box = boxes(graph, cases)
-    identity = torch.eye(len(clauses)).expand(len(cases), -1, -1)
-    specification = Specification(identity, torch.zeros(len(cases), len(clauses)))
-    problem = Problem("", tuple(range(len(cases))), box, specification)
-    return Reduction(with_clauses(graph, clauses), problem, cases)
+    problem = Problem("", tuple(range(len(cases))), box, every_clause(len(clauses), len(cases)))
+    return Reduction(with_alternatives(graph, alternatives(clauses)), problem, cases)
 
 
 def _rounded(values: Float64[np.ndarray, "cases inputs"], towards: float) -> Float32[np.ndarray, "cases inputs"]:
@@ -77,32 +70,7 @@ def _rounded(values: Float64[np.ndarray, "cases inputs"], towards: float) -> Flo
     return np.where(short, np.nextafter(near, np.float32(towards)), near)
 
 
-def with_clauses(graph: Graph, clauses: tuple[Clause, ...]) -> Graph:
-    """The network with one output per clause: the largest of its rows' left sides minus their bounds."""
-    rows = max(len(clause.bound) for clause in clauses)
-
-    def stacked(arrays: list[np.ndarray]) -> Tensor:
-        # A row repeated changes no maximum.
-        padded = [np.concatenate([a, np.repeat(a[:1], rows - len(a), axis=0)]) for a in arrays]
-        return torch.from_numpy(np.concatenate(padded))
-
-    inputs, outputs = stacked([c.inputs for c in clauses]), stacked([c.outputs for c in clauses])
-    bound = stacked([c.bound for c in clauses])
-    graph.require_order(outputs.unsqueeze(0), -bound.unsqueeze(0))
-    asm = Assembly.after(graph)
-    last = _flat(asm, graph.output)
-    weight = outputs
-    if bool(inputs.any()):
-        last = asm.add("input and output", Concat(0), _flat(asm, 0), last)
-        weight = torch.cat([inputs, outputs], 1)
-    last = asm.add("rows", Question(weight, -bound, graph.tail is not None), last)
-    if rows > 1:
-        last = asm.add("by clause", Reshape((len(clauses), 1, rows)), last)
-        last = asm.add("largest row", MaxPool2d((1, rows), (1, rows)), last)
-        last = asm.add("clauses", Reshape((len(clauses),)), last)
-    return asm.graph(last)
-
-
-def _flat(asm: Assembly, position: int) -> int:
-    size = int(torch.Size(asm.shape(position)).numel())
-    return position if len(asm.shape(position)) == 1 else asm.add("flat", Reshape((size,)), position)
+def alternatives(clauses: tuple[Clause, ...]) -> Alternatives:
+    """What has to hold for a case to be safe: in every clause some row's left side exceeds its bound."""
+    of = torch.from_numpy
+    return Alternatives.of([(of(clause.outputs), of(clause.inputs), of(-clause.bound)) for clause in clauses])
