@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
-from calipers.core.space import Unit
+from calipers.core.space import RadiusUnit
 from calipers.data.loading import load_dataset
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce.capm import recipe
@@ -25,7 +25,7 @@ FAST = Recipe(
     model="capm.convsmall",
     data="mnist",
     objective="pgd",
-    adversary=Adversary(epsilon=0.3, unit=Unit.PIXEL, steps=1, step_size=1.25),
+    adversary=Adversary(epsilon=0.3, unit=RadiusUnit.PIXEL, steps=1, step_size=1.25),
     epochs=10,
     optimizer=Optimizer(learning_rate=1e-3, decay=0.8),
 )

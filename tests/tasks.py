@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from calipers.core.results import Termination
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.task import MethodSpec, RobustnessTask
 
@@ -18,7 +18,7 @@ TASK = RobustnessTask(
     samples=4,
     norm="linf",
     epsilons=(0.1, 0.2),
-    space=InputSpace((0.0, 1.0), Unit.PIXEL, (1.0,)),
+    space=InputSpace((0.0, 1.0), RadiusUnit.PIXEL, (1.0,)),
     attacks=(MethodSpec("pgd", {"steps": 40, "step_size": 0.1}),),
     verifiers=(MethodSpec("capm"),),
     seed=0,

@@ -31,7 +31,7 @@ from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
 from calipers.report.call import Name, call_of
 from calipers.report.load import load_report
-from calipers.report.nearest import Nearest, load_nearest
+from calipers.report.nearest import NearestReport, load_nearest
 from calipers.report.page import Report
 from calipers.store.store import Store
 from calipers.verify import Certifier, Verifier
@@ -120,7 +120,7 @@ def attack(
     unit: str | None = None,
     resources: Resources | None = None,
     **options: Unpack[Options],
-) -> Nearest:
+) -> NearestReport:
     """Find the nearest adversarial example of every sample, which is how far the decision boundary is at most.
 
     distance: linf, l2, l1, l0-pixels or l0-values. attacks: minimum-norm attacks or their names, one or several; the

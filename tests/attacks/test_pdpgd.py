@@ -7,7 +7,7 @@ import torch
 
 from calipers.attacks import MINIMUM_NORM_ATTACKS, PDGD, PDPGD, Nearest, run_minimum_norm
 from calipers.attacks.primal_dual.primal import GradientPlayer, InnerStepsPlayer, MetricPlayer
-from calipers.attacks.primal_dual.schedule import FromBest, FromCentre, FromRandom, Run
+from calipers.attacks.primal_dual.schedule import FromBest, FromCentre, FromRandom, Phase
 from calipers.attacks.proximal import ConvexCombination, L2Prox, TotalVariationProx
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem
@@ -80,20 +80,20 @@ def test_the_settings_are_those_of_the_thesis() -> None:
     author, text = PDPGD.author(Distance.L0_PIXELS, starts=3).settings, PDPGD.text(Distance.L0_PIXELS).settings
     assert isinstance(author.player, InnerStepsPlayer)
     assert isinstance(text.player, GradientPlayer)
-    assert [type(run.kind.start) for run in author.runs if isinstance(run, Run)] == [
+    assert [type(run.kind.start) for run in author.runs if isinstance(run, Phase)] == [
         FromCentre,
         FromRandom,
         FromRandom,
         FromBest,
     ]
     main, fine = author.runs[0], author.runs[-1]
-    assert isinstance(main, Run)
-    assert isinstance(fine, Run)
+    assert isinstance(main, Phase)
+    assert isinstance(fine, Phase)
     rates = [run.kind.primal.at(k, run.steps) for run in (main, fine) for k in (0, 250, 499)]
     assert rates == pytest.approx([1, 0.0995, 0.01, 0.01, 0.01, 0.01], rel=1e-3)
     assert [main.kind.dual.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.01])
     (run,) = text.runs
-    assert isinstance(run, Run)
+    assert isinstance(run, Phase)
     assert [run.kind.primal.at(k, 500) for k in (0, 499)] == pytest.approx([0.1, 0.001])
     assert run.kind.primal.at(250, 501) == pytest.approx(0.0505)
     assert run.kind.dual.at(250, 500) == 0.1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Settings, Surrogate, evenly, pull
+from calipers.attacks.primal_dual.game import GameSettings, Surrogate, evenly, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import (
     Again,
@@ -21,8 +21,8 @@ from calipers.attacks.primal_dual.schedule import (
     FromCentre,
     FromRandom,
     Kind,
-    Rate,
-    Run,
+    Phase,
+    StepRate,
     lengths,
 )
 from calipers.attacks.primal_dual.session import FARTHEST, Session, Standing, noise, play
@@ -176,23 +176,23 @@ def test_runs_fill_the_budget(budget: int, steps: int) -> None:
 def test_what_cannot_run_is_refused() -> None:
     with pytest.raises(InputError, match="3 propagations; accepted: 4 or more"):
         lengths(3, 10)
-    rate = Rate(1.0, 0.1, Decay.LINEAR)
-    for runs in ((), (Run(Kind(FromBest(), rate, rate), 5),)):
+    rate = StepRate(1.0, 0.1, Decay.LINEAR)
+    for runs in ((), (Phase(Kind(FromBest(), rate, rate), 5),)):
         with pytest.raises(InputError, match="starts from nothing"):
-            Settings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
-    centre = Run(Kind(FromCentre(Balanced(1.0)), rate, rate), 5)
+            GameSettings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
+    centre = Phase(Kind(FromCentre(Balanced(1.0)), rate, rate), 5)
     with pytest.raises(InputError, match="run 1 repeats nothing; accepted: after a run from a draw"):
-        Settings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Again(5)), 0.9)
+        GameSettings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Again(5)), 0.9)
 
 
 def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
     """A run that is played again is the leader's, of the length that is asked; where there is none they take turns."""
-    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    rate = StepRate(0.1, 0.01, Decay.LINEAR)
     centre, near, far = (
-        Run(Kind(start, rate, rate), 2)
+        Phase(Kind(start, rate, rate), 2)
         for start in (FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.1), FromRandom(Balanced(1.0), 0.9))
     )
-    settings = Settings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Again(7), Again(7)), 0.5)
+    settings = GameSettings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Again(7), Again(7)), 0.5)
     task = problem(domain=(0.0, 1.0))
     played: list[tuple[int, float, list[int]]] = []
 
@@ -211,9 +211,9 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
 def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distance) -> None:
     """Runs aim at the row they are told to; what orders the rows is taken off the first of them."""
     net, task = linear(5, (2, 3, 3), distance, None)
-    rate = Rate(0.1, 0.01, Decay.LINEAR)
+    rate = StepRate(0.1, 0.01, Decay.LINEAR)
     drawn = Kind(FromRandom(Balanced(1.0), 0.1), rate, rate)
-    runs = (Run(drawn, 2), Run(drawn, 17, 1), Again(17, 3), Again(17, 5), Again(17))
+    runs = (Phase(drawn, 2), Phase(drawn, 17, 1), Again(17, 3), Again(17, 5), Again(17))
     played: list[tuple[int, list[int] | None]] = []
 
     class Listening(Session):
@@ -222,7 +222,9 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
             played.append((run.steps, None if rival is None else rival.tolist()))
             return standing
 
-    session = Listening(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    session = Listening(
+        nearest_query(net, task), GameSettings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0
+    )
     standing = Standing.start(session.query)
     for number in range(1, len(runs)):
         standing = session.after(number, standing)
@@ -235,9 +237,9 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
 
 def test_rivals_are_not_met_where_that_takes_more_than_a_fifth_of_a_run() -> None:
     net, task = linear(5, (2, 3, 3), Distance.L2, None)
-    rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(14, 1))
-    session = Session(nearest_query(net, task), Settings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    rate = StepRate(0.1, 0.01, Decay.LINEAR)
+    runs = (Phase(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(14, 1))
+    session = Session(nearest_query(net, task), GameSettings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
     standing = session.after(1, session.after(0, Standing.start(session.query)))
     assert standing.rivals is None
     assert (session.query.forwards + session.query.backwards).tolist() == [2 * 16 + 2] * len(task)
@@ -259,12 +261,12 @@ class Recording:
 def test_rates_are_multiples_of_the_expected_change(distance: Distance) -> None:
     """On a linear network what is expected at the centre is exact; later it is the nearest so far, and draws too."""
     net, task = linear(5, (2, 3, 3), distance, None)
-    rate = Rate(2.0, 0.5, Decay.LINEAR)
+    rate = StepRate(2.0, 0.5, Decay.LINEAR)
     turns: list[tuple[Tensor, Tensor]] = []
     start = FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.7)
-    runs = tuple(Run(Kind(one, rate, rate, Extent.EXPECTED), 2) for one in start)
+    runs = tuple(Phase(Kind(one, rate, rate, Extent.EXPECTED), 2) for one in start)
     query = nearest_query(net, task)
-    session = Session(query, Settings("expected", Recording(turns), Surrogate.SOFTPLUS, runs, 0.5), 0)
+    session = Session(query, GameSettings("expected", Recording(turns), Surrogate.SOFTPLUS, runs, 0.5), 0)
     distances = exact(net, task)
     standing = session.after(0, Standing.start(query))
     first = turns[0][1] / 2
@@ -293,9 +295,9 @@ def test_what_is_spread_evenly_has_the_distance() -> None:
 def test_under_a_ceiling_the_temperature_of_a_network_does_not_matter(ceiling: float | None) -> None:
     """Powers of two scale every rounded number exactly."""
     net, task = random_problem(Distance.L2, ids=(0, 2, 3))
-    rate = Rate(0.1, 0.01, Decay.LINEAR)
-    runs = (Run(Kind(FromCentre(Balanced(1.0)), rate, rate), 30),)
-    settings = Settings("cool", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5, ceiling=ceiling)
+    rate = StepRate(0.1, 0.01, Decay.LINEAR)
+    runs = (Phase(Kind(FromCentre(Balanced(1.0)), rate, rate), 30),)
+    settings = GameSettings("cool", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5, ceiling=ceiling)
     found = []
     for factor in (2.0**6, 2.0**9):
         query = nearest_query(Scaled(net, factor), task)
@@ -323,5 +325,5 @@ def test_random_starts_depend_on_sample_run_and_seed_alone() -> None:
 
 
 def test_a_cosine_falls_slowly_at_both_ends() -> None:
-    rate = Rate(1.0, 0.0, Decay.COSINE)
+    rate = StepRate(1.0, 0.0, Decay.COSINE)
     assert [rate.at(k, 5) for k in range(5)] == pytest.approx([1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0])

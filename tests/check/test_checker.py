@@ -14,13 +14,13 @@ from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.certify import Certifier, network_of
 from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, points, random_graph
 
-CERTIFIER = Certifier(Resources(WorkBudget(), NEVER))
+CERTIFIER = Certifier(Limits(WorkBudget(), NEVER))
 
 
 ROW = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_a_written_certificate_is_accepted_and_true(family: str, tmp_path: Path)
 @pytest.mark.parametrize("family", BASIC)
 def test_nothing_false_is_certified(family: str) -> None:
     graph, problem = instance(family, -1e-3)
-    assert Certifier(Resources(WorkBudget(), 0.5)).certify(graph, problem, {}) is None
+    assert Certifier(Limits(WorkBudget(), 0.5)).certify(graph, problem, {}) is None
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])

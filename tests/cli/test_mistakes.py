@@ -15,7 +15,7 @@ from calipers.cli.stopping import finished_parts, stoppable
 from calipers.core.tasks import Done
 from calipers.evaluate.robustness.distances import BEST, Distances
 from calipers.evaluate.robustness.records import SampleCodec
-from calipers.report.nearest import Nearest
+from calipers.report.nearest import NearestReport
 from calipers.store.store import Store
 from tests.tasks import TASK
 
@@ -108,7 +108,7 @@ def test_no_word_of_a_table_is_split_in_a_narrow_terminal(width: int) -> None:
     task = dataclasses.replace(TASK, epsilons=())
     attacks = tuple(Distances(name, (0.123456, 1.5), 1000.0, 12.5) for name in ("nearest", "pdpgd-l0-pixels", BEST))
     screen = io.StringIO()
-    Console(width=width, file=screen).print(Nearest("run", "", task, 2, 2, attacks, ()).table(width))
+    Console(width=width, file=screen).print(NearestReport("run", "", task, 2, 2, attacks, ()).table(width))
     text = screen.getvalue()
     assert all(word in text for word in ("nearest", "pdpgd-l0-pixels", BEST, "median", "0.8117", "100.0 %", "found"))
     assert "\N{HORIZONTAL ELLIPSIS}" not in text

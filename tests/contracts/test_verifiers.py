@@ -14,13 +14,13 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph, GraphModule
-from calipers.verify import VERIFIERS, Resources, Selective, Verifier
+from calipers.verify import VERIFIERS, Limits, Selective, Verifier
 from tests.limits import NEVER
 from tests.nets import BASIC, FAMILIES, random_graph
 
-RESOURCES = Resources(WorkBudget(), timeout=NEVER)
+RESOURCES = Limits(WorkBudget(), timeout=NEVER)
 # What is left open when this is over proves nothing, on a slow machine more than on a fast one.
-HASTE = Resources(WorkBudget(), timeout=0.5)
+HASTE = Limits(WorkBudget(), timeout=0.5)
 
 
 def problem(family: str, seed: int, epsilon: float, norm: Norm = Norm.LINF) -> tuple:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from calipers.core.errors import InputError
-from calipers.core.space import Unit
+from calipers.core.space import RadiusUnit
 from calipers.core.threat import ThreatModel
 
 
@@ -12,7 +12,7 @@ def test_epsilon_without_unit_on_a_normalising_model_is_an_error_that_names_both
 
 
 def test_units_settle_to_a_scale() -> None:
-    assert ThreatModel("linf", 0.03).for_model(None).unit is Unit.PIXEL
+    assert ThreatModel("linf", 0.03).for_model(None).unit is RadiusUnit.PIXEL
     assert ThreatModel("linf", 0.03, unit="normalised").for_model((0.2, 0.3)).scale == (0.2, 0.3)
     assert ThreatModel("linf", 0.03, unit="pixel").for_model((0.2, 0.3)).scale == (1.0,)
 

@@ -17,7 +17,7 @@ from calipers.evaluate.families import (
 from calipers.evaluate.run import begin, run
 from calipers.execute import Executor, Here, Processes
 from calipers.store.store import Store
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.vnnlib import load_instances
 from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
@@ -38,7 +38,7 @@ def task(tmp_path: Path) -> FamilyTask:
 def test_answers_come_back_whole(executor: Executor, task: FamilyTask, tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
         ended = run(
-            begin(store, task, "", resume=False), FamilyWorker(task, Resources()), InstanceCodec(), store, executor
+            begin(store, task, "", resume=False), FamilyWorker(task, Limits()), InstanceCodec(), store, executor
         )
         scores = scores_of(store, ended.run_id)
         assert store.metric(ended.run_id, "outcomes") == {"unsat": 1, "sat": 1, "error": 1}
@@ -59,7 +59,7 @@ def test_a_stopped_family_goes_on_where_it_was(task: FamilyTask, tmp_path: Path)
         store.add_unit(started.run_id, InstanceUnit(1, task.instances[0]).name, Done([known]), InstanceCodec())
         again = begin(store, task, "", resume=True)
         assert again.run_id == started.run_id
-        run(again, FamilyWorker(task, Resources()), InstanceCodec(), store)
+        run(again, FamilyWorker(task, Limits()), InstanceCodec(), store)
         scores = scores_of(store, again.run_id)
         assert [(score.word, score.note) for score in scores][:2] == [("timeout", "kept"), ("sat", "")]
 

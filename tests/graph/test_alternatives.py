@@ -9,7 +9,7 @@ from calipers.core.problem import Alternatives, Problem
 from calipers.core.results import Verdict
 from calipers.core.sets import Box
 from calipers.graph.alternatives import every_clause, with_alternatives
-from calipers.verify import Complete, Resources
+from calipers.verify import Complete, Limits
 from tests.limits import NEVER
 from tests.nets import FAMILIES, random_graph
 
@@ -58,7 +58,7 @@ def test_right_or_rejected_is_decided_as_samples_say(seed: int) -> None:
         whole = with_alternatives(graph, asked).to(torch.float64)
         spec = every_clause(1, 1)
         spec = type(spec)(spec.C.double(), spec.d.double())
-        found = Complete(Resources(timeout=NEVER)).verify(whole, Problem("net", (0,), box, spec))
+        found = Complete(Limits(timeout=NEVER)).verify(whole, Problem("net", (0,), box, spec))
         (verdict,) = found.verdicts
         decided.append(verdict)
         assert (verdict is not Verdict.VERIFIED) or bool(held.all())

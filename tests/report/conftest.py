@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.evaluate.robustness.summary import RobustnessReport
 
 from .examples import CIFAR, WARNINGS, make_report
@@ -26,7 +26,7 @@ def cifar() -> RobustnessReport:
         (2 / 255, 8 / 255),
         n=1000,
         seed=1,
-        space=InputSpace((0.0, 1.0), Unit.PIXEL, (1.0,)),
+        space=InputSpace((0.0, 1.0), RadiusUnit.PIXEL, (1.0,)),
         class_names=CIFAR,
         model="cifar10_cnn",
         data="cifar10/test",

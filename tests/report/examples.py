@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from calipers.core.rates import Rate
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.core.warnings import SanityWarning
 from calipers.evaluate.robustness.requirement import RequirementOutcome
 from calipers.evaluate.robustness.summary import Bracket, RobustnessReport
@@ -40,7 +40,7 @@ def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> Robu
         samples=samples,
         norm="linf",
         epsilons=epsilons,
-        space=InputSpace(None, Unit.NORMALISED, (0.3081,)),
+        space=InputSpace(None, RadiusUnit.NORMALISED, (0.3081,)),
         attacks=(
             MethodSpec("fgsm", {"restarts": 1}),
             MethodSpec("pgd", {"steps": 40, "restarts": 2, "step_size": 0.1}),
@@ -52,7 +52,7 @@ def make_task(epsilons: tuple[float, ...], samples: int, **changes: Any) -> Robu
     )
     space = {name: changes.pop(name) for name in ("unit", "scale", "domain") if name in changes}
     if "unit" in space:
-        space["unit"] = Unit(space["unit"])
+        space["unit"] = RadiusUnit(space["unit"])
     return replace(task, **{"space": replace(task.space, **space), **changes})
 
 

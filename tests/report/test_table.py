@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.evaluate.robustness.distances import Distances
 from calipers.evaluate.robustness.summary import RobustnessReport
-from calipers.report.nearest import Nearest
+from calipers.report.nearest import NearestReport
 from calipers.report.table import rates_table
 from calipers.report.wording import interval, percent
 
@@ -68,15 +68,15 @@ def test_nearest_examples_fit_a_narrow_terminal(width: int) -> None:
     task = make_task((), 2)
     one = Distances("pdpgd-linf", (0.012345678, 0.2), 1000.0, 0.5)
     stream = io.StringIO()
-    Console(file=stream, width=width).print(Nearest("id", "calipers attack", task, 2, 2, (one,), ()).table(width))
+    Console(file=stream, width=width).print(NearestReport("id", "calipers attack", task, 2, 2, (one,), ()).table(width))
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert any("pdpgd-linf" in line and "100.0 %" in line for line in text.splitlines())
 
 
 def test_a_search_for_the_nearest_tells_what_it_found_and_what_to_doubt() -> None:
-    task = replace(make_task((), 5), norm="l2", space=InputSpace((0.0, 1.0), Unit.PIXEL, (1.0,)))
-    found = Nearest("id", "", task, 5, 3, (Distances("nearest", (0.1, 0.3, math.inf), 1000.0, 0.5),), WARNINGS)
+    task = replace(make_task((), 5), norm="l2", space=InputSpace((0.0, 1.0), RadiusUnit.PIXEL, (1.0,)))
+    found = NearestReport("id", "", task, 5, 3, (Distances("nearest", (0.1, 0.3, math.inf), 1000.0, 0.5),), WARNINGS)
     first, second, *rest = str(found).splitlines()
     assert first == "3 of 5 samples are classified correctly. nearest: 2 of 3 broken, at a median distance of 0.3."
     assert second.startswith("A distance is the Euclidean length of all changes together")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.report.nouns import ANYTHING, nouns
 from calipers.report.threat import allowed
 
@@ -83,7 +83,7 @@ def test_every_run_has_one_sentence(norm: str, domain: Any, words: Any, epsilons
     if norm.startswith("l0"):
         epsilons = ()  # counts have no radii
     text = allowed(
-        replace(make_task(epsilons, 10), norm=norm, space=InputSpace(domain, Unit.NORMALISED, (0.3081,))), words
+        replace(make_task(epsilons, 10), norm=norm, space=InputSpace(domain, RadiusUnit.NORMALISED, (0.3081,))), words
     )
     assert text[0].isupper()
     assert text.endswith(".")

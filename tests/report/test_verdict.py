@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.jaws import jaws
 from calipers.report.nouns import nouns
@@ -40,7 +40,7 @@ def test_data_that_are_no_images_are_samples(one_epsilon: RobustnessReport) -> N
 
 
 def test_raw_values_are_not_called_pixels_where_there_are_none(one_epsilon: RobustnessReport) -> None:
-    report = replace(one_epsilon, task=replace(one_epsilon.task, space=InputSpace(None, Unit.PIXEL, (1.0,))))
+    report = replace(one_epsilon, task=replace(one_epsilon.task, space=InputSpace(None, RadiusUnit.PIXEL, (1.0,))))
     assert "(pixel, unclipped)" in verdict(report, IMAGES)
     assert "(raw, unclipped)" in verdict(report, nouns((30,)))
 

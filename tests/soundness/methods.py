@@ -17,7 +17,7 @@ from calipers.core.results import Verdict
 from calipers.core.sets import InputSet, is_box
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.graph.graph import Graph
-from calipers.verify import Certifier, Complete, Milp, Resources
+from calipers.verify import Certifier, Complete, Limits, Milp
 from calipers.verify.branching.box_bounds import bound_boxes, bound_boxes_forward
 from calipers.verify.branching.input_search import InputSearch
 from calipers.verify.branching.split_search import SplitSearch
@@ -67,19 +67,19 @@ def _split_search(graph: Graph, problem: Problem, seconds: float) -> bool:
 
 
 def _complete(graph: Graph, problem: Problem, seconds: float) -> bool:
-    return Complete(Resources(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
+    return Complete(Limits(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
 
 
 def _milp(graph: Graph, problem: Problem, seconds: float) -> bool:
     try:
-        return Milp(Resources(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
+        return Milp(Limits(timeout=seconds)).verify(graph, problem).verdicts[0] is Verdict.VERIFIED
     except InputError:  # networks and sets that have no program
         return False
 
 
 def _certificate(graph: Graph, problem: Problem, seconds: float) -> bool:
     """Only what the checker accepts is given as a certificate."""
-    return Certifier(Resources(timeout=seconds)).certify(graph, problem, {}) is not None
+    return Certifier(Limits(timeout=seconds)).certify(graph, problem, {}) is not None
 
 
 SEARCHES: dict[str, Claim] = {
@@ -129,7 +129,7 @@ def _vnnlib(network: OnnxNetwork, problem: Problem, folder: Path, seconds: float
     lines.append(f"(assert (<= (+ {terms} 0.0) {_decimal(-d)}))")
     file = folder / "row.vnnlib"
     file.write_text("\n".join(lines))
-    return decide(network, Property.load(file), Resources(timeout=seconds)).outcome is SatOutcome.UNSAT
+    return decide(network, Property.load(file), Limits(timeout=seconds)).outcome is SatOutcome.UNSAT
 
 
 def _decimal(value: float) -> str:

@@ -12,7 +12,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.from_torch import from_module
-from calipers.verify import Complete, Resources
+from calipers.verify import Complete, Limits
 from calipers.verify.branching.beta_crown import Search
 from calipers.verify.branching.subdomains import Root
 from tests.limits import NEVER
@@ -37,7 +37,7 @@ def test_it_decides_as_the_exact_minimum_does(family: str, radius: float) -> Non
     graph, problem = instance(family, 3, radius)
     box = problem.input_set.box()
     exact = min(exact_minimum(graph, box.lower[0], box.upper[0], row) for row in problem.specification.C[0])
-    result = Complete(Resources(timeout=NEVER)).verify(graph, problem)
+    result = Complete(Limits(timeout=NEVER)).verify(graph, problem)
     if abs(exact) > SURE:
         assert result.verdicts[0] is (Verdict.VERIFIED if exact > 0 else Verdict.FALSIFIED)
     assert float(result.lower.min()) <= exact + SURE
@@ -46,7 +46,7 @@ def test_it_decides_as_the_exact_minimum_does(family: str, radius: float) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_witness_breaks_the_specification_inside_its_set(family: str) -> None:
     graph, problem = instance(family, 5, 0.6)
-    result = Complete(Resources(timeout=0.5)).verify(graph, problem)
+    result = Complete(Limits(timeout=0.5)).verify(graph, problem)
     if result.witness[0] is not None:
         assert bool(problem.input_set.contains(result.witness[0]))
         assert float(problem.specification.margins(graph.evaluate(result.witness[0])).min()) <= 0
@@ -78,7 +78,7 @@ def test_a_network_without_maxima_has_nothing_to_split() -> None:
     x = torch.rand(1, 25)
     graph, label = from_module(net.eval(), x.expand(2, -1)), net(x).argmax(1)
     found = [
-        Complete(Resources(timeout=NEVER)).verify(
+        Complete(Limits(timeout=NEVER)).verify(
             graph, Problem("net", (0,), Box(x - radius, x + radius), Specification.classified_as(label, 3))
         )
         for radius in (0.3, 0.66, 0.9)
@@ -89,7 +89,7 @@ def test_a_network_without_maxima_has_nothing_to_split() -> None:
 
 def test_time_is_up() -> None:
     graph, problem = instance("mlp", 0, 0.5)
-    result = Complete(Resources(timeout=0.0)).verify(graph, problem)
+    result = Complete(Limits(timeout=0.0)).verify(graph, problem)
     assert result.verdicts[0] is Verdict.FALSIFIED or result.terminations[0] is Termination.TIMEOUT
 
 
@@ -101,7 +101,7 @@ def test_other_balls_are_searched_too(norm: Norm) -> None:
     for radius in (0.1, 0.3, 1.0):
         ball = LpBall(center, torch.full((1,), radius, dtype=torch.float64), norm, torch.ones(()), None)
         # The smallest is proven, however long it takes; what stays open in the others shows nothing.
-        resources = Resources(timeout=NEVER if radius == 0.1 else 0.5)
+        resources = Limits(timeout=NEVER if radius == 0.1 else 0.5)
         result = Complete(resources).verify(graph, Problem("net", (0,), ball, problem.specification))
         if result.verdicts[0] is Verdict.FALSIFIED:
             assert result.witness[0] is not None

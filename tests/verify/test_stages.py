@@ -9,7 +9,7 @@ from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.branching.found import Found
 from calipers.verify.stages import Stages
 from tests.nets import random_graph
@@ -32,7 +32,7 @@ def ask(answer: Found | Exception, shift: float = -0.01):
             raise answer
         return answer
 
-    stages = Stages(Resources(), (FGSM(),), IBP, (FGSM(),), search)
+    stages = Stages(Limits(), (FGSM(),), IBP, (FGSM(),), search)
     return stages.verify("scripted", graph, Problem("net", (0,), ball, asked)), seen
 
 
@@ -88,7 +88,7 @@ def test_bounds_that_take_too_long_leave_the_rest_to_the_search(shift: float, ve
         assert rows == [0]
         raise OutOfTimeError
 
-    result = Stages(Resources(), (FGSM(),), slow, (FGSM(),), search).verify("scripted", graph, problem)
+    result = Stages(Limits(), (FGSM(),), slow, (FGSM(),), search).verify("scripted", graph, problem)
     assert slow.asked == asked
     assert result.verdicts == (verdict,)
     assert result.terminations == (Termination.COMPLETED if asked == 0 else Termination.TIMEOUT,)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.primal_dual.schedule import Decay, Rate, lengths
+from calipers.attacks.primal_dual.schedule import Decay, StepRate, lengths
 from calipers.attacks.query import NearestQuery, log_odds
 from calipers.attacks.recorded import Recorded
 from calipers.attacks.solver import solve
@@ -58,7 +58,7 @@ class _Descent:
         problem, settings = self.query.problem, self.settings
         # The step is normalised, so any loss with the gradient direction of the cross-entropy will do.
         rows, gradient = self.query.gradient(problem.perturbed(state.r), self.query.everyone, log_odds)
-        rate = Rate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * self._width
+        rate = StepRate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * self._width
         r = state.r + rate * _unit(problem.scale * gradient)
         radius = state.radius * torch.where(rows.amin(1) <= 0, 1 - settings.gamma, 1 + settings.gamma)
         return _State(problem.clip(per_sample(radius, r) * _unit(r)), radius)

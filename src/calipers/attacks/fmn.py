@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.primal_dual.schedule import Decay, Rate, lengths
+from calipers.attacks.primal_dual.schedule import Decay, StepRate, lengths
 from calipers.attacks.query import NearestQuery, smallest_margin
 from calipers.attacks.recorded import Recorded
 from calipers.attacks.refine import project
@@ -66,9 +66,9 @@ class _Descent:
         x = problem.perturbed(state.r)
         rows, gradient = self.query.gradient(x, self.query.everyone, smallest_margin)
         gradient = problem.scale * problem.inward(x, gradient)
-        gamma = Rate(settings.gamma, settings.gamma / 50, Decay.COSINE).at(k, self.steps)
+        gamma = StepRate(settings.gamma, settings.gamma / 50, Decay.COSINE).at(k, self.steps)
         radius = self._radius(state, rows.amin(1), gradient, gamma)
-        rate = Rate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * float(problem.width.max())
+        rate = StepRate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * float(problem.width.max())
         size = flat(gradient).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
         r = project(settings.distance, state.r + rate * gradient / per_sample(size, gradient), radius)
         return _State(problem.clip(r), radius)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.primal_dual.game import Settings
+from calipers.attacks.primal_dual.game import GameSettings
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer
 from calipers.attacks.primal_dual.session import play
 from calipers.attacks.primal_dual.variants import COUNTS, DENSE, DESCENT, OPERATORS, author, sparse, text, within
@@ -23,7 +23,7 @@ from calipers.core.distances import Distance
 class PDGD:
     """Primal-dual gradient descent, for l2 (algorithm 2)."""
 
-    settings: Settings
+    settings: GameSettings
 
     @classmethod
     def author(cls, rate: float = 1.0, steps: int = 500, starts: int = 1, reach: float = 0.5) -> "PDGD":
@@ -58,7 +58,7 @@ class PDPGD:
     """Primal-dual proximal gradient descent, for every distance (algorithm 3)."""
 
     distance: Distance
-    settings: Settings
+    settings: GameSettings
 
     @classmethod
     def author(
@@ -103,7 +103,7 @@ class PDPGD:
         play(query, self.settings, seed)
 
 
-def _parameters(settings: Settings) -> dict[str, Any]:
+def _parameters(settings: GameSettings) -> dict[str, Any]:
     return {
         "variant": settings.name,
         "player": repr(settings.player),

@@ -15,7 +15,7 @@ from calipers.bounds.method import MarginBounds
 from calipers.bounds.propagation.interval import transfer
 from calipers.bounds.propagation.linear import LinearBounds, Propagation, specification_bounds
 from calipers.bounds.propagation.walks import Walks, unsettled
-from calipers.bounds.relaxations.planes import Planes, families
+from calipers.bounds.relaxations.planes import PlaneFamily, families
 from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.bounds.rounding import charged
 from calipers.core.intervals import IntervalBounds
@@ -88,8 +88,8 @@ class _Search:
     sets: InputSet
     specification: Specification
     wanted: dict[int, Bool[Tensor, "batch *shape"]]
-    inner: dict[int, dict[int, Planes]]
-    outer: dict[int, Planes]
+    inner: dict[int, dict[int, PlaneFamily]]
+    outer: dict[int, PlaneFamily]
 
     @classmethod
     def of(
@@ -121,7 +121,7 @@ class _Search:
         return [variable for planes in self._all for variable in planes.variables]
 
     @property
-    def _all(self) -> list[Planes]:
+    def _all(self) -> list[PlaneFamily]:
         return [planes for family in [*self.inner.values(), self.outer] for planes in family.values()]
 
     def project(self) -> None:
@@ -152,7 +152,7 @@ class _Search:
         return MarginBounds(found.lower.reshape(-1, rows))
 
     def _relaxed(
-        self, planes: dict[int, Planes], bounds: list[IntervalBounds], fixed: dict[int, Relaxation], repeat: int
+        self, planes: dict[int, PlaneFamily], bounds: list[IntervalBounds], fixed: dict[int, Relaxation], repeat: int
     ) -> dict[int, Relaxation]:
         # The bounds that the search starts from are wider, so their noise is enough.
         graph, start = self.start.graph, self.start

@@ -53,7 +53,7 @@ def widened(op: ops.Op, given: Sequence[IntervalBounds], found: IntervalBounds) 
     """
     size = found.size
     error = deployed(op, [b.size for b in given], size)
-    if isinstance(op, ops.Weighted | ops.Add) and not isinstance(op, ops.Question):
+    if isinstance(op, ops.Weighted | ops.Add) and not isinstance(op, ops.ExactRows):
         # The middle, the radius and both sums.
         own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [b.size for b in given])
         if isinstance(op, ops.Linear):
@@ -246,7 +246,7 @@ def _constant(op: ops.Affine, given: Sequence[Tensor]) -> Tensor:
     match op:
         case ops.Conv2d() | ops.ConvTranspose2d():
             return op.bias.abs()[:, None, None]
-        case ops.Linear() | ops.Question() | ops.Scale() | ops.Divide() | ops.BatchNorm():
+        case ops.Linear() | ops.ExactRows() | ops.Scale() | ops.Divide() | ops.BatchNorm():
             return op.bias.abs()
         case _:
             return op.evaluate(*(torch.zeros_like(value[:1]) for value in given)).abs()
@@ -294,7 +294,7 @@ def _mixes(op: ops.Affine) -> bool:
 def _products(op: ops.Affine) -> int:
     """How many products a functional's coefficient adds up on its way back through an operation."""
     match op:
-        case ops.Linear() | ops.Question():
+        case ops.Linear() | ops.ExactRows():
             return op.weight.shape[0]
         case ops.Conv2d():
             # An input lies in so many windows.

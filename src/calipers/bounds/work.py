@@ -13,7 +13,7 @@ def work(op: ops.Op, shape: tuple[int, ...]) -> int:
     """Multiplications that an operation takes for one sample, given the shape of its output."""
     entries = math.prod(shape)
     match op:
-        case ops.Linear() | ops.Question() | ops.Conv2d() | ops.ConvTranspose2d():
+        case ops.Linear() | ops.ExactRows() | ops.Conv2d() | ops.ConvTranspose2d():
             return entries * ops.terms(op)
         case ops.MaxPool2d():
             return entries * len(op.pixels)

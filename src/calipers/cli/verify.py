@@ -10,7 +10,7 @@ from calipers.cli.options import Json, Memory, Out, Output, Resume, Workers
 from calipers.cli.stopping import stoppable
 
 if TYPE_CHECKING:
-    from calipers.verify import Resources
+    from calipers.verify import Limits
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def verify(
     """
     from calipers.bounds import WorkBudget
     from calipers.core.errors import InputError
-    from calipers.verify import Resources
+    from calipers.verify import Limits
 
     budget = WorkBudget(memory * 2**20)
     if instances is not None:
@@ -68,13 +68,13 @@ def verify(
         if certificate is not None:
             raise InputError("verify: --certificate belongs to a single property, not to --instances")
         seconds = float("inf") if timeout is None else timeout
-        _family(instances, output, Resources(budget, seconds), Kept(out, results, resume, workers), json_)
+        _family(instances, output, Limits(budget, seconds), Kept(out, results, resume, workers), json_)
     elif network is None or property_ is None:
         raise InputError("verify: accepted: a network and a property, or --instances FILE")
     elif results is not None or resume:
         raise InputError("verify: --results and --resume belong to --instances")
     else:
-        resources = Resources(budget, 60.0 if timeout is None else timeout)
+        resources = Limits(budget, 60.0 if timeout is None else timeout)
         _single(network, property_, output, resources, certificate, json_)
 
 
@@ -82,7 +82,7 @@ def _single(
     network: Path,
     property_: Path,
     output: str | None,
-    resources: "Resources",
+    resources: "Limits",
     certificate: Path | None,
     json_: str | None,
 ) -> None:
@@ -110,7 +110,7 @@ def _single(
             Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
-def _family(file: Path, output: str | None, resources: "Resources", kept: "Kept", json_: str | None) -> None:
+def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", json_: str | None) -> None:
     from calipers.cli.output import command_line, console, write_json
     from calipers.core.errors import SoundnessError
     from calipers.evaluate.families import FamilyTask, FamilyWorker, InstanceCodec, scores_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from calipers.core.errors import InputError
 
 
-class Unit(StrEnum):
+class RadiusUnit(StrEnum):
     """What one unit of epsilon is: a pixel value, or a pixel value divided by the model's standard deviation."""
 
     PIXEL = "pixel"
@@ -28,16 +28,16 @@ class InputSpace:
     """
 
     domain: tuple[float, float] | None = (0.0, 1.0)
-    unit: Unit | None = None
+    unit: RadiusUnit | None = None
     scale: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, domain: Any, unit: Any, scale: Sequence[float] | None = None) -> "InputSpace":
         """From what callers give. Raises InputError for what is no interval or no unit."""
-        if unit is not None and unit not in list(Unit):
-            raise InputError(f"unit: {unit!r} is not a unit of epsilon; accepted: {', '.join(Unit)}")
+        if unit is not None and unit not in list(RadiusUnit):
+            raise InputError(f"unit: {unit!r} is not a unit of epsilon; accepted: {', '.join(RadiusUnit)}")
         settled = None if scale is None else tuple(float(size) for size in scale)
-        return cls(None if domain is None else as_domain(domain), None if unit is None else Unit(unit), settled)
+        return cls(None if domain is None else as_domain(domain), None if unit is None else RadiusUnit(unit), settled)
 
     def for_model(self, std: Sequence[float] | None, what: str = "a radius") -> "InputSpace":
         """Settle the unit for a model whose first layer divides channel c by std[c] (None: it does not divide).
@@ -45,19 +45,19 @@ class InputSpace:
         what: is ambiguous without a unit. Raises InputError where unit and model do not fit.
         """
         if std is None:
-            if self.unit is Unit.NORMALISED:
+            if self.unit is RadiusUnit.NORMALISED:
                 raise InputError(
                     "unit: 'normalised' needs a model whose first layer is calipers.models.Normalise; "
                     "this one has none, so use unit 'pixel'"
                 )
-            return replace(self, unit=Unit.PIXEL, scale=(1.0,))
+            return replace(self, unit=RadiusUnit.PIXEL, scale=(1.0,))
         if self.unit is None:
             deviations = ", ".join(f"{value:g}" for value in std)
             raise InputError(
                 f"unit: this model divides its input by {deviations}, so {what} is ambiguous; "
                 "say unit='pixel' (radius of the raw values) or unit='normalised' (radius after the division)"
             )
-        return replace(self, scale=(1.0,) if self.unit is Unit.PIXEL else tuple(std))
+        return replace(self, scale=(1.0,) if self.unit is RadiusUnit.PIXEL else tuple(std))
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The size of one unit, as a tensor that broadcasts over one of the inputs x (batch, channels, ...)."""

@@ -11,7 +11,7 @@ from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.radius import as_radii
 from calipers.core.sets import LpBall
-from calipers.core.space import InputSpace, Unit
+from calipers.core.space import InputSpace, RadiusUnit
 
 
 @dataclass(frozen=True, init=False)
@@ -34,7 +34,7 @@ class ThreatModel:
         norm: Norm | str,
         epsilon: Any,
         domain: Any = (0.0, 1.0),
-        unit: Unit | str | None = None,
+        unit: RadiusUnit | str | None = None,
         scale: Sequence[float] | None = None,
         space: InputSpace | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class ThreatModel:
         return self.space.domain
 
     @property
-    def unit(self) -> Unit | None:
+    def unit(self) -> RadiusUnit | None:
         return self.space.unit
 
     @property

@@ -11,7 +11,7 @@ from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
 from calipers.store.store import Store
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.vnnlib import Answer, Instance, SatOutcome, Score, Unsafe, score
 
 KIND = "vnnlib"
@@ -111,7 +111,7 @@ class FamilyWorker:
     """Decides the instances of a task."""
 
     task: FamilyTask
-    resources: Resources
+    resources: Limits
 
     @property
     def steps(self) -> int:
@@ -124,7 +124,7 @@ class FamilyWorker:
     def do(self, unit: InstanceUnit) -> Done[InstanceRecord]:
         """See `Worker`."""
         timeout = min(self.task.timeout, unit.instance.timeout)
-        found = score(unit.instance, Resources(self.resources.budget, timeout), self.task.output)
+        found = score(unit.instance, Limits(self.resources.budget, timeout), self.task.output)
         unsafe = None if found.answer is None else found.answer.unsafe
         arrays = None if unsafe is None else {"input": unsafe.x[None], "output": unsafe.y[None]}
         return Done([_record(unit.number, found)], arrays)

@@ -8,7 +8,7 @@ import torch
 from calipers.core.problem import Alternatives, Specification
 from calipers.graph.assembly import Assembly
 from calipers.graph.graph import Graph
-from calipers.graph.ops import Concat, MaxPool2d, Question, Reshape
+from calipers.graph.ops import Concat, ExactRows, MaxPool2d, Reshape
 
 
 def with_alternatives(graph: Graph, asked: Alternatives) -> Graph:
@@ -25,7 +25,7 @@ def with_alternatives(graph: Graph, asked: Alternatives) -> Graph:
     if bool(D.any()):
         last = asm.add("input and output", Concat(0), _flat(asm, 0), last)
         weight = torch.cat([D, C], 1)
-    last = asm.add("rows", Question(weight, d, graph.tail is not None), last)
+    last = asm.add("rows", ExactRows(weight, d, graph.tail is not None), last)
     if rows > 1:
         last = asm.add("by clause", Reshape((clauses, 1, rows)), last)
         last = asm.add("largest row", MaxPool2d((1, rows), (1, rows)), last)

@@ -14,7 +14,7 @@ from calipers.graph.check import check_graph
 from calipers.graph.graph import Graph, GraphModule
 from calipers.graph.onnx_file import open_session, read_model, sizes_of
 from calipers.graph.onnx_reading import Reading, readings, runner
-from calipers.graph.onnx_walk import Walk
+from calipers.graph.onnx_walk import OnnxWalk
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def _network(model: onnx.ModelProto, inputs: int | None) -> OnnxNetwork:
     session: onnxruntime.InferenceSession | None = None
     failures: list[tuple[int, ModelError]] = []
     for reading in readings(sizes_of(model.graph.input[0]), inputs):
-        walk = Walk(model, reading)
+        walk = OnnxWalk(model, reading)
         try:
             graph = walk.graph()
             session = session or _session(model)

@@ -20,7 +20,7 @@ from calipers.graph import (  # noqa: F401  # they fill the table of converters
 )
 from calipers.graph.check import check_graph
 from calipers.graph.graph import Graph, GraphModule
-from calipers.graph.torch_walk import Walk
+from calipers.graph.torch_walk import TorchWalk
 
 
 def from_module(model: nn.Module, example: Tensor) -> Graph:
@@ -45,7 +45,7 @@ def from_module(model: nn.Module, example: Tensor) -> Graph:
         ) from error
     try:
         with torch.no_grad(), _quiet():
-            graph = Walk(program, tuple(example.shape[1:]), len(example)).graph()
+            graph = TorchWalk(program, tuple(example.shape[1:]), len(example)).graph()
     except ModelError:
         raise
     except Exception as error:  # an operator used as no converter expects it: attacks need not stop for that

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from calipers.graph import compose, ops
 from calipers.graph.assembly import Position
-from calipers.graph.onnx_walk import Walk, Whole, attributes, converts, require
+from calipers.graph.onnx_walk import OnnxWalk, Whole, attributes, converts, require
 from calipers.graph.onnx_windows import WINDOW, convolution3d, pads_of
 
 
 @converts("Conv")
-def _conv(walk: Walk, node: onnx.NodeProto) -> Position:
+def _conv(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, group=1, **WINDOW)
     weight, x = walk.value(node.input[1]), walk.input(node.input[0])
     spatial = weight.dim() - 2
@@ -33,7 +33,7 @@ def _conv(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("ConvTranspose")
-def _conv_transpose(walk: Walk, node: onnx.NodeProto) -> Position:
+def _conv_transpose(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, group=1, output_padding=None, output_shape=None, **WINDOW)
     weight, x = walk.value(node.input[1]), walk.input(node.input[0])
     spatial = weight.dim() - 2
@@ -61,7 +61,7 @@ def _conv_transpose(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("BatchNormalization")
-def _batch_norm(walk: Walk, node: onnx.NodeProto) -> Position:
+def _batch_norm(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1)
     require(a["training_mode"] == 0 and a["spatial"] == 1, "in training mode or per pixel")
     gain, shift, mean, variance = (walk.value(name) for name in node.input[1:5])
@@ -71,19 +71,19 @@ def _batch_norm(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Relu")
-def _relu(walk: Walk, node: onnx.NodeProto) -> Position:
+def _relu(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.input[0]))
 
 
 @converts("LeakyRelu")
-def _leaky_relu(walk: Walk, node: onnx.NodeProto) -> Position:
+def _leaky_relu(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     slope = torch.tensor(float(attributes(node, alpha=0.01)["alpha"]))
     return compose.leaky_relu(walk.asm, walk.name(node), walk.input(node.input[0]), slope)
 
 
 @converts("PRelu")
-def _prelu(walk: Walk, node: onnx.NodeProto) -> Position:
+def _prelu(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     slope, x = walk.value(node.input[1]), walk.input(node.input[0])
     shape = walk.asm.shape(x)
@@ -94,25 +94,25 @@ def _prelu(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Sigmoid")
-def _sigmoid(walk: Walk, node: onnx.NodeProto) -> Position:
+def _sigmoid(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return walk.asm.add(walk.name(node), ops.Sigmoid(), walk.input(node.input[0]))
 
 
 @converts("Tanh")
-def _tanh(walk: Walk, node: onnx.NodeProto) -> Position:
+def _tanh(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return walk.asm.add(walk.name(node), ops.Tanh(), walk.input(node.input[0]))
 
 
 @converts("Softplus")
-def _softplus(walk: Walk, node: onnx.NodeProto) -> Position:
+def _softplus(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return compose.softplus(walk.asm, walk.name(node), walk.input(node.input[0]), 1.0, 50.0)
 
 
 @converts("Softmax", "LogSoftmax")
-def _softmax(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _softmax(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     modern = walk.opset.get("", 0) >= 13
     axis = attributes(node, axis=-1 if modern else 1)["axis"]
     source = node.input[0]

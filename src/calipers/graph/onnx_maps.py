@@ -10,13 +10,13 @@ from calipers.core.errors import ModelError
 from calipers.graph import compose, ops
 from calipers.graph.assembly import Position, Refusal
 from calipers.graph.onnx_file import first_line, open_session
-from calipers.graph.onnx_walk import Walk, Whole, require
+from calipers.graph.onnx_walk import OnnxWalk, Whole, require
 
 # Entries of a matrix, 32 MiB in single precision, and of a sample, each of which is tried.
 _MOST, _MOST_TRIED = 2**23, 2**13
 
 
-def planar_map(walk: Walk, node: onnx.NodeProto) -> Position:
+def planar_map(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     """An affine operator that does the same to every channel: interpolation. Raises Refusal where it is too large."""
     source = node.input[0]
     x = walk.input(source)
@@ -41,7 +41,7 @@ def planar_map(walk: Walk, node: onnx.NodeProto) -> Position:
     return asm.rearrange(name, mapped, lambda v: v.reshape(len(v), channels, *made))
 
 
-def linear_map(walk: Walk, node: onnx.NodeProto, source: str) -> Position | Whole:
+def linear_map(walk: OnnxWalk, node: onnx.NodeProto, source: str) -> Position | Whole:
     """An affine operator of one computed operand. Raises Refusal where it is too large or mixes samples."""
     full = walk.full(source)
     samples = walk.batch
@@ -71,7 +71,7 @@ def linear_map(walk: Walk, node: onnx.NodeProto, source: str) -> Position | Whol
 class Operator:
     """One operator as a function of one operand, by onnxruntime."""
 
-    def __init__(self, walk: Walk, node: onnx.NodeProto, source: str) -> None:
+    def __init__(self, walk: OnnxWalk, node: onnx.NodeProto, source: str) -> None:
         feeds = {name: walk.constant[name] for name in node.input if name and name != source}
         zeros = np.zeros(walk.full(source), np.float32)
         # What is real is in single precision here, whatever the model says.

@@ -9,7 +9,7 @@ import torch
 
 from calipers.graph import compose, ops
 from calipers.graph.assembly import Assembly, Position
-from calipers.graph.onnx_walk import Walk, attributes, converts, require
+from calipers.graph.onnx_walk import OnnxWalk, attributes, converts, require
 from calipers.graph.onnx_windows import WINDOW, convolution3d, ones, pads_of
 
 
@@ -38,7 +38,7 @@ class _Pool(NamedTuple):
 
 
 @converts("MaxPool")
-def _max_pool(walk: Walk, node: onnx.NodeProto) -> Position:
+def _max_pool(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, ceil_mode=0, storage_order=0, **WINDOW)
     require(len([name for name in node.output if name]) == 1, "with indices")
     x = walk.input(node.input[0])
@@ -55,7 +55,7 @@ def _max_pool(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("AveragePool")
-def _average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
+def _average_pool(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, ceil_mode=0, count_include_pad=0, **WINDOW)
     x = walk.input(node.input[0])
     pool, counted = _pool(a, walk.asm.shape(x)[1:]), bool(a["count_include_pad"])
@@ -67,7 +67,7 @@ def _average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("GlobalAveragePool")
-def _global_average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
+def _global_average_pool(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     x = walk.input(node.input[0])
     dims = range(2, len(walk.asm.shape(x)) + 1)
@@ -75,7 +75,7 @@ def _global_average_pool(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("GlobalMaxPool")
-def _global_max_pool(walk: Walk, node: onnx.NodeProto) -> Position:
+def _global_max_pool(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     x = walk.input(node.input[0])
     return largest(walk.asm, walk.name(node), x, range(2, len(walk.asm.shape(x)) + 1), True)

@@ -9,11 +9,11 @@ from torch import Tensor
 from calipers.graph import compose
 from calipers.graph.assembly import Position
 from calipers.graph.onnx_maps import linear_map
-from calipers.graph.onnx_walk import Walk, Whole, attributes, converts, require
+from calipers.graph.onnx_walk import OnnxWalk, Whole, attributes, converts, require
 
 
 @converts("MatMul")
-def _matmul(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _matmul(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     attributes(node)
     left, right = node.input
     require(not (left in walk.position and right in walk.position), "of two computed values")
@@ -42,7 +42,7 @@ def _matmul(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
 
 
 @converts("Gemm")
-def _gemm(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _gemm(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     a = attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
     left, right = node.input[:2]
     addend = node.input[2] if len(node.input) > 2 else ""
@@ -78,7 +78,7 @@ def _gemm(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
     return Whole(found)
 
 
-def _along(walk: Walk, name: str, x: Position, weight: Tensor, along: int) -> Position:
+def _along(walk: OnnxWalk, name: str, x: Position, weight: Tensor, along: int) -> Position:
     """Weight (out, in) times a value, along its last dimension or (along = 2) the one before."""
     asm = walk.asm
     shape = asm.shape(x)

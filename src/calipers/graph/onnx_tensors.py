@@ -12,7 +12,7 @@ from calipers.graph import compose, ops
 from calipers.graph.assembly import Position, Refusal
 from calipers.graph.onnx_maps import Operator, linear_map, planar_map
 from calipers.graph.onnx_pools import largest
-from calipers.graph.onnx_walk import REALS, Walk, Whole, attributes, converts, require
+from calipers.graph.onnx_walk import REALS, OnnxWalk, Whole, attributes, converts, require
 
 
 @converts(
@@ -32,12 +32,12 @@ from calipers.graph.onnx_walk import REALS, Walk, Whole, attributes, converts, r
     "Transpose",
     "Unsqueeze",
 )
-def _rearrange(walk: Walk, node: onnx.NodeProto) -> list[Position | Whole]:
+def _rearrange(walk: OnnxWalk, node: onnx.NodeProto) -> list[Position | Whole]:
     return walk.rearrange(node)
 
 
 @converts("Resize", "Upsample")
-def _resize(walk: Walk, node: onnx.NodeProto) -> Position | list[Position | Whole]:
+def _resize(walk: OnnxWalk, node: onnx.NodeProto) -> Position | list[Position | Whole]:
     mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
     if mode == b"nearest":
         # It repeats entries, rounding places as onnxruntime does; single precision holds their numbers.
@@ -48,14 +48,14 @@ def _resize(walk: Walk, node: onnx.NodeProto) -> Position | list[Position | Whol
 
 
 @converts("CumSum", "Einsum", "Trilu")
-def _linear(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _linear(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     computed = [name for name in node.input if name in walk.position]
     require(len(computed) == 1, "of two computed values")
     return linear_map(walk, node, computed[0])
 
 
 @converts("Identity", "Dropout")
-def _identity(walk: Walk, node: onnx.NodeProto) -> Position:
+def _identity(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node, ratio=0.5, seed=0)
     training = walk.optional(node, 2)
     require(training is None or not bool(training), "in training mode")
@@ -63,7 +63,7 @@ def _identity(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Cast", "CastLike")
-def _cast(walk: Walk, node: onnx.NodeProto) -> Position:
+def _cast(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     if node.op_type == "Cast":
         to = attributes(node, to=None, saturate=1, round_mode=b"up")["to"]
     else:
@@ -80,7 +80,7 @@ def _cast(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Where")
-def _where(walk: Walk, node: onnx.NodeProto) -> Position:
+def _where(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     """One of two values by a mask: times 1 or 0, and the sum, which rounds nothing."""
     attributes(node)
     asm, name = walk.asm, walk.name(node)
@@ -97,7 +97,7 @@ def _where(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Concat")
-def _concat(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _concat(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     axis = attributes(node, axis=None)["axis"]
     computed = [name for name in node.input if name in walk.position]
     rank = len(walk.full(computed[0]))
@@ -114,7 +114,7 @@ def _concat(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
     return Whole(found) if whole else found
 
 
-def _joined(walk: Walk, name: str, computed: list[Position], given: list[Tensor | None], dim: int) -> Position:
+def _joined(walk: OnnxWalk, name: str, computed: list[Position], given: list[Tensor | None], dim: int) -> Position:
     """Computed values with constants (given; None stands for a computed one) along a dimension of a sample.
 
     Constants are made room for with zeros, and added: 0 + c and x + 0 round nothing.
@@ -141,7 +141,7 @@ def _joined(walk: Walk, name: str, computed: list[Position], given: list[Tensor 
     return compose.scale(asm, name, joined, torch.tensor(1.0), bias)
 
 
-def _room(walk: Walk, name: str, position: Position, dim: int, before: int, after: int) -> Position:
+def _room(walk: OnnxWalk, name: str, position: Position, dim: int, before: int, after: int) -> Position:
     if not before and not after:
         return position
     rank = len(walk.asm.shape(position))
@@ -150,7 +150,7 @@ def _room(walk: Walk, name: str, position: Position, dim: int, before: int, afte
 
 
 @converts("Pad")
-def _pad(walk: Walk, node: onnx.NodeProto) -> Position | Whole | list[Position | Whole]:
+def _pad(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole | list[Position | Whole]:
     a = attributes(node, mode=b"constant", pads=None, value=0.0)
     if a["mode"] != b"constant":
         return walk.rearrange(node)  # reflections and repetitions of the border
@@ -174,7 +174,7 @@ def _pad(walk: Walk, node: onnx.NodeProto) -> Position | Whole | list[Position |
 
 
 @converts("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
-def _reduce(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
+def _reduce(walk: OnnxWalk, node: onnx.NodeProto) -> Position | Whole:
     a = attributes(node, axes=None, keepdims=1, noop_with_empty_axes=0)
     given = walk.optional(node, 1)
     axes = a["axes"] if given is None else [int(v) for v in given]
@@ -201,7 +201,7 @@ def _reduce(walk: Walk, node: onnx.NodeProto) -> Position | Whole:
 
 
 @converts("Max", "Min")
-def _extreme(walk: Walk, node: onnx.NodeProto) -> Position:
+def _extreme(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     largest = node.op_type == "Max"
     name, asm = walk.name(node), walk.asm
@@ -215,7 +215,7 @@ def _extreme(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Clip")
-def _clip(walk: Walk, node: onnx.NodeProto) -> Position:
+def _clip(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     a = attributes(node, min=None, max=None)
     low, high = (
         given if given is not None or a[key] is None else torch.tensor(float(a[key]))
@@ -225,19 +225,19 @@ def _clip(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Abs")
-def _absolute(walk: Walk, node: onnx.NodeProto) -> Position:
+def _absolute(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return walk.asm.add(walk.name(node), ops.Absolute(), walk.input(node.input[0]))
 
 
 @converts("Neg")
-def _negate(walk: Walk, node: onnx.NodeProto) -> Position:
+def _negate(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return compose.negate(walk.asm, walk.name(node), walk.input(node.input[0]))
 
 
 @converts("Sum", "Mean")
-def _sum(walk: Walk, node: onnx.NodeProto) -> Position:
+def _sum(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     asm, name, zero = walk.asm, walk.name(node), torch.tensor(0.0)
     found = reduce(partial(compose.add, asm, name), [walk.input(i) for i in node.input if i in walk.position])
@@ -249,7 +249,7 @@ def _sum(walk: Walk, node: onnx.NodeProto) -> Position:
 
 
 @converts("Add", "Sub", "Mul", "Div")
-def _arithmetic(walk: Walk, node: onnx.NodeProto) -> Position:
+def _arithmetic(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     left, right = node.input
     name, asm, kind = walk.name(node), walk.asm, node.op_type
@@ -271,7 +271,7 @@ def _arithmetic(walk: Walk, node: onnx.NodeProto) -> Position:
     return compose.scale(asm, name, x, weight, bias)
 
 
-def one_sample(walk: Walk, name: str) -> Tensor:
+def one_sample(walk: OnnxWalk, name: str) -> Tensor:
     """A constant with a batch dimension, for one sample. Raises Refusal if it depends on the place in the batch."""
     constant = walk.value(name)
     require(

@@ -26,7 +26,7 @@ class Whole(NamedTuple):
     position: Position
 
 
-Converter = Callable[["Walk", onnx.NodeProto], Position | Whole | list[Position] | list[Position | Whole]]
+Converter = Callable[["OnnxWalk", onnx.NodeProto], Position | Whole | list[Position] | list[Position | Whole]]
 CONVERTERS: dict[str, Converter] = {}
 
 # Operators of entries, which broadcast and do not look at dimensions.
@@ -51,7 +51,7 @@ def converts(*kinds: str) -> Callable[[Converter], Converter]:
     return register
 
 
-class Walk:
+class OnnxWalk:
     """Walks one ONNX graph; thrown away afterwards.
 
     constant: arrays that do not depend on the input, among them shapes, worked out for `batch` samples. position: of

@@ -99,7 +99,7 @@ class ConvTranspose2d:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class ExactRows:
     """Rows weight x + bias over a flat input that are asked of a network and no part of it.
 
     Nobody deploys them, so they are meant exactly: the numbers are held in double precision whatever the network's.
@@ -360,7 +360,7 @@ Nonlinear = Elementwise | MaxPool2d
 # Affine operations: those with a weight and a bias, among them those that scale every entry, and those that only move
 # and add entries.
 PerEntry = Scale | Divide | BatchNorm
-Dense = Linear | Question
+Dense = Linear | ExactRows
 Weighted = Dense | Conv2d | ConvTranspose2d | PerEntry
 Moving = Reshape | Gather | Pad | Concat | Add
 Affine = Weighted | Moving
@@ -369,7 +369,7 @@ Affine = Weighted | Moving
 def weighted(op: Weighted, weight: Tensor, bias: Tensor) -> Linear | Conv2d | ConvTranspose2d | Scale:
     """The same kind of affine operation with another weight and bias."""
     match op:
-        case Linear() | Question():
+        case Linear() | ExactRows():
             return Linear(weight, bias)
         case Scale() | Divide() | BatchNorm():
             return Scale(weight, bias)
@@ -413,7 +413,7 @@ def absolute(op: Affine) -> Affine:
 def terms(op: Affine) -> int:
     """How many products an entry of the output adds up at most, the bias included."""
     match op:
-        case Linear() | Question():
+        case Linear() | ExactRows():
             return op.weight.shape[1] + 1
         case Conv2d():
             return math.prod(op.weight.shape[1:]) + 1
@@ -439,7 +439,7 @@ def settings(op: Op) -> dict[str, object]:
 
 def converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
     """The same operation with its constants in another precision or place; a question stays exact."""
-    if isinstance(op, Question):
+    if isinstance(op, ExactRows):
         moved = {name: value.to(device) for name, value in tensors(op).items()}
         return replace(op, **moved, dtype=dtype)  # type: ignore[arg-type]
     cast = {n: v.to(device, dtype if v.is_floating_point() else v.dtype) for n, v in tensors(op).items()}

@@ -54,7 +54,7 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             count = ops.terms(op) + 1
             error = gamma(count) * magnitude(op, sizes) + count * _TINY
             return error.masked_fill(op.copies(sizes[0]), 0.0) if isinstance(op, ops.Linear) else error
-        case ops.Question():
+        case ops.ExactRows():
             return ops.linear_part(ops.absolute(op)).evaluate(_order_error(sizes[0])) if op.softmax else None
         case ops.Scale():
             # A sign or a power of two changes no digit.

@@ -8,19 +8,19 @@ from torch import Tensor
 from calipers.graph import compose, ops, windows
 from calipers.graph.assembly import Position, Refusal
 from calipers.graph.torch_pools import channel_map, linear_map
-from calipers.graph.torch_walk import Walk, arguments, converts
+from calipers.graph.torch_walk import TorchWalk, arguments, converts
 
 aten = torch.ops.aten
 
 
 @converts(aten.linear.default)
-def _linear(walk: Walk, node: torch.fx.Node) -> Position:
+def _linear(walk: TorchWalk, node: torch.fx.Node) -> Position:
     weight = walk.value(node.args[1])
     return compose.linear(walk.asm, walk.name(node), walk.input(node.args[0]), weight, _bias(walk, node, len(weight)))
 
 
 @converts(aten.matmul.default, aten.mm.default)
-def _matmul(walk: Walk, node: torch.fx.Node) -> Position:
+def _matmul(walk: TorchWalk, node: torch.fx.Node) -> Position:
     left, right = node.args[:2]
     weight = walk.value(right if walk.computed(left) else left)
     x = walk.input(left if walk.computed(left) else right)
@@ -35,7 +35,7 @@ def _matmul(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.addmm.default)
-def _addmm(walk: Walk, node: torch.fx.Node) -> Position:
+def _addmm(walk: TorchWalk, node: torch.fx.Node) -> Position:
     arguments(node, 3, ())
     weight = walk.value(node.args[2]).T.contiguous()
     bias = walk.value(node.args[0]).expand(len(weight))
@@ -43,7 +43,7 @@ def _addmm(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default, aten.conv2d.padding)
-def _conv(walk: Walk, node: torch.fx.Node) -> Position:
+def _conv(walk: TorchWalk, node: torch.fx.Node) -> Position:
     weight = walk.value(node.args[1])
     stride, padding, dilation, groups = arguments(node, 3, (1, 0, 1, 1))
     name, x = walk.name(node), walk.input(node.args[0])
@@ -61,7 +61,7 @@ def _conv(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.conv_transpose1d.default, aten.conv_transpose2d.input)
-def _conv_transpose(walk: Walk, node: torch.fx.Node) -> Position:
+def _conv_transpose(walk: TorchWalk, node: torch.fx.Node) -> Position:
     weight = walk.value(node.args[1])
     stride, padding, output_padding, groups, dilation = arguments(node, 3, (1, 0, 0, 1, 1))
     spatial = weight.dim() - 2
@@ -79,7 +79,7 @@ def _conv_transpose(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.max_pool1d.default, aten.max_pool2d.default)
-def _max_pool(walk: Walk, node: torch.fx.Node) -> Position:
+def _max_pool(walk: TorchWalk, node: torch.fx.Node) -> Position:
     kernel, stride, padding, dilation, ceil_mode = arguments(node, 1, (1, [], 0, 1, False))
     spatial = 1 if node.target is aten.max_pool1d.default else 2
     kernel = _pair(kernel, spatial, 1)
@@ -93,7 +93,7 @@ def _max_pool(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.avg_pool1d.default, aten.avg_pool2d.default)
-def _average_pool(walk: Walk, node: torch.fx.Node) -> Position:
+def _average_pool(walk: TorchWalk, node: torch.fx.Node) -> Position:
     kernel, stride, padding, ceil_mode, count, divisor = arguments(node, 1, (1, [], 0, False, True, None))
     if ceil_mode:
         return channel_map(walk, node)
@@ -106,7 +106,7 @@ def _average_pool(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default)
-def _adaptive_average_pool(walk: Walk, node: torch.fx.Node) -> Position:
+def _adaptive_average_pool(walk: TorchWalk, node: torch.fx.Node) -> Position:
     (size,) = arguments(node, 1, ())
     x = walk.input(node.args[0])
     if any(count and given % count for given, count in zip(walk.asm.shape(x)[1:], size, strict=True)):
@@ -115,7 +115,7 @@ def _adaptive_average_pool(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
-def _batch_norm(walk: Walk, node: torch.fx.Node) -> Position:
+def _batch_norm(walk: TorchWalk, node: torch.fx.Node) -> Position:
     weight, bias, mean, variance = (walk.optional(a) for a in node.args[1:5])
     if mean is None or variance is None:
         raise Refusal("BatchNorm without running statistics")
@@ -130,19 +130,19 @@ def _batch_norm(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.relu.default, aten.relu_.default)
-def _relu(walk: Walk, node: torch.fx.Node) -> Position:
+def _relu(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
 
 
 @converts(aten.threshold.default, aten.threshold_.default)
-def _threshold(walk: Walk, node: torch.fx.Node) -> Position:
+def _threshold(walk: TorchWalk, node: torch.fx.Node) -> Position:
     if tuple(map(float, node.args[1:3])) != (0.0, 0.0):  # type: ignore[arg-type]
         raise Refusal("that jumps; accepted: threshold and value 0, which is a ReLU;")
     return walk.asm.add(walk.name(node), ops.Relu(), walk.input(node.args[0]))
 
 
 @converts(aten.rrelu.default, aten.rrelu_.default)
-def _randomised_leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
+def _randomised_leaky_relu(walk: TorchWalk, node: torch.fx.Node) -> Position:
     low, high, training = arguments(node, 1, (1 / 8, 1 / 3, False))[:3]
     if training:
         raise Refusal("RReLU in train mode")
@@ -151,30 +151,30 @@ def _randomised_leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.leaky_relu.default, aten.leaky_relu_.default)
-def _leaky_relu(walk: Walk, node: torch.fx.Node) -> Position:
+def _leaky_relu(walk: TorchWalk, node: torch.fx.Node) -> Position:
     (slope,) = arguments(node, 1, (0.01,))
     return compose.leaky_relu(walk.asm, walk.name(node), walk.input(node.args[0]), torch.tensor(float(slope)))
 
 
 @converts(aten.prelu.default)
-def _prelu(walk: Walk, node: torch.fx.Node) -> Position:
+def _prelu(walk: TorchWalk, node: torch.fx.Node) -> Position:
     slope, x = walk.value(node.args[1]), walk.input(node.args[0])
     ones = [1] * (len(walk.asm.shape(x)) - 1)
     return compose.leaky_relu(walk.asm, walk.name(node), x, slope.reshape(-1, *ones))
 
 
 @converts(aten.sigmoid.default, aten.sigmoid_.default)
-def _sigmoid(walk: Walk, node: torch.fx.Node) -> Position:
+def _sigmoid(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Sigmoid(), walk.input(node.args[0]))
 
 
 @converts(aten.tanh.default, aten.tanh_.default)
-def _tanh(walk: Walk, node: torch.fx.Node) -> Position:
+def _tanh(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Tanh(), walk.input(node.args[0]))
 
 
 @converts(aten.softplus.default)
-def _softplus(walk: Walk, node: torch.fx.Node) -> Position:
+def _softplus(walk: TorchWalk, node: torch.fx.Node) -> Position:
     beta, threshold = arguments(node, 1, (1.0, 20.0))
     if threshold < 15:
         raise Refusal(f"with threshold={threshold}, where it jumps; accepted: 15 and more;")
@@ -182,24 +182,24 @@ def _softplus(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.relu6.default, aten.relu6_.default)
-def _relu6(walk: Walk, node: torch.fx.Node) -> Position:
+def _relu6(walk: TorchWalk, node: torch.fx.Node) -> Position:
     low, high = torch.tensor(0.0), torch.tensor(6.0)
     return compose.clamp(walk.asm, walk.name(node), walk.input(node.args[0]), low, high)
 
 
 @converts(aten.hardtanh.default, aten.hardtanh_.default)
-def _hardtanh(walk: Walk, node: torch.fx.Node) -> Position:
+def _hardtanh(walk: TorchWalk, node: torch.fx.Node) -> Position:
     low, high = (torch.tensor(float(v)) for v in arguments(node, 1, (-1.0, 1.0)))
     return compose.clamp(walk.asm, walk.name(node), walk.input(node.args[0]), low, high)
 
 
 @converts(aten.softmax.int, aten.log_softmax.int)
-def _softmax(walk: Walk, node: torch.fx.Node) -> Position:
+def _softmax(walk: TorchWalk, node: torch.fx.Node) -> Position:
     dim = arguments(node, 1, ())[0]
     return walk.asm.end(walk.input(node.args[0]), ops.Softmax(node.target is aten.log_softmax.int), dim)
 
 
-def _bias(walk: Walk, node: torch.fx.Node, size: int) -> Tensor:
+def _bias(walk: TorchWalk, node: torch.fx.Node, size: int) -> Tensor:
     bias = walk.optional(node.args[2] if len(node.args) > 2 else None)
     return walk.value(node.args[1]).new_zeros(size) if bias is None else bias
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from calipers.graph import ops
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.torch_walk import Walk, arguments, converts
+from calipers.graph.torch_walk import TorchWalk, arguments, converts
 
 aten = torch.ops.aten
 
 
 @converts(aten.cat.default)
-def _concat(walk: Walk, node: torch.fx.Node) -> Position:
+def _concat(walk: TorchWalk, node: torch.fx.Node) -> Position:
     parts: Any = node.args[0]
     (dim,) = arguments(node, 1, (0,))
     if not all(walk.computed(part) for part in parts):
@@ -23,7 +23,7 @@ def _concat(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.stack.default)
-def _stack(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+def _stack(walk: TorchWalk, node: torch.fx.Node) -> Position | list[Position]:
     parts: Any = node.args[0]
     (dim,) = arguments(node, 1, (0,))
     if not all(walk.computed(part) for part in parts):
@@ -36,7 +36,7 @@ def _stack(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
     return _join(walk, node, [walk.asm.rearrange(name, p, lambda v: v.unsqueeze(dim)) for p in positions], dim)
 
 
-def _join(walk: Walk, node: torch.fx.Node, positions: list[Position], dim: int) -> Position:
+def _join(walk: TorchWalk, node: torch.fx.Node, positions: list[Position], dim: int) -> Position:
     dim = dim % (len(walk.asm.shape(positions[0])) + 1)
     if dim == 0:
         raise Refusal("along the batch dimension")
@@ -44,21 +44,21 @@ def _join(walk: Walk, node: torch.fx.Node, positions: list[Position], dim: int) 
 
 
 @converts(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)
-def _where(walk: Walk, node: torch.fx.Node) -> Position:
+def _where(walk: TorchWalk, node: torch.fx.Node) -> Position:
     condition, *values = node.args
     chosen = walk.value(condition)
     return merge(walk, node, values, lambda yes, no: torch.where(chosen, yes, no))
 
 
 @converts(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
-def _masked_fill(walk: Walk, node: torch.fx.Node) -> Position:
+def _masked_fill(walk: TorchWalk, node: torch.fx.Node) -> Position:
     x, mask, value = node.args
     chosen = walk.value(mask)
     return merge(walk, node, [x, value], lambda kept, filled: torch.where(chosen, filled, kept))
 
 
 @converts(aten.tril.default, aten.triu.default)
-def _triangle(walk: Walk, node: torch.fx.Node) -> Position:
+def _triangle(walk: TorchWalk, node: torch.fx.Node) -> Position:
     (diagonal,) = arguments(node, 1, (0,))
     inside: Any = torch.ones(walk.asm.shape(walk.input(node.args[0])), dtype=torch.bool)
     inside = node.target(inside, diagonal)  # type: ignore[operator]
@@ -66,7 +66,7 @@ def _triangle(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.select_scatter.default, aten.slice_scatter.default, aten.copy.default, aten.index_copy.default)
-def _scatter(walk: Walk, node: torch.fx.Node) -> Position:
+def _scatter(walk: TorchWalk, node: torch.fx.Node) -> Position:
     x, *rest = node.args
     at = 1 if node.target is aten.index_copy.default else 0
     source = rest.pop(2 if at else 0)
@@ -80,7 +80,7 @@ def _scatter(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.index_put.default)
-def _index_put(walk: Walk, node: torch.fx.Node) -> Position:
+def _index_put(walk: TorchWalk, node: torch.fx.Node) -> Position:
     x, indices, values = node.args[:3]
     if arguments(node, 3, (False,))[0]:
         raise Refusal("with accumulate=True")
@@ -88,7 +88,7 @@ def _index_put(walk: Walk, node: torch.fx.Node) -> Position:
     return merge(walk, node, [x, values], lambda into, new: aten.index_put(into, places, new))
 
 
-def merge(walk: Walk, node: torch.fx.Node, operands: Sequence[Any], function: Callable[..., Tensor]) -> Position:
+def merge(walk: TorchWalk, node: torch.fx.Node, operands: Sequence[Any], function: Callable[..., Tensor]) -> Position:
     """What `function` does to operands, where it only moves, drops or repeats their entries within every sample.
 
     operands: computed values, constant tensors and numbers; one at least is computed. `function` is carried out once on

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from calipers.graph import compose, windows
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.torch_walk import Walk, arguments, converts
+from calipers.graph.torch_walk import TorchWalk, arguments, converts
 
 aten = torch.ops.aten
 
@@ -18,7 +18,7 @@ aten = torch.ops.aten
     aten.max_pool3d_with_indices.default,
     aten.max_pool3d.default,
 )
-def _max_pool(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+def _max_pool(walk: TorchWalk, node: torch.fx.Node) -> Position | list[Position]:
     kernel, stride, padding, dilation, ceil_mode = arguments(node, 1, (1, [], 0, 1, False))
     x = walk.input(node.args[0])
     spatial = len(walk.asm.shape(x)) - 1
@@ -34,7 +34,7 @@ def _max_pool(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
 
 
 @converts(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
-def _adaptive_max_pool(walk: Walk, node: torch.fx.Node) -> list[Position]:
+def _adaptive_max_pool(walk: TorchWalk, node: torch.fx.Node) -> list[Position]:
     (size,) = arguments(node, 1, ())
     x = walk.input(node.args[0])
     each = zip(walk.asm.shape(x)[1:], size, strict=True)
@@ -42,14 +42,14 @@ def _adaptive_max_pool(walk: Walk, node: torch.fx.Node) -> list[Position]:
 
 
 @converts(aten.amax.default, aten.amin.default)
-def _extreme(walk: Walk, node: torch.fx.Node) -> Position:
+def _extreme(walk: TorchWalk, node: torch.fx.Node) -> Position:
     dims, keep = arguments(node, 1, ([], False))
     largest = node.target is aten.amax.default
     return windows.extreme(walk.asm, walk.name(node), walk.input(node.args[0]), dims, keep, largest)
 
 
 @converts(aten.max.dim, aten.min.dim)
-def _extreme_along(walk: Walk, node: torch.fx.Node) -> list[Position]:
+def _extreme_along(walk: TorchWalk, node: torch.fx.Node) -> list[Position]:
     dim, keep = arguments(node, 1, (0, False))
     largest = node.target is aten.max.dim
     return [windows.extreme(walk.asm, walk.name(node), walk.input(node.args[0]), [dim], keep, largest)]
@@ -65,11 +65,11 @@ def _extreme_along(walk: Walk, node: torch.fx.Node) -> list[Position]:
     aten._upsample_bilinear2d_aa.vec,
     aten._upsample_bicubic2d_aa.vec,
 )
-def _by_channel(walk: Walk, node: torch.fx.Node) -> Position:
+def _by_channel(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return channel_map(walk, node)
 
 
-def channel_map(walk: Walk, node: torch.fx.Node) -> Position:
+def channel_map(walk: TorchWalk, node: torch.fx.Node) -> Position:
     """An operator that does one linear thing to every channel of its first operand."""
     return windows.channel_map(walk.asm, walk.name(node), walk.input(node.args[0]), lambda v: _run(walk, node, v))
 
@@ -84,11 +84,11 @@ def channel_map(walk: Walk, node: torch.fx.Node) -> Position:
     aten.conv_transpose3d.input,
     aten.grid_sampler.default,
 )
-def _linear(walk: Walk, node: torch.fx.Node) -> Position:
+def _linear(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return linear_map(walk, node)
 
 
-def linear_map(walk: Walk, node: torch.fx.Node) -> Position:
+def linear_map(walk: TorchWalk, node: torch.fx.Node) -> Position:
     """An operator that is linear in its one computed operand."""
     occurrences: list[torch.fx.Node] = []
     torch.fx.node.map_arg((node.args, node.kwargs), occurrences.append)
@@ -102,7 +102,7 @@ def linear_map(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.conv3d.default, aten.conv3d.padding)
-def _conv3d(walk: Walk, node: torch.fx.Node) -> Position:
+def _conv3d(walk: TorchWalk, node: torch.fx.Node) -> Position:
     weight, bias = walk.value(node.args[1]), walk.optional(node.args[2] if len(node.args) > 2 else None)
     stride, padding, dilation, groups = arguments(node, 3, (1, 0, 1, 1))
     stride, dilation = _each(stride, 3), _each(dilation, 3)
@@ -117,7 +117,7 @@ def _conv3d(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.im2col.default)
-def _unfold(walk: Walk, node: torch.fx.Node) -> Position:
+def _unfold(walk: TorchWalk, node: torch.fx.Node) -> Position:
     kernel, dilation, padding, stride = arguments(node, 1, ())
     before = [0, *padding]
     x = walk.input(node.args[0])
@@ -129,7 +129,7 @@ def _unfold(walk: Walk, node: torch.fx.Node) -> Position:
     return walk.asm.rearrange(walk.name(node), x, move)
 
 
-def _run(walk: Walk, node: torch.fx.Node, value: Tensor) -> Tensor:
+def _run(walk: TorchWalk, node: torch.fx.Node, value: Tensor) -> Tensor:
     """The operator in float64, its computed operand being `value`."""
 
     def given(argument: torch.fx.Node) -> Any:

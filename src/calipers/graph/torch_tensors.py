@@ -7,7 +7,7 @@ from torch import Tensor
 
 from calipers.graph import compose, ops
 from calipers.graph.assembly import Position, Refusal
-from calipers.graph.torch_walk import Walk, arguments, converts
+from calipers.graph.torch_walk import TorchWalk, arguments, converts
 
 aten = torch.ops.aten
 
@@ -57,7 +57,7 @@ aten = torch.ops.aten
     aten._upsample_nearest_exact2d.vec,
     aten._upsample_nearest_exact3d.vec,
 )
-def _rearrange(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+def _rearrange(walk: TorchWalk, node: torch.fx.Node) -> Position | list[Position]:
     return walk.rearrange(node)
 
 
@@ -69,7 +69,7 @@ def _rearrange(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
     aten.alias.default,
     aten.lift_fresh_copy.default,
 )
-def _identity(walk: Walk, node: torch.fx.Node) -> Position:
+def _identity(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return walk.input(node.args[0])
 
 
@@ -83,7 +83,7 @@ def _identity(walk: Walk, node: torch.fx.Node) -> Position:
     aten.feature_alpha_dropout.default,
     aten.feature_alpha_dropout_.default,
 )
-def _dropout(walk: Walk, node: torch.fx.Node) -> Position:
+def _dropout(walk: TorchWalk, node: torch.fx.Node) -> Position:
     if node.args[2] and node.args[1]:
         raise Refusal("dropout in train mode")
     return walk.input(node.args[0])
@@ -97,7 +97,7 @@ def _dropout(walk: Walk, node: torch.fx.Node) -> Position:
     aten._to_copy.default,
     aten.type_as.default,
 )
-def _cast(walk: Walk, node: torch.fx.Node) -> Position:
+def _cast(walk: TorchWalk, node: torch.fx.Node) -> Position:
     """To another place or precision; nothing is lost from float32 on."""
     dtype = node.meta["val"].dtype
     if dtype not in (torch.float32, torch.float64):
@@ -106,7 +106,7 @@ def _cast(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.pad.default, aten.constant_pad_nd.default)
-def _pad(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
+def _pad(walk: TorchWalk, node: torch.fx.Node) -> Position | list[Position]:
     constant = node.target is aten.constant_pad_nd.default
     amounts, *rest = arguments(node, 1, ([], 0.0) if constant else ([], "constant", None))
     mode, value = ("constant", rest[0]) if constant else rest
@@ -123,7 +123,7 @@ def _pad(walk: Walk, node: torch.fx.Node) -> Position | list[Position]:
 
 
 @converts(aten.mean.dim, aten.sum.dim_IntList)
-def _reduce(walk: Walk, node: torch.fx.Node) -> Position:
+def _reduce(walk: TorchWalk, node: torch.fx.Node) -> Position:
     dims, keep = arguments(node, 1, ([], False))
     mean = node.target is aten.mean.dim
     members = walk.position.get(node.args[0])  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def _reduce(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.maximum.default, aten.max.other, aten.minimum.default, aten.min.other)
-def _extreme(walk: Walk, node: torch.fx.Node) -> Position:
+def _extreme(walk: TorchWalk, node: torch.fx.Node) -> Position:
     largest = node.target in (aten.maximum.default, aten.max.other)
     left, right = node.args[:2]
     if walk.computed(left) and walk.computed(right):
@@ -150,7 +150,7 @@ def _extreme(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.clamp.default, aten.clamp_.default, aten.clamp_min.default, aten.clamp_max.default)
-def _clamp(walk: Walk, node: torch.fx.Node) -> Position:
+def _clamp(walk: TorchWalk, node: torch.fx.Node) -> Position:
     low, high = arguments(node, 1, (None, None))
     if node.target is aten.clamp_max.default:
         low, high = None, low
@@ -159,12 +159,12 @@ def _clamp(walk: Walk, node: torch.fx.Node) -> Position:
 
 
 @converts(aten.abs.default)
-def _absolute(walk: Walk, node: torch.fx.Node) -> Position:
+def _absolute(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return walk.asm.add(walk.name(node), ops.Absolute(), walk.input(node.args[0]))
 
 
 @converts(aten.neg.default)
-def _negate(walk: Walk, node: torch.fx.Node) -> Position:
+def _negate(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return compose.negate(walk.asm, walk.name(node), walk.input(node.args[0]))
 
 
@@ -179,7 +179,7 @@ def _negate(walk: Walk, node: torch.fx.Node) -> Position:
     aten.div_.Tensor,
     aten.rsub.Scalar,
 )
-def _arithmetic(walk: Walk, node: torch.fx.Node) -> Position:
+def _arithmetic(walk: TorchWalk, node: torch.fx.Node) -> Position:
     left, right = arguments(node, 0, ())
     kind = str(node.target).removeprefix("aten.").split(".")[0].removesuffix("_")
     if kind == "rsub":

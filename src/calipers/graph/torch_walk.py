@@ -16,7 +16,7 @@ from calipers.graph.graph import Graph
 # The place of a value that is never used.
 _NOTHING: Position = -1
 
-Converter = Callable[["Walk", torch.fx.Node], Position | list[Position]]
+Converter = Callable[["TorchWalk", torch.fx.Node], Position | list[Position]]
 CONVERTERS: dict[Any, Converter] = {}
 
 aten = torch.ops.aten
@@ -54,7 +54,7 @@ def converts(*targets: Any) -> Callable[[Converter], Converter]:
     return register
 
 
-class Walk:
+class TorchWalk:
     """Walks one exported program; thrown away afterwards.
 
     position: of computed values, a list for several outputs. constant: values that do not depend on the input, among

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from calipers.core.files import whole
 from calipers.evaluate.reproduce import Curves, Finding, Reproduced
 from calipers.evaluate.robustness.distances import BEST, Distances
-from calipers.report.nearest import Nearest
+from calipers.report.nearest import NearestReport
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
 
@@ -106,7 +106,7 @@ def _name(method: str) -> str:
     return _LABELS.get(short, short)
 
 
-def save_distance_curve(nearest: Nearest, path: Path) -> Path | None:
+def save_distance_curve(nearest: NearestReport, path: Path) -> Path | None:
     """Accuracy against epsilon from the distances of the nearest examples, as stairs; None if there are none."""
     attacks = [one for one in nearest.attacks if one.distances]
     finite = [d for one in attacks for d in one.distances if math.isfinite(d)]

@@ -27,7 +27,7 @@ _COLUMNS = {"found": 0, "of": 0, "median": 0, "95 % interval": 64, "mean": 0, "p
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestReport:
     """A run of minimum-norm attacks in numbers. samples: all; correct: those classified correctly as they are.
 
     `str` is the result in plain words, with the warnings.
@@ -76,7 +76,7 @@ class Nearest:
         return table
 
 
-def load_nearest(store: Store, run_id: str) -> Nearest:
+def load_nearest(store: Store, run_id: str) -> NearestReport:
     """The distances of a run from what was kept. Raises InputError if it has no minimum-norm attack."""
     run = run_of(store, run_id)
     task = RobustnessTask.from_dict(run.task)
@@ -87,7 +87,7 @@ def load_nearest(store: Store, run_id: str) -> Nearest:
     correct = sum(record.outcome is Outcome.CORRECT for record in clean)
     summed = store.metric(run.run_id, "report") or {"warnings": []}
     warnings = tuple(SanityWarning(**warning) for warning in summed["warnings"])
-    return Nearest(run.run_id, run.command, task, len(clean), correct, distances_of(task, records), warnings)
+    return NearestReport(run.run_id, run.command, task, len(clean), correct, distances_of(task, records), warnings)
 
 
 def _told(one: Distances) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from calipers.core.digests import digest_json
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
-from calipers.core.space import Unit
+from calipers.core.space import RadiusUnit
 from calipers.core.threat import ThreatModel
 from calipers.models.normalise import input_std
 from calipers.train.augmentation import Augmentation
@@ -42,7 +42,7 @@ class Adversary(_Strict):
 
     norm: Norm = Norm.LINF
     epsilon: float = Field(gt=0)
-    unit: Unit | None = None
+    unit: RadiusUnit | None = None
     domain: tuple[float, float] | None = (0.0, 1.0)
     steps: int = Field(default=7, ge=1)
     step_size: float | None = Field(default=None, gt=0)

@@ -6,7 +6,7 @@ from calipers.verify.bound import BoundVerifier
 from calipers.verify.certify import Certifier
 from calipers.verify.complete import Complete
 from calipers.verify.grade import run_verifier
-from calipers.verify.verifier import VERIFIERS, Limitable, Resources, Selective, Verifier
+from calipers.verify.verifier import VERIFIERS, Limitable, Limits, Selective, Verifier
 
 if TYPE_CHECKING:
     from calipers.verify.milp import Milp as Milp
@@ -18,7 +18,7 @@ __all__ = [
     "Complete",
     "Limitable",
     "Milp",
-    "Resources",
+    "Limits",
     "Selective",
     "Verifier",
     "run_verifier",
@@ -26,7 +26,7 @@ __all__ = [
 
 
 @VERIFIERS.add("milp")
-def _milp(resources: Resources) -> Verifier:
+def _milp(resources: Limits) -> Verifier:
     """Milp, imported when it is asked for: its solver and scipy's matrices take a tenth of a second."""
     from calipers.verify.milp import Milp
 

@@ -20,7 +20,7 @@ from calipers.verify.vnnlib.reduction import reduce_property
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditEntry:
     """What came of a file, or of a property. reason: what is proven, or why it is not."""
 
     name: str
@@ -28,7 +28,7 @@ class Finding:
     reason: str
 
 
-def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int], None]) -> list[Finding]:
+def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int], None]) -> list[AuditEntry]:
     """Each certificate against the model that its claim speaks of."""
 
     @cache
@@ -46,7 +46,7 @@ def audit_property(
     asked: Path,
     advance: Callable[[str, int], None],
     output: str | None = None,
-) -> list[Finding]:
+) -> list[AuditEntry]:
     """Whether certificates together prove that no input of the property is unsafe; the last finding says so.
 
     output: which one of the model's, of several.
@@ -70,24 +70,24 @@ def audit_property(
     ]
     covered = sum(any(_encloses(claim, *box) for claim in proven) for box in boxes)
     reason = f"unsat is proven for {covered} of {len(boxes)} cases"
-    return [*(finding for finding, _ in examined), Finding(str(asked), covered == len(boxes), reason)]
+    return [*(finding for finding, _ in examined), AuditEntry(str(asked), covered == len(boxes), reason)]
 
 
 def _examined(
     files: Sequence[Path], network_of: Callable[[Claim], Network], advance: Callable[[str, int], None]
-) -> list[tuple[Finding, Claim | None]]:
+) -> list[tuple[AuditEntry, Claim | None]]:
     """What came of each file, with its claim if it is accepted."""
-    found: list[tuple[Finding, Claim | None]] = []
+    found: list[tuple[AuditEntry, Claim | None]] = []
     for done, file in enumerate(files):
         advance(file.name, done)
         try:
             certificate = Certificate.load(file)
             margin = recompute(certificate, network_of(certificate.claim))
         except (DamagedCertificateError, RejectedError) as error:
-            found.append((Finding(str(file), False, str(error)), None))
+            found.append((AuditEntry(str(file), False, str(error)), None))
         else:
             reason = f"{describe(certificate.claim)}, margins >= {margin:.3g}"
-            found.append((Finding(str(file), True, reason), certificate.claim))
+            found.append((AuditEntry(str(file), True, reason), certificate.claim))
     advance("done", len(files))
     return found
 

@@ -14,7 +14,7 @@ from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
-from calipers.verify.verifier import VERIFIERS, Resources
+from calipers.verify.verifier import VERIFIERS, Limits
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class BoundVerifier:
     budget: WorkBudget = field(default_factory=WorkBudget)
 
     @classmethod
-    def within(cls, bound: BoundMethod, resources: Resources) -> "BoundVerifier":
+    def within(cls, bound: BoundMethod, resources: Limits) -> "BoundVerifier":
         """The verifier with the memory it may take; its time follows from the network."""
         return cls(bound, resources.budget)
 
@@ -38,11 +38,11 @@ class BoundVerifier:
         return {"memory_bytes": self.budget.bytes}
 
     @property
-    def limits(self) -> Resources:
+    def limits(self) -> Limits:
         """Its memory; its time follows from the network."""
-        return Resources(self.budget)
+        return Limits(self.budget)
 
-    def limited(self, limits: Resources) -> "BoundVerifier":
+    def limited(self, limits: Limits) -> "BoundVerifier":
         """See `Limitable`."""
         return replace(self, budget=limits.budget)
 

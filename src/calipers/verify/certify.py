@@ -19,7 +19,7 @@ from calipers.graph.rewrite import with_maxima
 from calipers.verify.branching.input_search import InputSearch
 from calipers.verify.branching.journal import Journal, slopes_of
 from calipers.verify.branching.split_search import SplitSearch
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Certifier:
     cheap: evidence that is quick to check.
     """
 
-    resources: Resources = field(default_factory=Resources)
+    resources: Limits = field(default_factory=Limits)
     cheap: LinearBounds = FUSED
     inputs: InputSearch = field(default_factory=InputSearch)
     splits: SplitSearch = field(default_factory=SplitSearch)

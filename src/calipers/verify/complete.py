@@ -17,7 +17,7 @@ from calipers.verify.branching.found import Found
 from calipers.verify.branching.input_search import InputSearch
 from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.stages import Stages
-from calipers.verify.verifier import VERIFIERS, Resources
+from calipers.verify.verifier import VERIFIERS, Limits
 
 _GLANCE = PGD(steps=10, restarts=1)
 # The tightest; what other bounds prove beside them the search settles at once.
@@ -32,7 +32,7 @@ class Complete:
     does not do. inputs: searches sets of few inputs; splits: all others.
     """
 
-    resources: Resources = field(default_factory=Resources)
+    resources: Limits = field(default_factory=Limits)
     glance: Attack = _GLANCE
     cheap: BoundMethod = _CHEAP
     attack: Attack = field(default_factory=PGD)
@@ -44,11 +44,11 @@ class Complete:
         return "complete"
 
     @property
-    def limits(self) -> Resources:
+    def limits(self) -> Limits:
         """See `Limitable`."""
         return self.resources
 
-    def limited(self, limits: Resources) -> "Complete":
+    def limited(self, limits: Limits) -> "Complete":
         """See `Limitable`."""
         return replace(self, resources=limits)
 

@@ -16,7 +16,7 @@ from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify.bound import out_of_memory
 from calipers.verify.branching.found import Found
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 
 WITHIN_ROUNDING = (
     "nothing is left to try: neither a proof for every floating-point evaluation nor an input that breaks it was "
@@ -30,7 +30,7 @@ Search = Callable[[Graph, Problem, list[int], WorkBudget], Found]
 class Stages:
     """before: attacks all instances. cheap: bounds what they leave, `after` attacks that. search: decides the rest."""
 
-    resources: Resources
+    resources: Limits
     before: tuple[Attack, ...]
     cheap: BoundMethod
     after: tuple[Attack, ...]

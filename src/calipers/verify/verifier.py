@@ -39,7 +39,7 @@ class Selective(Protocol):
 
 
 @dataclass(frozen=True)
-class Resources:
+class Limits:
     """What a verifier may spend. timeout: seconds per instance, total: per problem, for those that search."""
 
     budget: WorkBudget = field(default_factory=WorkBudget)
@@ -52,12 +52,12 @@ class Limitable(Protocol):
     """A verifier that can be had with other resources."""
 
     @property
-    def limits(self) -> Resources:
+    def limits(self) -> Limits:
         """What it may spend."""
 
-    def limited(self, limits: Resources) -> Verifier:
+    def limited(self, limits: Limits) -> Verifier:
         """The same verifier that may spend these."""
 
 
 # Each name makes a verifier within its resources.
-VERIFIERS: Registry[Callable[[Resources], Verifier]] = Registry("verifier")
+VERIFIERS: Registry[Callable[[Limits], Verifier]] = Registry("verifier")

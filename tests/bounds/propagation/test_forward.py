@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calipers.bounds import FORWARD, FUSED, IBP, WorkBudget
 from calipers.bounds.cost import enclosure_bytes, last_uses
-from calipers.bounds.propagation.affine import AffineMap, Enclosure, push
+from calipers.bounds.propagation.affine import AffineMap, Enclosed, push
 from calipers.bounds.propagation.forward import quick_intervals
 from calipers.bounds.propagation.free import free_inputs
 from calipers.bounds.relaxations.relaxation import Relaxation
@@ -116,7 +116,7 @@ def test_planes_of_any_slope_are_followed(op: ops.Op, seed: int) -> None:
     slopes = slopes if isinstance(op, ops.MaxPool2d) else [slope[:, 0] for slope in slopes]
     bias = torch.zeros_like(value)
     planes = Relaxation(slopes[0], bias, slopes[1], bias)
-    found = push(op, [Enclosure(low, high, torch.zeros_like(low.constant))], torch.zeros_like(bias), planes)
+    found = push(op, [Enclosed(low, high, torch.zeros_like(low.constant))], torch.zeros_like(bias), planes)
     for x in torch.randn(20, 1, 4, generator=generator):
         ends = at(low, x), at(high, x)
         inner = torch.minimum(*ends) + torch.rand(1, *shape, generator=generator) * (ends[1] - ends[0]).abs()

@@ -19,14 +19,14 @@ from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.soundness import check_soundness
 from calipers.models.loading import LoadedModel
 from calipers.report.curves import save_distance_curve
-from calipers.report.nearest import Nearest, load_nearest
+from calipers.report.nearest import NearestReport, load_nearest
 from calipers.store.store import Store
 from calipers.verify import BoundVerifier
 
 EPSILONS = [0.01, 0.05, 0.2]
 
 
-def attack(model: LoadedModel, digits: ImageDataset, out: Path, **changes: Any) -> Nearest:
+def attack(model: LoadedModel, digits: ImageDataset, out: Path, **changes: Any) -> NearestReport:
     settings: dict[str, Any] = {"attacks": ["pdpgd-linf"], "propagations": 60, "out": out}
     return calipers.attack(model, digits, **settings | changes)
 

@@ -13,7 +13,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.core.sets import Box
 from calipers.graph.from_torch import from_module
-from calipers.verify import Complete, Resources
+from calipers.verify import Complete, Limits
 from calipers.verify.branching.input_search import InputSearch
 from calipers.verify.branching.ties import tied
 from tests.limits import NEVER
@@ -21,8 +21,8 @@ from tests.nets import random_graph
 
 OFFSET = 1e5
 METHODS = {
-    "inputs": Complete(Resources(timeout=NEVER)),
-    "splits": Complete(Resources(timeout=NEVER), inputs=InputSearch(most=0)),
+    "inputs": Complete(Limits(timeout=NEVER)),
+    "splits": Complete(Limits(timeout=NEVER), inputs=InputSearch(most=0)),
 }
 
 

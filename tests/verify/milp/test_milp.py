@@ -21,7 +21,7 @@ from calipers.core.sets import Box, InputSet, LpBall
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 from calipers.solve.mixed import Minimum
-from calipers.verify import Complete, Milp, Resources
+from calipers.verify import Complete, Limits, Milp
 from calipers.verify.milp import encode, verifier
 from tests.limits import NEVER
 from tests.milp import exact_minimum
@@ -95,7 +95,7 @@ def instance(family: str, seed: int, radius: float) -> tuple[Graph, Problem]:
 
 def one_row(graph: Graph, input_set: InputSet, row: torch.Tensor, shift: float, timeout: float = NEVER):
     spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
-    return Milp(Resources(timeout=timeout), attack=Idle()).verify(graph, Problem("net", (0,), input_set, spec))
+    return Milp(Limits(timeout=timeout), attack=Idle()).verify(graph, Problem("net", (0,), input_set, spec))
 
 
 @pytest.mark.parametrize("kind", ["box", "l1", "clipped l1"])
@@ -136,7 +136,7 @@ def test_thresholds_around_the_exact_minimum_of_windows(family: str) -> None:
 def test_it_agrees_with_branch_and_bound(family: str) -> None:
     for seed, radius in ((1, 0.02), (3, 0.05)):
         graph, problem = instance(family, seed, radius)
-        found = [method(Resources(timeout=NEVER)).verify(graph, problem).verdicts for method in (Milp, Complete)]
+        found = [method(Limits(timeout=NEVER)).verify(graph, problem).verdicts for method in (Milp, Complete)]
         assert found[0] == found[1]
         assert Verdict.UNKNOWN not in found[0]
 
@@ -156,7 +156,7 @@ def test_neurons_that_bounds_decide_need_no_variable() -> None:
 def test_time_is_up() -> None:
     graph, problem = instance("overlap", 3, 0.3)
     for timeout in (0.0, 0.05):
-        result = Milp(Resources(timeout=timeout), attack=Idle()).verify(graph, problem)
+        result = Milp(Limits(timeout=timeout), attack=Idle()).verify(graph, problem)
         assert result.verdicts == (Verdict.UNKNOWN,)
         assert result.terminations == (Termination.TIMEOUT,)
         assert bool((result.lower <= 0).any())

@@ -9,7 +9,7 @@ import pytest
 from calipers.bounds import WorkBudget
 from calipers.core.errors import InputError
 from calipers.graph.from_onnx import load_onnx_network
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.vnnlib import Answer, Property, SatOutcome, decide
 from calipers.verify.vnnlib.syntax import parse
 from tests.limits import NEVER
@@ -19,7 +19,7 @@ BOX = [(-1.0, 1.0), (-0.5, 0.5)]
 
 
 def answer(path: Path, text: str, timeout: float = NEVER) -> Answer:
-    return decide(load_onnx_network(path), Property.of(parse(text)), Resources(WorkBudget(), timeout))
+    return decide(load_onnx_network(path), Property.of(parse(text)), Limits(WorkBudget(), timeout))
 
 
 def outputs(path: Path, x: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from calipers.bounds import WorkBudget
 from calipers.core.errors import InputError
-from calipers.verify import Resources
+from calipers.verify import Limits
 from calipers.verify.vnnlib import Score, load_instances, score
 from calipers.verify.vnnlib.results import require_free, write_results
 from tests.limits import NEVER
@@ -31,7 +31,7 @@ def family(tmp_path: Path) -> Path:
 
 
 def run(file: Path) -> list[Score]:
-    return [score(instance, Resources(WorkBudget(), NEVER)) for instance in load_instances(file)]
+    return [score(instance, Limits(WorkBudget(), NEVER)) for instance in load_instances(file)]
 
 
 def test_every_instance_has_a_score(family: Path) -> None:

@@ -13,7 +13,7 @@ import vnnlib
 
 from calipers.core.errors import InputError
 from calipers.verify.vnnlib.formulas import Comparison
-from calipers.verify.vnnlib.syntax import Query, parse, read
+from calipers.verify.vnnlib.syntax import VnnlibQuery, parse, read
 
 NEW = """(vnnlib-version <2.0>)
 (declare-network f (declare-input X real [1,2]) (declare-output Y real [1, 3]))
@@ -163,7 +163,7 @@ def random_formula(random: Random, depth: int) -> str:
     return f"({random.choice(['<=', '<', '>=', '>', '=='])} {term(2)} {term(2)})"
 
 
-def satisfied(query: Query, x: list[float], y: list[float]) -> bool:
+def satisfied(query: VnnlibQuery, x: list[float], y: list[float]) -> bool:
     def holds(row: Comparison) -> bool:
         value = sum(w * x[i] for i, w in row.inputs.items()) + sum(w * y[i] for i, w in row.outputs.items())
         return value < row.bound if row.strict else value <= row.bound

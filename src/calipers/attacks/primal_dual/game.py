@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player, Turn
-from calipers.attacks.primal_dual.schedule import Again, Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Run
+from calipers.attacks.primal_dual.schedule import Again, Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Phase
 from calipers.attacks.query import NearestQuery
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
@@ -45,7 +45,7 @@ class Surrogate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
+class GameSettings:
     """Everything that decides a primal-dual attack.
 
     memory: of the moving average of the weights. refinements: forward passes that bring the best to the boundary.
@@ -58,7 +58,7 @@ class Settings:
     name: str
     player: Player
     surrogate: Surrogate
-    runs: tuple[Run | Again, ...]
+    runs: tuple[Phase | Again, ...]
     memory: float
     refinements: int = 0
     ceiling: float | None = None
@@ -66,7 +66,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         first = self.runs[0] if self.runs else None
-        if first is None or (isinstance(first, Run) and isinstance(first.kind.start, FromBest)):
+        if first is None or (isinstance(first, Phase) and isinstance(first.kind.start, FromBest)):
             raise InputError(f"settings {self.name!r}: the first run starts from nothing; accepted: a centre or a draw")
         again = next((number for number, run in enumerate(self.runs) if isinstance(run, Again)), None)
         if again is not None and not self.drawn(again):
@@ -82,11 +82,11 @@ class Settings:
         return [number for number, kind in enumerate(self._kinds(before)) if isinstance(kind.start, FromRandom)]
 
     def _kinds(self, before: int) -> tuple[Kind, ...]:
-        return tuple(dict.fromkeys(run.kind for run in self.runs[:before] if isinstance(run, Run)))
+        return tuple(dict.fromkeys(run.kind for run in self.runs[:before] if isinstance(run, Phase)))
 
 
 @dataclass(frozen=True)
-class State:
+class GameState:
     """An iterate, the weights it is played against, what its rates are multiples of, and the weights of the best.
 
     Weights and extent are None before the first gradient, which they may depend on. extent: in sizes of the domain.
@@ -110,17 +110,17 @@ class Game:
     query: NearestQuery
     active: Int[Tensor, " active"]
     problem: MinimumNormProblem
-    settings: Settings
-    run: Run
+    settings: GameSettings
+    run: Phase
     r: Float[Tensor, "active *shape"]
     dual: Dual | None
     scale: Float[Tensor, "active 1"]
     rival: Int[Tensor, " active"] | None
 
-    def init(self) -> State:
-        return State(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
+    def init(self) -> GameState:
+        return GameState(self.r, self.dual, Moments.start(self.settings.player.momentum, self.r), self.dual)
 
-    def step(self, state: State, k: int) -> State:
+    def step(self, state: GameState, k: int) -> GameState:
         problem, kind, steps = self.problem, self.run.kind, self.run.steps
         before = self.query.best_distance[self.active]
         rows, gradient = self.query.gradient(problem.perturbed(state.r), self.active, self._loss)
@@ -133,9 +133,9 @@ class Game:
         r, moments = self.settings.player.move(Turn(problem, state.r, gradient, dual, rate, state.moments))
         # The margin is that before the move.
         dual = dual.step(margin, kind.dual.at(k, steps), self.settings.memory)
-        return State(r, dual, moments, best, extent)
+        return GameState(r, dual, moments, best, extent)
 
-    def finish(self, state: State) -> State:
+    def finish(self, state: GameState) -> GameState:
         before = self.query.best_distance[self.active]
         self.query.margins(self.problem.perturbed(state.r), self.active)
         assert state.dual is not None

@@ -16,7 +16,7 @@ class Decay(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rate:
+class StepRate:
     """A rate that goes from `first` to `last` over a run."""
 
     first: float
@@ -90,13 +90,13 @@ class Kind:
     """
 
     start: FromCentre | FromRandom | FromBest
-    primal: Rate
-    dual: Rate
+    primal: StepRate
+    dual: StepRate
     extent: Extent = Extent.DOMAIN
 
 
 @dataclass(frozen=True)
-class Run:
+class Phase:
     """One run: steps of one forward and one backward pass each, then a forward pass at the last iterate.
 
     rival: aim at one row alone, that whose boundary is so near (0: nearest) if rows are linear around the centre; None:
@@ -113,7 +113,7 @@ class Again:
     """One more random start, for every sample of the kind that brought it nearest.
 
     The choice is among the kinds of runs before it that start from a draw; where none of them leads, they take turns.
-    rival: as in Run.
+    rival: as in Phase.
     """
 
     steps: int

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.primal_dual.dual import Dual
-from calipers.attacks.primal_dual.game import Game, Settings, evenly, pull
-from calipers.attacks.primal_dual.schedule import Extent, FromBest, FromCentre, FromRandom, Kind, Run
+from calipers.attacks.primal_dual.game import Game, GameSettings, evenly, pull
+from calipers.attacks.primal_dual.schedule import Extent, FromBest, FromCentre, FromRandom, Kind, Phase
 from calipers.attacks.pruning import prune
 from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
@@ -41,7 +41,7 @@ class Standing:
         weights = Dual.start(torch.ones_like(query.best_distance))
         return cls(torch.zeros_like(query.problem.center), weights, torch.full_like(everyone, -1))
 
-    def rival(self, run: Run, active: Int[Tensor, " active"]) -> Int[Tensor, " active"] | None:
+    def rival(self, run: Phase, active: Int[Tensor, " active"]) -> Int[Tensor, " active"] | None:
         """The row of every instance that a run aims at; None: the smallest."""
         if run.rival is None or self.rivals is None:
             return None
@@ -53,7 +53,7 @@ class Session:
     """One attack on one batch of instances."""
 
     query: NearestQuery
-    settings: Settings
+    settings: GameSettings
     seed: int
 
     def after(self, number: int, standing: Standing) -> Standing:
@@ -62,14 +62,14 @@ class Session:
         affordable = self._cost <= run.steps // 5
         if run.rival is not None and standing.rivals is None and affordable:
             standing, run = replace(standing, rivals=self._rivals()), replace(run, steps=run.steps - self._cost)
-        if isinstance(run, Run):
+        if isinstance(run, Phase):
             return self._played(number, run, self.query.everyone, standing)
         drawn = self.settings.drawn(number)
         choice = self._choice(number, drawn, standing.leader)
         for kind in drawn:
             active = (choice == kind).nonzero()[:, 0]
             if len(active):
-                again = Run(self.settings.kinds[kind], run.steps, run.rival)
+                again = Phase(self.settings.kinds[kind], run.steps, run.rival)
                 standing = self._played(number, again, active, standing)
         return standing
 
@@ -89,7 +89,7 @@ class Session:
         turn = torch.full_like(leader, kinds[number % len(kinds)])
         return torch.where(torch.isin(leader, torch.tensor(kinds, device=leader.device)), leader, turn)
 
-    def _played(self, number: int, run: Run, active: Int[Tensor, " active"], standing: Standing) -> Standing:
+    def _played(self, number: int, run: Phase, active: Int[Tensor, " active"], standing: Standing) -> Standing:
         query, problem = self.query, self.query.problem[active]
         r, dual = self._start(number, run.kind, problem, active, standing)
         before = query.best_distance[active]
@@ -129,7 +129,7 @@ class Session:
                 return problem.clip(per_sample(far, drawn) * drawn), None
 
 
-def play(query: NearestQuery, settings: Settings, seed: int) -> None:
+def play(query: NearestQuery, settings: GameSettings, seed: int) -> None:
     """All runs of an attack, one after the other."""
     session, standing = Session(query, settings, seed), Standing.start(query)
     for number in range(len(settings.runs)):

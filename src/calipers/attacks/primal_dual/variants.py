@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from calipers.attacks.primal_dual.game import Settings, Surrogate
+from calipers.attacks.primal_dual.game import GameSettings, Surrogate
 from calipers.attacks.primal_dual.primal import Player
 from calipers.attacks.primal_dual.schedule import (
     Again,
@@ -14,8 +14,8 @@ from calipers.attacks.primal_dual.schedule import (
     FromCentre,
     FromRandom,
     Kind,
-    Rate,
-    Run,
+    Phase,
+    StepRate,
     lengths,
 )
 from calipers.attacks.proximal import (
@@ -44,21 +44,21 @@ COUNTS: dict[Distance, ProximalOperator] = {
 }
 
 
-def author(player: Player, rate: float, steps: int, starts: int, reach: float) -> Settings:
+def author(player: Player, rate: float, steps: int, starts: int, reach: float) -> GameSettings:
     """Section 5.4 as its code has it: every start runs `steps` steps, then the best is fine-tuned for as many."""
-    weights, dual = Fixed(0.1), Rate(0.1, 0.01, Decay.LINEAR)
-    primal = Rate(rate, rate / 100, Decay.EXPONENTIAL)
-    runs = [Run(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
-    fine = Kind(FromBest(), Rate(rate / 100, rate / 100, Decay.LINEAR), Rate(0.01, 0.01, Decay.LINEAR))
-    return Settings("author", player, Surrogate.SOFTPLUS, (*runs, Run(fine, steps)), memory=0.9)
+    weights, dual = Fixed(0.1), StepRate(0.1, 0.01, Decay.LINEAR)
+    primal = StepRate(rate, rate / 100, Decay.EXPONENTIAL)
+    runs = [Phase(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
+    fine = Kind(FromBest(), StepRate(rate / 100, rate / 100, Decay.LINEAR), StepRate(0.01, 0.01, Decay.LINEAR))
+    return GameSettings("author", player, Surrogate.SOFTPLUS, (*runs, Phase(fine, steps)), memory=0.9)
 
 
-def text(player: Player, rate: float, steps: int, starts: int, reach: float) -> Settings:
+def text(player: Player, rate: float, steps: int, starts: int, reach: float) -> GameSettings:
     """Section 5.4 as its text has it. The memory of the average is not given there; it is that of the code."""
-    weights, dual = Fixed(0.01), Rate(0.1, 0.1, Decay.LINEAR)
-    primal = Rate(rate, rate / 100, Decay.LINEAR)
-    runs = [Run(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
-    return Settings("text", player, Surrogate.HINGE, tuple(runs), memory=0.9)
+    weights, dual = Fixed(0.01), StepRate(0.1, 0.1, Decay.LINEAR)
+    primal = StepRate(rate, rate / 100, Decay.LINEAR)
+    runs = [Phase(Kind(origin, primal, dual), steps) for origin in _origins(weights, starts, reach)]
+    return GameSettings("text", player, Surrogate.HINGE, tuple(runs), memory=0.9)
 
 
 def balanced(
@@ -71,12 +71,12 @@ def balanced(
     """
     weights = Balanced(factor)
     start = FromRandom(weights, reach) if reach else FromCentre(weights)
-    return Kind(start, Rate(*primal, Decay.EXPONENTIAL), Rate(dual, dual / 10, Decay.LINEAR), extent)
+    return Kind(start, StepRate(*primal, Decay.EXPONENTIAL), StepRate(dual, dual / 10, Decay.LINEAR), extent)
 
 
 @dataclass(frozen=True)
 class Opening:
-    """One of the first runs within a budget, whose steps the budget decides; rival as in Run."""
+    """One of the first runs within a budget, whose steps the budget decides; rival as in Phase."""
 
     kind: Kind
     rival: int | None = None
@@ -129,7 +129,7 @@ RIVALS = (None, 0, None, 1, None, 2)
 
 def within(
     propagations: int, steps: int, player: Player, openings: tuple[Opening, ...], ceiling: float, pruning: int = 0
-) -> Settings:
+) -> GameSettings:
     """Ours: runs of about `steps` steps each, whose weights start balanced, so that they need not be looked for.
 
     The runs are the openings, as far as the budget goes; then every sample goes on with the kind that brought it
@@ -141,12 +141,12 @@ def within(
     """
     refinements = min(8, propagations // 12)
     every = lengths(propagations - refinements - pruning, steps)
-    runs: list[Run | Again] = [
-        Run(opening.kind, length, opening.rival) for opening, length in zip(openings, every, strict=False)
+    runs: list[Phase | Again] = [
+        Phase(opening.kind, length, opening.rival) for opening, length in zip(openings, every, strict=False)
     ]
     later = every[len(openings) :]
     runs += [Again(length, RIVALS[number % len(RIVALS)]) for number, length in enumerate(later)]
-    return Settings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, pruning)
+    return GameSettings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, pruning)
 
 
 def _origins(weights: Fixed, starts: int, reach: float) -> list[FromCentre | FromRandom]:

@@ -40,7 +40,7 @@ class AffineMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Enclosure:
+class Enclosed:
     """lower(x) - noise <= value(x) <= upper(x) + noise on the input set.
 
     While both maps are one object, the value is that map but for noise, which is what rounding can change.
@@ -62,7 +62,7 @@ class Enclosure:
 
 
 @singledispatch
-def push(op: ops.Op, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+def push(op: ops.Op, sources: Sequence[Enclosed], noise: Tensor, relaxation: Relaxation | None) -> Enclosed:
     """The enclosure of an operation's value, given those of its inputs and, for a nonlinearity, its planes.
 
     noise: of the value: what is passed on of the sources' and what is added, or 0 where the planes have room for it.
@@ -71,35 +71,35 @@ def push(op: ops.Op, sources: Sequence[Enclosure], noise: Tensor, relaxation: Re
 
 
 @push.register
-def _(op: ops.Weighted, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.Weighted, sources: Sequence[Enclosed], noise: Tensor, relaxation: Relaxation | None) -> Enclosed:
     low, high = sources[0].lower, sources[0].upper
     constant, none = _at_zero(op, sources), torch.zeros_like(op.bias)
     if sources[0].exact:
         value = low.each(ops.linear_part(op).evaluate).shifted(constant)
-        return Enclosure(value, value, noise)
+        return Enclosed(value, value, noise)
     positive = ops.weighted(op, op.weight.clamp(min=0), none).evaluate
     negative = ops.weighted(op, op.weight.clamp(max=0), none).evaluate
     lower, upper = low.each(positive) + high.each(negative), high.each(positive) + low.each(negative)
-    return Enclosure(lower.shifted(constant), upper.shifted(constant), noise)
+    return Enclosed(lower.shifted(constant), upper.shifted(constant), noise)
 
 
 @push.register
-def _(op: ops.Moving, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.Moving, sources: Sequence[Enclosed], noise: Tensor, relaxation: Relaxation | None) -> Enclosed:
     linear, constant = ops.linear_part(op), _at_zero(op, sources)
     lower = _followed(linear.evaluate, [source.lower for source in sources]).shifted(constant)
     if all(source.exact for source in sources):
-        return Enclosure(lower, lower, noise)
+        return Enclosed(lower, lower, noise)
     upper = _followed(linear.evaluate, [source.upper for source in sources]).shifted(constant)
-    return Enclosure(lower, upper, noise)
+    return Enclosed(lower, upper, noise)
 
 
 @push.register
-def _(op: ops.Elementwise, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.Elementwise, sources: Sequence[Enclosed], noise: Tensor, relaxation: Relaxation | None) -> Enclosed:
     return _between_planes(op, sources[0], noise, relaxation, lambda slope, own: own.weighted(slope))
 
 
 @push.register
-def _(op: ops.MaxPool2d, sources: Sequence[Enclosure], noise: Tensor, relaxation: Relaxation | None) -> Enclosure:
+def _(op: ops.MaxPool2d, sources: Sequence[Enclosed], noise: Tensor, relaxation: Relaxation | None) -> Enclosed:
     def dot(slope: Tensor, own: AffineMap) -> AffineMap:
         """Pixel by pixel: all pixels of the coefficients at once would take many times their memory."""
         coefficient = views(op, own.coefficient.flatten(0, 1), 0.0)
@@ -119,11 +119,11 @@ def _(op: ops.MaxPool2d, sources: Sequence[Enclosure], noise: Tensor, relaxation
 
 def _between_planes(
     op: ops.Op,
-    source: Enclosure,
+    source: Enclosed,
     noise: Tensor,
     relaxation: Relaxation | None,
     dot: Callable[[Tensor, AffineMap], AffineMap],
-) -> Enclosure:
+) -> Enclosed:
     """The planes over the enclosure. Below, a positive slope meets the lower map and a negative one the upper."""
     if relaxation is None:
         raise ValueError(f"{type(op).__name__} has no relaxation")
@@ -135,7 +135,7 @@ def _between_planes(
 
     r = relaxation
     lower = plane(r.lower_slope, r.lower_bias, source.lower, source.upper)
-    return Enclosure(lower, plane(r.upper_slope, r.upper_bias, source.upper, source.lower), noise)
+    return Enclosed(lower, plane(r.upper_slope, r.upper_bias, source.upper, source.lower), noise)
 
 
 def _followed(linear: Callable[..., Tensor], maps: Sequence[AffineMap]) -> AffineMap:
@@ -144,5 +144,5 @@ def _followed(linear: Callable[..., Tensor], maps: Sequence[AffineMap]) -> Affin
     return AffineMap(coefficient, linear(*(one.constant for one in maps)))
 
 
-def _at_zero(op: ops.Op, sources: Sequence[Enclosure]) -> Tensor:
+def _at_zero(op: ops.Op, sources: Sequence[Enclosed]) -> Tensor:
     return op.evaluate(*(torch.zeros_like(source.lower.constant[:1]) for source in sources))

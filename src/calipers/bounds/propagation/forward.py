@@ -12,7 +12,7 @@ from torch import Tensor
 from calipers.bounds.budget import WorkBudget
 from calipers.bounds.cost import enclosure_bytes, last_uses
 from calipers.bounds.method import MarginBounds
-from calipers.bounds.propagation.affine import AffineMap, Enclosure, push
+from calipers.bounds.propagation.affine import AffineMap, Enclosed, push
 from calipers.bounds.propagation.concretize import concretize
 from calipers.bounds.propagation.free import free_inputs, restrict
 from calipers.bounds.propagation.interval import transfer
@@ -54,7 +54,7 @@ class Enclosures:
     """sets: the input sets over their free inputs. values, intervals: by node, those that were asked for or needed."""
 
     sets: InputSet
-    values: dict[int, Enclosure]
+    values: dict[int, Enclosed]
     intervals: dict[int, IntervalBounds]
 
 
@@ -178,17 +178,17 @@ def _cost(graph: Graph, input_set: InputSet) -> tuple[int, int]:
     return inputs, enclosure_bytes(graph, inputs, input_set.box().lower.element_size())
 
 
-def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosure:
+def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosed:
     """The input itself: free entries are variables, the others constants."""
     constant = box.lower.flatten(1).index_fill(1, free, 0.0)
     unit = torch.zeros(len(free), constant.shape[1], dtype=constant.dtype, device=constant.device)
     unit[torch.arange(len(free)), free] = 1.0
     shape = box.lower.shape[1:]
     same = AffineMap(unit.expand(len(constant), -1, -1).unflatten(2, shape), constant.unflatten(1, shape))
-    return Enclosure(same, same, torch.zeros_like(same.constant))
+    return Enclosed(same, same, torch.zeros_like(same.constant))
 
 
-def _interval(sets: InputSet, value: Enclosure) -> IntervalBounds:
+def _interval(sets: InputSet, value: Enclosed) -> IntervalBounds:
     """The extremes of an enclosure over the sets."""
     low, high = (
         concretize(sets, _rows(side.coefficient.flatten(2).transpose(1, 2), side.constant.flatten(1).expand(2, -1, -1)))

@@ -56,7 +56,7 @@ def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
 
 
 @_extremes.register
-def _(op: ops.Question, *inputs: IntervalBounds) -> IntervalBounds:
+def _(op: ops.ExactRows, *inputs: IntervalBounds) -> IntervalBounds:
     rows, count = op.exact_weight.unsqueeze(0), len(inputs[0].lower)
     low, high = (
         interval_rows(

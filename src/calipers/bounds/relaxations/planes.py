@@ -17,7 +17,7 @@ from calipers.graph.graph import Graph
 
 
 @runtime_checkable
-class Planes(Protocol):
+class PlaneFamily(Protocol):
     """A family of relaxations of one nonlinearity; `variables` say which member is meant, for a batch of images."""
 
     @property
@@ -97,9 +97,9 @@ class MaxPoolPlanes:
         self.above.data.copy_(project_simplex(self.above.data))
 
 
-def families(graph: Graph, bounds: Sequence[IntervalBounds], until: int) -> dict[int, Planes]:
+def families(graph: Graph, bounds: Sequence[IntervalBounds], until: int) -> dict[int, PlaneFamily]:
     """A family for every ReLU and maxpool up to node `until`."""
-    planes: dict[int, Planes] = {}
+    planes: dict[int, PlaneFamily] = {}
     for position, node in enumerate(graph.nodes[: until + 1]):
         if isinstance(node.op, ops.Relu):
             planes[position] = ReluPlanes.of(bounds[node.inputs[0]])

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Sequence
 
 from calipers.attacks import PGD, Attack, MonteCarlo
-from calipers.core.space import Unit
+from calipers.core.space import RadiusUnit
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.capm_figures import FIGURE3, TABLE1, TABLE2, TABLE3, Published2
 from calipers.evaluate.reproduce.experiment import Budget, Curves, Experiment, Published, Reproduction, Trained
 from calipers.models.zoo import ZOO
 from calipers.train import Adversary, Optimizer, Recipe
-from calipers.verify import VERIFIERS, Resources, Verifier
+from calipers.verify import VERIFIERS, Limits, Verifier
 
 CHEAP = ("deepz", "crown", "capm", "combined")
 ALL = (*CHEAP, "optimised", "complete")
@@ -36,8 +36,8 @@ def recipe(network: str, training: str, budget: Budget) -> Recipe:
     data = "cifar10" if network.endswith("cifar10") else "mnist"
     adversary = {
         "normal": None,
-        "fast": Adversary(epsilon=ADVERSARY, unit=Unit.PIXEL, steps=1, step_size=1.25),
-        "pgd": Adversary(epsilon=ADVERSARY, unit=Unit.PIXEL, steps=7, step_size=None),
+        "fast": Adversary(epsilon=ADVERSARY, unit=RadiusUnit.PIXEL, steps=1, step_size=1.25),
+        "pgd": Adversary(epsilon=ADVERSARY, unit=RadiusUnit.PIXEL, steps=7, step_size=None),
     }[training]
     return Recipe(
         model=network,
@@ -53,7 +53,7 @@ def recipe(network: str, training: str, budget: Budget) -> Recipe:
 def methods(network: str, budget: Budget) -> tuple[Verifier, ...]:
     """The verifiers that the budget affords on a network."""
     names = CHEAP if network in LARGE and not budget.complete_large else ALL
-    resources = Resources(timeout=budget.timeout)
+    resources = Limits(timeout=budget.timeout)
     return tuple(VERIFIERS[name](resources) for name in names)
 
 
@@ -165,7 +165,7 @@ def montecarlo(budget: Budget) -> tuple[Experiment, ...]:
             unit=unit,
             domain=domain,
             attacks=attacks,
-            verifiers=(VERIFIERS["combined"](Resources()),),
+            verifiers=(VERIFIERS["combined"](Limits()),),
             samples=budget.samples,
         )
         for origin, network in networks

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calipers.core.norms import Norm
-from calipers.core.space import Unit
+from calipers.core.space import RadiusUnit
 from calipers.evaluate.reproduce.pdpgd_figures import L2_AT, LINF_AT, PLAIN
 from calipers.train import Adversary, Optimizer, Recipe
 
@@ -40,7 +40,7 @@ class Training:
         if training != PLAIN:
             norm, epsilon = ADVERSARIES[data, training]
             adversary = Adversary(
-                norm=norm, epsilon=epsilon, unit=Unit.PIXEL, steps=self.steps, step_size=self.step_size
+                norm=norm, epsilon=epsilon, unit=RadiusUnit.PIXEL, steps=self.steps, step_size=self.step_size
             )
         return Recipe(
             model=self.networks[data],

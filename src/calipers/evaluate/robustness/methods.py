@@ -18,8 +18,7 @@ from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.registry import unknown
 from calipers.core.resources import Resources
-from calipers.verify import VERIFIERS, Limitable, Verifier
-from calipers.verify import Resources as Limits
+from calipers.verify import VERIFIERS, Limitable, Limits, Verifier
 
 
 def attacks_of(given: Any, norm: Norm, resources: Resources) -> tuple[Attack | MinimumNormAttack, ...]:

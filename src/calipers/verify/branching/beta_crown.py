@@ -21,7 +21,7 @@ from calipers.verify.branching.found import Found
 from calipers.verify.branching.journal import Journal
 from calipers.verify.branching.linear_program import optimal
 from calipers.verify.branching.pseudo_costs import PseudoCosts
-from calipers.verify.branching.splits import Split
+from calipers.verify.branching.splits import MaximumSplit
 from calipers.verify.branching.subdomains import Root, Subdomains, Variables
 from calipers.verify.branching.ties import TieWatch
 
@@ -36,7 +36,7 @@ class _Open:
     lower: float
     number: int
     row: int = field(compare=False)
-    splits: tuple[Split, ...] = field(compare=False)
+    splits: tuple[MaximumSplit, ...] = field(compare=False)
     choices: tuple[Choice, ...] = field(compare=False)
     below: dict[int, Tensor] | None = field(compare=False)
     multiplier: Tensor = field(compare=False)
@@ -88,7 +88,7 @@ class _Child(NamedTuple):
 
     parent: _Open
     choice: Choice
-    split: Split
+    split: MaximumSplit
 
 
 def _both_sides(chosen: Sequence[tuple[_Open, Choice]]) -> list[_Child]:

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.bounds.relaxations.maxima import ABSENT
-from calipers.verify.branching.splits import Split
-from calipers.verify.branching.subdomains import Subdomains, Variables, Walk
+from calipers.verify.branching.splits import MaximumSplit
+from calipers.verify.branching.subdomains import DualWalk, Subdomains, Variables
 
 
 class Choice(NamedTuple):
     """A split that can be made. place: of the output that it splits, among those of all maxima. gap: its looseness."""
 
-    split: Split
+    split: MaximumSplit
     place: int
     gap: float
 
@@ -32,7 +32,7 @@ class Account:
     gap: Float[Tensor, "batch places"]
 
     @classmethod
-    def of(cls, subdomains: Subdomains, variables: Variables, walk: Walk) -> "Account":
+    def of(cls, subdomains: Subdomains, variables: Variables, walk: DualWalk) -> "Account":
         root = subdomains.root
         values = root.propagation.graph.values(walk.lowest)
         C, d = (t[subdomains.image, subdomains.row] for t in (root.specification.C, root.specification.d))
@@ -65,6 +65,6 @@ class Account:
         gaps = self.gap[chosen.unsqueeze(1), places]
         fields = (position, output, one, two, places, gaps)
         return [
-            tuple(Choice(Split(p, o, a, b), place, gap) for p, o, a, b, place, gap in entries if gap >= 0)
+            tuple(Choice(MaximumSplit(p, o, a, b), place, gap) for p, o, a, b, place, gap in entries if gap >= 0)
             for entries in (zip(*several, strict=True) for several in zip(*(f.tolist() for f in fields), strict=True))
         ]

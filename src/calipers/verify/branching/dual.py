@@ -11,7 +11,7 @@ from torch import Tensor
 
 from calipers.bounds.budget import WorkBudget
 from calipers.core.norms import per_sample
-from calipers.verify.branching.subdomains import Root, Subdomains, Variables, Walk
+from calipers.verify.branching.subdomains import DualWalk, Root, Subdomains, Variables
 
 # Arrays of the size of a subdomain that one step of an ascent holds at a time.
 _ARRAYS = 5
@@ -25,7 +25,7 @@ class Ascent:
     """What an ascent reached: for each subdomain the variables with the highest bound, and their walk."""
 
     variables: Variables
-    walk: Walk
+    walk: DualWalk
 
 
 def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float, budget: WorkBudget) -> Ascent:
@@ -67,7 +67,7 @@ def _better(one: Ascent, two: Ascent) -> Ascent:
 
     below = {p: pick(weights, two.variables.below[p]) for p, weights in one.variables.below.items()}
     coefficient = {p: pick(share, two.walk.coefficient[p]) for p, share in one.walk.coefficient.items()}
-    walk = Walk(
+    walk = DualWalk(
         pick(one.walk.lower, two.walk.lower),
         pick(one.walk.lowest, two.walk.lowest),
         coefficient,
@@ -75,7 +75,7 @@ def _better(one: Ascent, two: Ascent) -> Ascent:
     return Ascent(Variables(below, pick(one.variables.multiplier, two.variables.multiplier)), walk)
 
 
-def _slopes(subdomains: Subdomains, variables: Variables, walk: Walk) -> tuple[dict[int, Tensor], Tensor]:
+def _slopes(subdomains: Subdomains, variables: Variables, walk: DualWalk) -> tuple[dict[int, Tensor], Tensor]:
     """The bound's slopes in the weights, along the simplex, and in the multipliers."""
     values = subdomains.response(variables, walk)
     slopes = {}

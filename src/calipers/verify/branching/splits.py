@@ -11,7 +11,7 @@ from torch import Tensor
 from calipers.bounds.relaxations.maxima import Maxima
 
 
-class Split(NamedTuple):
+class MaximumSplit(NamedTuple):
     """Candidate `kept` of an output is at least candidate `dropped`. For a ReLU: 0 is its input, 1 the floor."""
 
     position: int
@@ -20,9 +20,9 @@ class Split(NamedTuple):
     dropped: int
 
     @property
-    def other(self) -> "Split":
+    def other(self) -> "MaximumSplit":
         """The split that covers the rest."""
-        return Split(self.position, self.output, self.dropped, self.kept)
+        return MaximumSplit(self.position, self.output, self.dropped, self.kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Halfspaces:
     dropped: Int[Tensor, " splits"]
 
     @classmethod
-    def of(cls, view: Maxima, splits: Sequence[Sequence[Split]]) -> "Halfspaces":
+    def of(cls, view: Maxima, splits: Sequence[Sequence[MaximumSplit]]) -> "Halfspaces":
         """The splits at `view` among those of each subdomain."""
         mine = [
             (domain, slot, split.output, split.kept, split.dropped)

@@ -26,7 +26,7 @@ from calipers.bounds.rounding import PlaneCost, room
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.ops import Relu
-from calipers.verify.branching.splits import Halfspaces, Split
+from calipers.verify.branching.splits import Halfspaces, MaximumSplit
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class Variables:
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class DualWalk:
     """One walk: a lower bound with every rounding charged, the point that attains it, and what reached every
     nonlinearity.
 
@@ -132,13 +132,13 @@ class Subdomains:
     root: Root
     image: Int[Tensor, " batch"]
     row: Int[Tensor, " batch"]
-    splits: Sequence[Sequence[Split]]
+    splits: Sequence[Sequence[MaximumSplit]]
     halfspaces: Mapping[int, Halfspaces]
     ceilings: Mapping[int, Ceiling]
     fixed: Mapping[int, Relaxation]
 
     @classmethod
-    def of(cls, root: Root, image: Tensor, row: Tensor, splits: Sequence[Sequence[Split]]) -> "Subdomains":
+    def of(cls, root: Root, image: Tensor, row: Tensor, splits: Sequence[Sequence[MaximumSplit]]) -> "Subdomains":
         halfspaces, ceilings = {}, {}
         # Several maxima can share an input: every split tightens it for all of them.
         inputs: dict[int, tuple[Tensor, Tensor]] = {}
@@ -182,7 +182,7 @@ class Subdomains:
             cleaned[position] = kept.div_(total)
         return Variables(cleaned, multiplier.clamp_min(0))
 
-    def walk(self, variables: Variables) -> Walk:
+    def walk(self, variables: Variables) -> DualWalk:
         """The lower bound of each subdomain's row that the variables give."""
         graph = self.root.propagation.graph
         coefficients: dict[int, Tensor] = {}
@@ -209,7 +209,7 @@ class Subdomains:
         for position in {*self.ceilings, *self.fixed} - set(coefficients):
             coefficients[position] = C.new_zeros(len(self), math.prod(graph.nodes[position].shape))  # beside the way
         sets = self.root.input_set[self.image]
-        return Walk(
+        return DualWalk(
             concretize(sets, at_input)[0, :, 0],
             lowest_point(sets, at_input.coefficient[:, 0]),
             coefficients,
@@ -258,7 +258,7 @@ class Subdomains:
             found[view.position] = replace(cost, paid=laid, size=cost.size.flatten(1)[self.image])
         return found
 
-    def response(self, variables: Variables, walk: Walk) -> list[Tensor]:
+    def response(self, variables: Variables, walk: DualWalk) -> list[Tensor]:
         """The value of every node when each nonlinearity is the plane that the walk used, at the walk's lowest point.
 
         The bound is linear in each variable at a time, with these values as its slopes.

@@ -22,7 +22,7 @@ from calipers.verify.branching.found import Found
 from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
 from calipers.verify.stages import Stages
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Milp:
     base: bounds the neurons; rows that it proves need no program. attack: finds most witnesses sooner than the solver.
     """
 
-    resources: Resources = field(default_factory=Resources)
+    resources: Limits = field(default_factory=Limits)
     base: LinearBounds = FUSED
     attack: Attack = field(default_factory=PGD)
 
@@ -41,11 +41,11 @@ class Milp:
         return "milp"
 
     @property
-    def limits(self) -> Resources:
+    def limits(self) -> Limits:
         """See `Limitable`."""
         return self.resources
 
-    def limited(self, limits: Resources) -> "Milp":
+    def limited(self, limits: Limits) -> "Milp":
         """See `Limitable`."""
         return replace(self, resources=limits)
 

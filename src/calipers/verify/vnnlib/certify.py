@@ -5,12 +5,12 @@ from pathlib import Path
 from calipers.core.files import write_whole
 from calipers.graph.graph import Graph
 from calipers.verify.certify import Certifier
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 from calipers.verify.vnnlib.property import Property
 from calipers.verify.vnnlib.reduction import reduce_property
 
 
-def certify(graph: Graph, asked: Property, resources: Resources, path: Path) -> list[Path | None]:
+def certify(graph: Graph, asked: Property, resources: Limits, path: Path) -> list[Path | None]:
     """Written files, `path` first, then -1, -2, ... before its suffix; None for a case without evidence in time."""
     written: list[Path | None] = []
     for reduction in reduce_property(graph, asked):

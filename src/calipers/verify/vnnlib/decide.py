@@ -14,7 +14,7 @@ from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
 from calipers.verify.stages import WITHIN_ROUNDING
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 from calipers.verify.vnnlib.certify import certify
 from calipers.verify.vnnlib.property import Case, Property
 from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, require_fit
@@ -58,7 +58,7 @@ class Answer:
         return self.outcome.value if self.unsafe is None else f"{self.outcome.value}\n{self.unsafe}"
 
 
-def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Resources, certificate: Path) -> Answer:
+def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Limits, certificate: Path) -> Answer:
     """As `decide`; unsat is said only where the evidence, written to `certificate`, passes the checker."""
     answer = decide(network, asked, resources)
     if answer.outcome is not SatOutcome.UNSAT:
@@ -74,7 +74,7 @@ def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Resou
     return replace(answer, outcome=SatOutcome.UNKNOWN, reason=reason)
 
 
-def decide(network: OnnxNetwork, asked: Property, resources: Resources) -> Answer:
+def decide(network: OnnxNetwork, asked: Property, resources: Limits) -> Answer:
     """Search within resources.timeout for all cases together. sat is said of what onnxruntime confirms only.
 
     Raises InputError if the property belongs to another network.

@@ -7,7 +7,7 @@ from pathlib import Path
 from calipers.core.errors import CalipersError, InputError
 from calipers.core.packed import decoded, read_packed
 from calipers.graph.from_onnx import load_onnx_network
-from calipers.verify.verifier import Resources
+from calipers.verify.verifier import Limits
 from calipers.verify.vnnlib.decide import Answer, SatOutcome, decide
 from calipers.verify.vnnlib.property import Property
 
@@ -76,7 +76,7 @@ def load_instances(path: Path) -> tuple[Instance, ...]:
     return tuple(instances)
 
 
-def score(instance: Instance, resources: Resources, output: str | None = None) -> Score:
+def score(instance: Instance, resources: Limits, output: str | None = None) -> Score:
     """What comes of an instance; whatever is wrong with it is its score, as the others have to go on."""
     try:
         asked = Property.load(instance.vnnlib)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64
 
 from calipers.core.errors import InputError
 from calipers.verify.vnnlib.formulas import MOST, Comparison
-from calipers.verify.vnnlib.syntax import Query, read
+from calipers.verify.vnnlib.syntax import VnnlibQuery, read
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Property:
             raise error if str(path) in text else InputError(f"property {path}: {text}") from error
 
     @classmethod
-    def of(cls, query: Query) -> "Property":
+    def of(cls, query: VnnlibQuery) -> "Property":
         """Raises InputError for an input without bounds, and for too many combinations."""
         count = math.prod(map(len, query.assertions))
         if count > MOST:
@@ -100,7 +100,7 @@ class _Bounds:
     names: tuple[str, ...]
 
     @classmethod
-    def everything(cls, query: Query) -> "_Bounds":
+    def everything(cls, query: VnnlibQuery) -> "_Bounds":
         count = len(query.inputs)
         return cls(np.full(count, -np.inf), np.full(count, np.inf), query.inputs)
 
@@ -165,7 +165,7 @@ def _is_bound(row: Comparison) -> bool:
     return not row.outputs and len(row.inputs) == 1
 
 
-def _clause(rows: list[Comparison], query: Query) -> Clause:
+def _clause(rows: list[Comparison], query: VnnlibQuery) -> Clause:
     """Without rows: 0 <= 0, which always holds."""
     count = max(1, len(rows))
     inputs, outputs = np.zeros((count, len(query.inputs))), np.zeros((count, len(query.outputs)))

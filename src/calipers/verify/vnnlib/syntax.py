@@ -22,7 +22,7 @@ _TENSOR = re.compile(r"(\w+) (\w+) ?\[(\d+(?:,\d+)*)?\]")
 _REALS = {"real", "Real", "float16", "float32", "float64", "bfloat16"}
 
 
-class Query(NamedTuple):
+class VnnlibQuery(NamedTuple):
     """What is assumed of a network's inputs and outputs.
 
     inputs, outputs: their names by flat index. assertions: all hold; each is a disjunction of conjunctions.
@@ -33,7 +33,7 @@ class Query(NamedTuple):
     assertions: list[list[list[Comparison]]]
 
 
-def read(path: Path) -> Query:
+def read(path: Path) -> VnnlibQuery:
     """A file, packed (.gz, .bz2, .xz) or not. Raises InputError if it is missing, damaged or not understood."""
     try:
         text = decoded(read_packed(path))
@@ -47,7 +47,7 @@ def read(path: Path) -> Query:
         raise InputError(f"property {path}: {error}") from error
 
 
-def parse(text: str) -> Query:
+def parse(text: str) -> VnnlibQuery:
     """VNN-LIB 1.0 or 2.0, with or without the other commands of an SMT-LIB script.
 
     Raises InputError, with line and column, for anything else and for products of variables.
@@ -62,7 +62,7 @@ def parse(text: str) -> Query:
         raise InputError("its formulas are nested too deeply; accepted: some hundred levels") from error
 
 
-def _query(commands: list[Group]) -> Query:
+def _query(commands: list[Group]) -> VnnlibQuery:
     variables: dict[str, Variable] = {}
     assertions: list[list[list[Comparison]]] = []
     version = ""
@@ -86,7 +86,7 @@ def _query(commands: list[Group]) -> Query:
                 break
             case name if name not in _SILENT:
                 raise Fault(command.at, f"{shown(command)!r} is not understood; accepted: {_ACCEPTED}")
-    return Query(_names(variables, output=False), _names(variables, output=True), assertions)
+    return VnnlibQuery(_names(variables, output=False), _names(variables, output=True), assertions)
 
 
 def _declared(command: Group) -> tuple[str, Variable]:
