@@ -24,6 +24,8 @@ from calipers.evaluate.robustness.methods import attacks_of, limits_of, nearest_
 from calipers.evaluate.robustness.prepare import Settings, prepare
 from calipers.evaluate.robustness.replay import replay
 from calipers.evaluate.robustness.requirement import Requirement, as_requirements
+from calipers.evaluate.robustness.summary import RobustnessReport
+from calipers.evaluate.robustness.worker import RobustnessWorker
 from calipers.evaluate.threads import at_most
 from calipers.execute import executor_of
 from calipers.graph.from_onnx import load_onnx
@@ -100,10 +102,7 @@ def measure(
         {**DEFAULTS, "resume": kept.resume},
     )
     with Store(kept.out) as store, at_most(spent.threads):
-        with track(worker.steps) as tracker:
-            found = run_measurement(
-                store, worker, call, resume=kept.resume, executor=executor_of(spent.workers), tracker=tracker
-            )
+        found = _measured(store, worker, call, spent, kept)
         if kept.certify:
             certify_run(store, found.run_id, worker, Certifier(limits_of(spent)))
         with busy("summing up"):
@@ -154,10 +153,7 @@ def attack(
         {**DEFAULTS, "resume": kept.resume},
     )
     with Store(kept.out) as store, at_most(spent.threads):
-        with track(worker.steps) as tracker:
-            found = run_measurement(
-                store, worker, call, resume=kept.resume, executor=executor_of(spent.workers), tracker=tracker
-            )
+        found = _measured(store, worker, call, spent, kept)
         with busy("evaluating the examples again"):
             replay(store, found.run_id, worker.subject)
             return load_nearest(store, found.run_id)
@@ -178,6 +174,15 @@ def load_model(reference: str | Path, weights: Path | str | None = None, *, outp
         raise InputError(f"output {output!r}: {reference} is no ONNX file; accepted: a name among the outputs of one")
     reader = partial(load_onnx, output=output)
     return load_any(str(reference), None if weights is None else Path(weights), reader)
+
+
+def _measured(
+    store: Store, worker: RobustnessWorker, command: str, spent: Resources, kept: Keeping
+) -> RobustnessReport:
+    """The run, with progress."""
+    executor = executor_of(spent.workers)
+    with track(worker.steps) as tracker:
+        return run_measurement(store, worker, command, resume=kept.resume, executor=executor, tracker=tracker)
 
 
 def _loaded(model: Any, name: str | None) -> LoadedModel:

@@ -7,9 +7,9 @@ import pytest
 
 from calipers.core.tasks import Done
 from calipers.evaluate.families import (
+    CODEC,
     FamilyTask,
     FamilyWorker,
-    InstanceCodec,
     InstanceRecord,
     InstanceUnit,
     scores_of,
@@ -37,9 +37,7 @@ def task(tmp_path: Path) -> FamilyTask:
 @pytest.mark.parametrize("executor", [Here(), Processes(2)], ids=str)
 def test_answers_come_back_whole(executor: Executor, task: FamilyTask, tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
-        ended = run(
-            begin(store, task, "", resume=False), FamilyWorker(task, Limits()), InstanceCodec(), store, executor
-        )
+        ended = run(begin(store, task, "", resume=False), FamilyWorker(task, Limits()), CODEC, store, executor)
         scores = scores_of(store, ended.run_id)
         assert store.metric(ended.run_id, "outcomes") == {"unsat": 1, "sat": 1, "error": 1}
     assert [score.word for score in scores] == ["unsat", "sat", "error"]
@@ -56,10 +54,10 @@ def test_a_stopped_family_goes_on_where_it_was(task: FamilyTask, tmp_path: Path)
     known = InstanceRecord(1, "net.onnx", "unsat.vnnlib", 99.0, "unsat", "timeout", 1.5, "", "", "kept")
     with Store(tmp_path / "store") as store:
         started = begin(store, task, "", resume=True)
-        store.add_unit(started.run_id, InstanceUnit(1, task.instances[0]).name, Done([known]), InstanceCodec())
+        store.add_unit(started.run_id, InstanceUnit(1, task.instances[0]).name, Done([known]), CODEC)
         again = begin(store, task, "", resume=True)
         assert again.run_id == started.run_id
-        run(again, FamilyWorker(task, Limits()), InstanceCodec(), store)
+        run(again, FamilyWorker(task, Limits()), CODEC, store)
         scores = scores_of(store, again.run_id)
         assert [(score.word, score.note) for score in scores][:2] == [("timeout", "kept"), ("sat", "")]
 

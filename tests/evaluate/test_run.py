@@ -18,6 +18,7 @@ from calipers.core.warnings import SanityWarning
 from calipers.evaluate.run import begin, run
 from calipers.execute import Executor, Here, Processes
 from calipers.report.views import VIEWS, View, view_of
+from calipers.store.codec import PlainCodec
 from calipers.store.store import Store
 
 
@@ -64,20 +65,7 @@ class Counted:
     value: int
 
 
-class CountCodec:
-    """See `Codec`."""
-
-    def place(self, record: Counted) -> int:
-        return record.place
-
-    def part(self, record: Counted) -> str:
-        return "number"
-
-    def dump(self, record: Counted) -> dict[str, Any]:
-        return asdict(record)
-
-    def load(self, raw: dict[str, Any]) -> Counted:
-        return Counted(**raw)
+CODEC = PlainCodec(Counted, "place")
 
 
 @dataclass(frozen=True)
@@ -124,10 +112,10 @@ def test_a_new_kind_of_run_needs_no_edit_elsewhere(executor: Executor, tmp_path:
     task, heard = CountTask(4), Heard()
     with Store(tmp_path) as store:
         started = begin(store, task, "count 4", resume=False)
-        ended = run(started, CountWorker(4), CountCodec(), store, executor, heard)
+        ended = run(started, CountWorker(4), CODEC, store, executor, heard)
         assert (ended.status, ended.kind, ended.title) == ("complete", "counting", "the numbers up to 4")
         assert ended.task == json.loads(json.dumps(task.to_dict()))
-        assert store.records(ended.run_id, CountCodec()) == [Counted(i, i * i) for i in range(4)] + [Counted(4, 14)]
+        assert store.records(ended.run_id, CODEC) == [Counted(i, i * i) for i in range(4)] + [Counted(4, 14)]
         assert store.metric(ended.run_id, "numbers") == [0, 1, 4, 9, 14]
         assert store.metric(ended.run_id, "told") == ["done"]
         assert np.array_equal(store.arrays(ended.run_id, "number-3")["x"], [[3, 3]])
@@ -140,7 +128,7 @@ def test_what_was_done_before_an_end_is_kept_and_gone_on_from(error: type[BaseEx
     with Store(tmp_path) as store:
         started = begin(store, CountTask(4), "", resume=True)
         with pytest.raises(error):
-            run(started, CountWorker(4, stops=2, error=error), CountCodec(), store)
+            run(started, CountWorker(4, stops=2, error=error), CODEC, store)
         interrupted = error is KeyboardInterrupt
         assert store.run(started.run_id).status == ("interrupted" if interrupted else "failed")
         assert store.units(started.run_id) == {"number-0", "number-1"}
@@ -148,7 +136,7 @@ def test_what_was_done_before_an_end_is_kept_and_gone_on_from(error: type[BaseEx
         again = begin(store, CountTask(4), "", resume=True)
         assert again.run_id == started.run_id
         heard = Heard()
-        assert run(again, CountWorker(4), CountCodec(), store, tracker=heard).status == "complete"
+        assert run(again, CountWorker(4), CODEC, store, tracker=heard).status == "complete"
         assert heard.told[0] == ("counting number-2", 2)
         assert store.metric(started.run_id, "numbers") == [0, 1, 4, 9, 14]
 
@@ -183,7 +171,7 @@ def test_a_new_kind_of_run_has_a_page_and_is_listed_and_shown(tmp_path: Path, ca
         VIEWS.add("counting")(count_view)
     with Store(tmp_path) as store:
         started = begin(store, CountTask(3), "count 3", resume=False)
-        run(started, CountWorker(3), CountCodec(), store)
+        run(started, CountWorker(3), CODEC, store)
         page = view_of(store, "latest").html()
     assert "<h2>Counted</h2><p>10</p>" in page
     assert "<title>the numbers up to 3</title>" in page

@@ -12,7 +12,7 @@ import pytest
 from calipers.core.tracker import Silent
 from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
-from calipers.evaluate.training import EpochCodec, history_of, train_in
+from calipers.evaluate.training import CODEC, history_of, train_in
 from calipers.models.card import read_card
 from calipers.report.views import view_of
 from calipers.store.store import Store
@@ -68,7 +68,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(
                 assert store.runs()[0].status == "interrupted"
             trained = train_in(store, trainer, data[1], "", Silent(), resume=True)
             (run,) = store.runs()
-            records = store.records(run.run_id, EpochCodec())
+            records = store.records(run.run_id, CODEC)
             found.append((trained.model.digest, [(r.epoch, r.metrics, r.learning_rate) for r in records]))
     assert found[0] == found[1]
 

@@ -141,7 +141,7 @@ def _layer(node: _Read, shapes: list[Shape]) -> Layer | Maximum | Smooth | None:
             settings = (tuple(op.stride), tuple(op.padding), tuple(op.dilation), op.groups)
             size = (node.shape[1], node.shape[2])
             return Convolution(_number(op.weight), _number(op.bias), *settings, transposed=True, size=size)
-        case "Question":
+        case "ExactRows":
             return Linear(_number(op.exact_weight), _number(op.exact_bias), asked=True, softmax=bool(op.softmax))
         case "Scale":
             return _scale(_number(op.weight), _number(op.bias), node.shape, 3)

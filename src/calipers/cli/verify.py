@@ -113,7 +113,7 @@ def _single(
 def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", json_: str | None) -> None:
     from calipers.cli.output import command_line, console, write_json
     from calipers.core.errors import SoundnessError
-    from calipers.evaluate.families import FamilyTask, FamilyWorker, InstanceCodec, scores_of
+    from calipers.evaluate.families import CODEC, FamilyTask, FamilyWorker, scores_of
     from calipers.evaluate.progress import track
     from calipers.evaluate.run import begin, run
     from calipers.execute import executor_of
@@ -132,7 +132,7 @@ def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", j
         started = begin(store, task, command_line(), resume=kept.resume)
         try:
             with stoppable("--resume", lambda: bool(store.units(started.run_id))), track(worker.steps) as tracker:
-                run(started, worker, InstanceCodec(), store, executor_of(kept.workers), tracker)
+                run(started, worker, CODEC, store, executor_of(kept.workers), tracker)
         finally:
             if kept.results is not None:
                 write_results(kept.results, scores_of(store, started.run_id))

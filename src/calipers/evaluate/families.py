@@ -1,7 +1,7 @@
 """A family of VNN-LIB instances as a run: every answer is kept as soon as it is there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
+from calipers.store.codec import PlainCodec
 from calipers.store.store import Store
 from calipers.verify import Limits
 from calipers.verify.vnnlib import Answer, Instance, SatOutcome, Score, Unsafe, score
@@ -86,24 +87,7 @@ class InstanceRecord:
     note: str
 
 
-class InstanceCodec:
-    """See `Codec`."""
-
-    def place(self, record: InstanceRecord) -> int:
-        """See `Codec`."""
-        return record.number
-
-    def part(self, record: InstanceRecord) -> str:
-        """See `Codec`."""
-        return "answer"
-
-    def dump(self, record: InstanceRecord) -> dict[str, Any]:
-        """See `Codec`."""
-        return asdict(record)
-
-    def load(self, raw: dict[str, Any]) -> InstanceRecord:
-        """See `Codec`."""
-        return InstanceRecord(**raw)
+CODEC = PlainCodec(InstanceRecord, "number")
 
 
 @dataclass(frozen=True)
@@ -137,7 +121,7 @@ class FamilyWorker:
 
 def scores_of(store: Store, run_id: str) -> list[Score]:
     """The scores of a run, in the order of the instances, with counterexamples."""
-    return [_score(store, run_id, record) for record in store.records(run_id, InstanceCodec())]
+    return [_score(store, run_id, record) for record in store.records(run_id, CODEC)]
 
 
 def _record(number: int, found: Score) -> InstanceRecord:

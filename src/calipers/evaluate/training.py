@@ -1,7 +1,7 @@
 """Training as a run: a unit per epoch, and the history of all of them in the store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from calipers.core.digests import digest_json
@@ -10,6 +10,7 @@ from calipers.core.tracker import Silent, Tracker
 from calipers.core.warnings import SanityWarning
 from calipers.data.images import ImageDataset
 from calipers.evaluate.run import begin, run
+from calipers.store.codec import PlainCodec
 from calipers.store.store import Store
 from calipers.train import Recipe, TrainedModel, Trainer, steps_of
 from calipers.train.checkpoint import EpochRecord
@@ -59,24 +60,7 @@ class EpochUnit:
         return "accuracies and card" if self.last else f"epoch {self.epoch + 1}"
 
 
-class EpochCodec:
-    """See `Codec`."""
-
-    def place(self, record: EpochRecord) -> int:
-        """See `Codec`."""
-        return record.epoch
-
-    def part(self, record: EpochRecord) -> str:
-        """See `Codec`."""
-        return "epoch"
-
-    def dump(self, record: EpochRecord) -> dict[str, Any]:
-        """See `Codec`."""
-        return asdict(record)
-
-    def load(self, raw: dict[str, Any]) -> EpochRecord:
-        """See `Codec`."""
-        return EpochRecord(**raw)
+CODEC = PlainCodec(EpochRecord, "epoch")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +108,11 @@ def train_in(
     started = begin(store, task, command, resume=resume)
     if resume and started.status == "complete" and not trainer.out.exists():
         started = begin(store, task, command, resume=False)
-    ended = run(started, TrainingWorker(trainer, held_out, tracker), EpochCodec(), store)
+    ended = run(started, TrainingWorker(trainer, held_out, tracker), CODEC, store)
     return trainer.result(store.metric(ended.run_id, "accuracies"))
 
 
 def history_of(store: Store, run_id: str) -> tuple[list[EpochRecord], dict[str, float]]:
     """The epochs of a run, and the accuracies at its end, if it has ended."""
-    epochs = [record for record in store.records(run_id, EpochCodec()) if "loss" in record.metrics]
+    epochs = [record for record in store.records(run_id, CODEC) if "loss" in record.metrics]
     return epochs, store.metric(run_id, "accuracies") or {}

@@ -1,6 +1,8 @@
 """How the records of one kind of run become rows."""
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 R = TypeVar("R")
 
@@ -20,3 +22,30 @@ class Codec(Protocol[R]):
 
     def load(self, raw: dict[str, Any]) -> R:
         """Inverse of `dump`."""
+
+
+@dataclass(frozen=True)
+class PlainCodec(Generic[R]):
+    """Records that are dataclasses of numbers, texts and dictionaries, one for every place.
+
+    record: their class. at: the name of the field that holds the place.
+    """
+
+    record: Callable[..., R]
+    at: str
+
+    def place(self, record: R) -> int:
+        """See `Codec`."""
+        return int(getattr(record, self.at))
+
+    def part(self, record: R) -> str:
+        """See `Codec`."""
+        return "record"
+
+    def dump(self, record: R) -> dict[str, Any]:
+        """See `Codec`."""
+        return asdict(record)  # type: ignore[call-overload]  # R is a dataclass
+
+    def load(self, raw: dict[str, Any]) -> R:
+        """See `Codec`."""
+        return self.record(**raw)

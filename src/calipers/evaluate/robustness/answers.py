@@ -83,14 +83,16 @@ def verified_record(
     )
 
 
-def _blank(unit: MethodUnit, k: int, labels: Tensor, seed: int) -> SampleRecord:
-    """A record that nothing was spent on."""
+def blank_record(
+    sample_id: int, label: int, question: Question, method: str, epsilon: float | None, seed: int
+) -> SampleRecord:
+    """A record that nothing was spent on, and that says nothing."""
     return SampleRecord(
-        sample_id=unit.first + k,
-        label=int(labels[k]),
-        question=unit.question,
-        method=unit.method,
-        epsilon=unit.epsilon,
+        sample_id=sample_id,
+        label=label,
+        question=question,
+        method=method,
+        epsilon=epsilon,
         outcome=Outcome.UNKNOWN,
         termination=Termination.COMPLETED,
         margin=None,
@@ -101,3 +103,8 @@ def _blank(unit: MethodUnit, k: int, labels: Tensor, seed: int) -> SampleRecord:
         seconds=0.0,
         seed=seed,
     )
+
+
+def _blank(unit: MethodUnit, k: int, labels: Tensor, seed: int) -> SampleRecord:
+    """About sample k of the batch."""
+    return blank_record(unit.first + k, int(labels[k]), unit.question, unit.method, unit.epsilon, seed)

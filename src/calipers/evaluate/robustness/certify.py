@@ -1,17 +1,17 @@
 """Certificates for what a run has verified: one file per sample and radius, beside the run's page."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from calipers.check import Certificate, DamagedCertificateError
 from calipers.core.files import write_whole
-from calipers.core.results import Termination
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
 from calipers.evaluate.progress import track
+from calipers.evaluate.robustness.answers import blank_record
 from calipers.evaluate.robustness.measure import CODEC, records_of, refresh
 from calipers.evaluate.robustness.records import Outcome, Question, SampleRecord
 from calipers.evaluate.robustness.worker import RobustnessWorker
@@ -93,21 +93,11 @@ def _certify(
     certificate = certifier.certify(subject.graph, problem, about)
     if certificate is not None:
         write_whole(path, certificate.packed())
-    record = SampleRecord(
-        sample_id=sample,
-        label=int(subject.labels[sample]),
-        question=Question.CERTIFY,
-        method="certificate",
-        epsilon=epsilon,
+    blank = blank_record(sample, int(subject.labels[sample]), Question.CERTIFY, "certificate", epsilon, task.seed)
+    record = replace(
+        blank,
         outcome=Outcome.UNKNOWN if certificate is None else Outcome.VERIFIED,
-        termination=Termination.COMPLETED,
-        margin=None,
-        distance=None,
-        prediction=None,
-        forwards=0,
-        backwards=0,
         seconds=time.perf_counter() - start,
-        seed=task.seed,
         message=_WHY if certificate is None else "",
     )
     store.add_unit(run_id, unit, Done([record]), CODEC)
