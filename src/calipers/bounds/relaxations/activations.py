@@ -211,7 +211,7 @@ class Kink:
 
 
 @dataclass(frozen=True, eq=False)
-class Limits:
+class ClampCurve:
     """x between low and high, and these beyond: convex at low, concave at high."""
 
     low: Tensor
@@ -267,7 +267,7 @@ def _(op: ops.Absolute) -> Curve:
 
 @curve_of.register
 def _(op: ops.Clamp) -> Curve:
-    return Limits(op.low, op.high)
+    return ClampCurve(op.low, op.high)
 
 
 def _secant(value: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, single: Tensor) -> Tensor:
