@@ -74,7 +74,8 @@ def attack(
         with busy("starting"):
             from calipers.api import attack as run_attacks
             from calipers.api import load_model
-            from calipers.cli.output import command_line, console, print_warnings, write_json
+            from calipers.cli.output import console, print_warnings, write_json
+            from calipers.cli.said import command_line
             from calipers.core.tables import to_json
             from calipers.data.loading import load_dataset
             from calipers.report.curves import save_distance_curve

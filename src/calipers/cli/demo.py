@@ -17,7 +17,8 @@ def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -
     with stoppable("nothing changed", lambda: False):
         trained = train_recipe("digits", out / "digits.json", out, resume=False, data_dir=None)
         from calipers.api import measure
-        from calipers.cli.output import command_line, finish
+        from calipers.cli.output import finish
+        from calipers.cli.said import command_line
         from calipers.core.threat import ThreatModel
         from calipers.data.loading import load_dataset
 

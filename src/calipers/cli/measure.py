@@ -89,7 +89,8 @@ def measure(
         with busy("starting"):
             from calipers.api import load_model
             from calipers.api import measure as measure_model
-            from calipers.cli.output import command_line, finish
+            from calipers.cli.output import finish
+            from calipers.cli.said import command_line
             from calipers.core.threat import ThreatModel
             from calipers.data.loading import load_dataset
 

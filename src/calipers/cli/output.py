@@ -1,8 +1,6 @@
 """What every command prints in the same way."""
 
 import json
-import shlex
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
 from calipers.core.files import write_whole
 from calipers.core.warnings import SanityWarning
@@ -19,18 +16,11 @@ from calipers.report.page import Report
 from calipers.report.terminal import terminal_parts, warning_parts
 from calipers.store.store import FILE_NAME, Store
 
-__all__ = ["command_line", "console", "finish", "open_store", "print_report", "stoppable", "write_json"]
-
 
 def console() -> Console:
     """Standard output; wide enough in a pipe that no row is cut."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=140)
-
-
-def command_line() -> str:
-    """The command as the user gave it."""
-    return shlex.join(["calipers", *sys.argv[1:]])
 
 
 def open_store(folder: Path) -> Store:

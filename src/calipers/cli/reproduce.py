@@ -38,7 +38,8 @@ def reproduce(
     from calipers.evaluate.progress import busy, track
 
     with stoppable("nothing changed", finished_parts(out)), busy("starting"):
-        from calipers.cli.output import command_line, console, write_json
+        from calipers.cli.output import console, write_json
+        from calipers.cli.said import command_line
         from calipers.core.tables import to_json
         from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
         from calipers.report.reproduction import tables

@@ -26,7 +26,7 @@ def finished_parts(folder: Path) -> Callable[[], bool]:
     def kept() -> bool:
         if not any(folder.glob("*.sqlite")):  # the store takes seconds to import
             return False
-        from calipers.cli.output import command_line
+        from calipers.cli.said import command_line
         from calipers.store.store import Store
 
         with Store(folder) as store:

@@ -40,7 +40,7 @@ def train_recipe(recipe: str, out: Path, runs: Path, *, resume: bool, data_dir: 
     from calipers.evaluate.progress import busy, track
 
     with busy("starting"):
-        from calipers.cli.output import command_line
+        from calipers.cli.said import command_line
         from calipers.data.loading import load_dataset
         from calipers.evaluate.training import train_in
         from calipers.store.store import Store

@@ -99,7 +99,8 @@ def _single(
         else:
             answer = decide_with_evidence(loaded, asked, resources, certificate)
     if json_ is not None:
-        from calipers.cli.output import command_line, write_json
+        from calipers.cli.output import write_json
+        from calipers.cli.said import command_line
         from calipers.report.instances import answer_json
 
         score = Score(Instance(network, property_, resources.timeout), answer, note=asked.note or answer.reason)
@@ -111,7 +112,8 @@ def _single(
 
 
 def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", json_: str | None) -> None:
-    from calipers.cli.output import command_line, console, write_json
+    from calipers.cli.output import console, write_json
+    from calipers.cli.said import command_line
     from calipers.core.errors import SoundnessError
     from calipers.evaluate.families import CODEC, FamilyTask, FamilyWorker, scores_of
     from calipers.evaluate.progress import track

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from calipers.bounds.propagation.backsubstitution import backsubstitute
@@ -22,7 +21,10 @@ def optimal(
     Both are suggestions: the walk with these multipliers is the bound, and the network itself judges the point. Splits
     may be broken at a price, so the program always has a solution.
     """
-    from calipers.solve.linear import minimise_linear  # its solver is imported where it is needed
+    # The solver and its matrices are imported where they are needed: they take a good part of a second.
+    from scipy.sparse import csr_array
+
+    from calipers.solve.linear import minimise_linear
     from calipers.solve.program import Program
 
     assert len(subdomains) == 1
