@@ -108,8 +108,8 @@ def test_brackets_name_what_stayed_open() -> None:
 
 
 def test_masked_gradients_and_early_ends_become_warnings() -> None:
-    records = full(0, (S, U), (S, U))
-    records.append(record(0, Question.ATTACK, B, SMALL, method="fgsm", distance=0.05))
+    records = [dataclasses.replace(r, backwards=40 if r.method == "pgd" else 0) for r in full(0, (S, U), (S, U))]
+    records.append(record(0, Question.ATTACK, B, SMALL, method="mine", distance=0.05, backwards=1))
     records.append(record(0, Question.VERIFY, U, LARGE, method="slow", termination=Termination.TIMEOUT))
     assert {warning.code for warning in report(records).warnings} == {"one-step-stronger", "timeout"}
 

@@ -70,16 +70,25 @@ def _remarks(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[
 
 
 def _one_step(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:
-    """One step should never do what many steps do not."""
+    """One step should never do what many steps do not: one backward pass, and many."""
+    spent: dict[str, int] = defaultdict(int)
+    for record in records:
+        if record.question is Question.ATTACK:
+            spent[record.method] = max(spent[record.method], record.backwards)
+    one = sorted(method for method, backwards in spent.items() if backwards == 1)
+    many = sorted(method for method, backwards in spent.items() if backwards > 1)
+    if not (one and many):
+        return
     for epsilon in task.epsilons:
         broken = _broken(records, epsilon)
-        extra = broken.get("fgsm", set()) - broken.get("pgd", set())
-        if extra and any(record.method == "pgd" for record in records):
+        beyond = {method: broken.get(method, set()) for method in (*one, *many)}
+        extra = set().union(*(beyond[method] for method in one)).difference(*(beyond[method] for method in many))
+        if extra:
             yield SanityWarning(
                 "one-step-stronger",
-                f"one step (FGSM) breaks samples at epsilon {epsilon:g} that many steps (PGD) do not: gradients "
-                "may be masked, and robustness is lower than the attacks say",
-                f"{len(extra)} samples, e.g. {sorted(extra)[0]}",
+                f"one step ({', '.join(one)}) breaks samples at epsilon {epsilon:g} that many steps ({', '.join(many)}) "
+                "do not: gradients may be masked, and robustness is lower than the attacks say",
+                f"{len(extra)} samples, e.g. {min(extra)}",
             )
 
 
