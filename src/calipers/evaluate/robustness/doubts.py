@@ -86,8 +86,8 @@ def _one_step(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator
         if extra:
             yield SanityWarning(
                 "one-step-stronger",
-                f"one step ({', '.join(one)}) breaks samples at epsilon {epsilon:g} that many ({', '.join(many)}) do not: "
-                "gradients may be masked, and robustness is lower than the attacks say",
+                f"one step ({', '.join(one)}) breaks samples at epsilon {epsilon:g} that many ({', '.join(many)}) do "
+                "not: gradients may be masked, and robustness is lower than the attacks say",
                 f"{len(extra)} samples, e.g. {min(extra)}",
             )
 
