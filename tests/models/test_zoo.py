@@ -5,6 +5,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from calipers.models import ZOO, load_model
+from calipers.models.zoo import network
 from calipers.models.zoo.classifier import Classifier
 from tests.nets import dense
 
@@ -112,3 +113,16 @@ def test_the_digits_network_learns_in_seconds():
     accuracy = float((model(x[1297:]).argmax(-1) == y[1297:]).float().mean())
     # 92.6 to 96.4 % over eight seeds: the last 500 digits come from other writers (a random split gives 98 %).
     assert accuracy > 0.92
+
+
+def test_any_network_can_be_listed_with_what_it_takes_and_gives() -> None:
+    @network("mine.generator", "nobody", (2,), spaces=("codes", "images"))
+    def generator() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 16), nn.Unflatten(1, (1, 4, 4)))
+
+    try:
+        entry = ZOO["mine.generator"]
+        assert (entry.takes, entry.gives) == ("codes", "images")
+        assert entry.build()(torch.rand(3, 2)).shape == (3, 1, 4, 4)
+    finally:
+        ZOO._entries.pop("mine.generator")

@@ -14,10 +14,17 @@ def models() -> None:
     from calipers.models.zoo import ZOO
 
     table = Table(box=None, header_style="bold")
-    for column, justify in (("name", "left"), ("input", "left"), ("parameters", "right"), ("source", "left")):
+    for column, justify in (
+        ("name", "left"),
+        ("input", "left"),
+        ("from, to", "left"),
+        ("parameters", "right"),
+        ("source", "left"),
+    ):
         table.add_column(column, justify=justify, no_wrap=column != "source")  # type: ignore[arg-type]
     for name in ZOO:
         entry = ZOO[name]
         count = "" if entry.parameters is None else f"{entry.parameters:,}"
-        table.add_row(name, "x".join(map(str, entry.input_shape)), count, entry.source)
+        shape = "x".join(map(str, entry.input_shape))
+        table.add_row(name, shape, f"{entry.takes}, {entry.gives}", count, entry.source)
     console().print(table)
