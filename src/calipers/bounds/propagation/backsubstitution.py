@@ -245,6 +245,9 @@ def _relaxed_constant(rows: Rows, signs: tuple[Rows, Rows], r: Relaxation) -> Te
     # Most planes below go through the origin, and a product with their bias would read all coefficients for nothing.
     lower = rows.spread(r.lower_bias) if bool(r.lower_bias.any()) else None
     upper = rows.spread(r.upper_bias)
+    if lower is not None and len(rows.constant) == 2:
+        both = signs[0].dots((lower, upper)) + signs[1].dots((upper, lower))
+        return rows.constant + both.movedim(-1, 0)
     sides = [(lower, upper), (upper, lower)][: len(rows.constant)]
     parts = [[part.dot(bias) for part, bias in zip(signs, side, strict=True) if bias is not None] for side in sides]
     return rows.constant + torch.stack([sum(side[1:], side[0]) for side in parts])

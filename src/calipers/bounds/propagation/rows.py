@@ -4,6 +4,7 @@ Rows that start at a convolution see only its receptive field, so their coeffici
 the way back; rows of one place in one image form a group and share that window.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,20 +66,26 @@ class Rows:
     def dot(self, values: Tensor) -> Float[Tensor, "groups rows"]:
         """<coefficient, values> for values that broadcast against the coefficients."""
         if values.dim() == self.coefficient.dim() and values.shape[1] == 1:
-            # A product of matrices reads the coefficients once and writes nothing of their size.
-            coefficient, values = self.coefficient, values.expand_as(self.coefficient[:, :1])
-            if channels_lie_last(coefficient):
-                coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
-            coefficient, values = coefficient.flatten(2), values.flatten(2).mT
-            if coefficient.shape[2] <= PIECE:
-                return (coefficient @ values).squeeze(-1)
-            total = coefficient[..., :PIECE] @ values[:, :PIECE]
-            for start in range(PIECE, coefficient.shape[2], PIECE):
-                piece = slice(start, start + PIECE)
-                total = total + coefficient[..., piece] @ values[:, piece]
-            return total.squeeze(-1)
+            return self.dots((values,)).squeeze(-1)
         products = (self.coefficient * values).flatten(2)
         return torch.stack([piece.sum(2) for piece in products.split(PIECE, 2)]).sum(0)
+
+    def dots(self, several: Sequence[Float[Tensor, "groups one *dims"]]) -> Float[Tensor, "groups rows count"]:
+        """`dot` with several values that are equal for all rows of a group, for one reading of the coefficients."""
+        # A product of matrices reads the coefficients once and writes nothing of their size.
+        coefficient, first = self.coefficient, self.coefficient[:, :1]
+        spread = [values.expand_as(first) for values in several]
+        if channels_lie_last(coefficient):
+            coefficient, spread = coefficient.movedim(2, -1), [values.movedim(2, -1) for values in spread]
+        columns = torch.cat([values.flatten(2) for values in spread], 1) if len(spread) > 1 else spread[0].flatten(2)
+        coefficient, columns = coefficient.flatten(2), columns.mT
+        if coefficient.shape[2] <= PIECE:
+            return coefficient @ columns
+        total = coefficient[..., :PIECE] @ columns[:, :PIECE]
+        for start in range(PIECE, coefficient.shape[2], PIECE):
+            piece = slice(start, start + PIECE)
+            total = total + coefficient[..., piece] @ columns[:, piece]
+        return total
 
     def within(self, noise: Tensor, error: float) -> "Rows":
         """Room for rounding: lower bounds fall, upper ones rise.
