@@ -126,7 +126,7 @@ def test_the_sheet_of_examples_has_a_picture_of_every_sample(tmp_path: Path) -> 
     planned = [experiment((NEAREST[1],)), experiment((NEAREST[1],), "longer")]
     store, found = reproduce(tmp_path, *planned, name="pdpgd-fig5.1")
     with store:
-        figure = save_figure(store, found, tmp_path / "sheet.png")
+        figure = save_figure(store, Reproduced(ALL["pdpgd-fig5.1"], found.findings, ()), tmp_path / "sheet.png")
         assert save_figure(store, Reproduced(ALL["pdpgd-table5.1"], found.findings, ()), tmp_path / "x.png") is None
     assert figure is not None
     assert figure.read_bytes().startswith(b"\x89PNG")
