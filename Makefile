@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not full and not packaging'
 
 arithmetic: $(VENV)/.installed-dev ## some of the tests as on a processor without vector instructions, whose sums end in other last bits
-	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 -m 'not full and not packaging' tests/attacks tests/bounds tests/soundness --ignore tests/attacks/adapters
+	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 -m 'not full and not packaging' tests/soundness tests/bounds/relaxations tests/attacks/test_lbfgs.py tests/attacks/test_pgd.py tests/attacks/test_fmn.py
 
 soundness: $(VENV)/.installed-dev ## the full soundness battery: all proofs against exact arithmetic, sums in any order, and planted counterexamples
 	@$(BIN)/python -m pytest -n 2 -m full tests/soundness
