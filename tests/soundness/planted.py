@@ -21,7 +21,7 @@ _EXTRA = 6
 _STEPS = 40
 _PARTICLES = 48
 # No kind of draw fails often; this many in a row would mean that training does not work.
-_TRIES = 20
+_TRIES = 100
 
 
 @dataclass(frozen=True, eq=False)
