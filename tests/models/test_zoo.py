@@ -30,6 +30,7 @@ PAPERS = {
     "capm.conv_l": 568426,
     "hybrid.mnist_nn": 431080,
     "hybrid.cifar10_nn": 5851338,
+    "diffai.convsmall": 89606,
     "digits.maxpool": 2698,
     "digits.small": 9786,
     "digits.robust": 9786,

@@ -31,6 +31,20 @@ def from_module(model: nn.Module, example: Tensor) -> Graph:
     The graph is compared with the module on random inputs. Raises UnsupportedLayerError for a layer without
     counterpart and ModelError if the module cannot be traced or the graph differs from it.
     """
+    program = exported(model, example)
+    try:
+        with torch.no_grad(), _quiet():
+            graph = TorchWalk(program, tuple(example.shape[1:]), len(example)).graph()
+    except ModelError:
+        raise
+    except Exception as error:  # an operator used as no converter expects it: attacks need not stop for that
+        raise ModelError(f"model: its graph cannot be made ({type(error).__name__}: {error})") from error
+    check_graph(graph, partial(_called, model))
+    return graph
+
+
+def exported(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """A module in eval mode as a program. Raises ModelError if it cannot be traced. example: as for `from_module`."""
     try:
         # Under no_grad a model's own no_grad changes nothing, and leaves nothing in the program.
         with torch.no_grad(), _quiet():
@@ -43,15 +57,7 @@ def from_module(model: nn.Module, example: Tensor) -> Graph:
             f"model: torch.export cannot trace it ({first}); a verifier needs a model without control flow on its "
             "input, with a free batch dimension"
         ) from error
-    try:
-        with torch.no_grad(), _quiet():
-            graph = TorchWalk(program, tuple(example.shape[1:]), len(example)).graph()
-    except ModelError:
-        raise
-    except Exception as error:  # an operator used as no converter expects it: attacks need not stop for that
-        raise ModelError(f"model: its graph cannot be made ({type(error).__name__}: {error})") from error
-    check_graph(graph, partial(_called, model))
-    return graph
+    return program
 
 
 def _called(model: nn.Module, x: Tensor) -> Tensor:

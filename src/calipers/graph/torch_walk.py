@@ -59,12 +59,20 @@ class TorchWalk:
 
     position: of computed values, a list for several outputs. constant: values that do not depend on the input, among
     them sizes, worked out for as many samples as the program was exported with. batch: that number, on which shape
-    arithmetic and rearrangements are tried.
+    arithmetic and rearrangements are tried. live: parameters and buffers by name, in place of those that the program
+    was exported with; the graph's constants are functions of them, with gradients.
     """
 
-    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...], batch: int) -> None:
+    def __init__(
+        self,
+        program: ExportedProgram,
+        input_shape: tuple[int, ...],
+        batch: int,
+        live: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.program = program
         self.batch = batch
+        self.live = live or {}
         self.asm = Assembly("input", input_shape)
         self.position: dict[torch.fx.Node, Position | list[Position]] = {}
         self.constant: dict[torch.fx.Node, Any] = {}
@@ -81,7 +89,8 @@ class TorchWalk:
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 if node.name in sources:
-                    self.constant[node] = held[sources[node.name]].detach().cpu()
+                    source = sources[node.name]
+                    self.constant[node] = (self.live[source] if source in self.live else held[source].detach()).cpu()
                 else:
                     self.position[node] = 0
             elif node.op == "call_function":

@@ -37,7 +37,7 @@ class Optimizer(_Strict):
 class Adversary(_Strict):
     """The inner maximisation of adversarial training (Madry et al. 2018): random start, `steps` steps of PGD.
 
-    step_size: of the radius; default 2.5 / steps.
+    step_size: of the radius; default 2.5 / steps. hold, warmup: epochs with radius 0, and then of growth up to epsilon.
     """
 
     norm: Norm = Norm.LINF
@@ -46,6 +46,8 @@ class Adversary(_Strict):
     domain: tuple[float, float] | None = (0.0, 1.0)
     steps: int = Field(default=7, ge=1)
     step_size: float | None = Field(default=None, gt=0)
+    hold: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.0, ge=0)
 
     @property
     def threat(self) -> ThreatModel:
@@ -90,8 +92,10 @@ class Recipe(_Strict):
         """The objective, with the unit of its threat settled for the model."""
         kind, inner = OBJECTIVES[self.objective], None
         if self.adversary is not None:
-            length = self.adversary.step_size or 2.5 / self.adversary.steps
-            inner = Inner(self.adversary.threat.for_model(input_std(model)), self.adversary.steps, length)
+            asked = self.adversary
+            length = asked.step_size or 2.5 / asked.steps
+            threat = asked.threat.for_model(input_std(model))
+            inner = Inner(threat, asked.steps, length, asked.hold, asked.warmup)
         return kind.make(kind.settings.model_validate(self.settings), inner)
 
     @property

@@ -18,17 +18,17 @@ _ByEntry = ops.Elementwise | ops.PerEntry | ops.Reshape | ops.Gather | ops.Pad |
 
 def transfer(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
     """The tightest interval that encloses every evaluation of the operation over the product of its input intervals."""
-    return widened(op, inputs, _extremes(op, *inputs))
+    return widened(op, inputs, extremes(op, *inputs))
 
 
 @singledispatch
-def _extremes(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
+def extremes(op: ops.Op, *inputs: IntervalBounds) -> IntervalBounds:
     """The interval but for rounding. This default serves the operations that are monotone in every input."""
     lower, upper = (op.evaluate(*side) for side in ([b.lower for b in inputs], [b.upper for b in inputs]))
     return IntervalBounds(lower, upper)
 
 
-@_extremes.register
+@extremes.register
 def _(op: ops.Weighted, *inputs: IntervalBounds) -> IntervalBounds:
     return _around_middle(op, inputs[0])
 
@@ -41,7 +41,7 @@ def _around_middle(op: ops.Weighted, given: IntervalBounds) -> IntervalBounds:
     return IntervalBounds(value - spread, value + spread)
 
 
-@_extremes.register
+@extremes.register
 def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
     """By middle and radius; what only copies its input, by the ends themselves, which are not rounded then."""
     found, copies = _around_middle(op, inputs[0]), op.copies(inputs[0].size)
@@ -55,7 +55,7 @@ def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
     return IntervalBounds(*(e.where(copies, side) for e, side in zip(ends, (found.lower, found.upper), strict=True)))
 
 
-@_extremes.register
+@extremes.register
 def _(op: ops.ExactRows, *inputs: IntervalBounds) -> IntervalBounds:
     rows, count = op.exact_weight.unsqueeze(0), len(inputs[0].lower)
     low, high = (
@@ -67,7 +67,7 @@ def _(op: ops.ExactRows, *inputs: IntervalBounds) -> IntervalBounds:
     return IntervalBounds(low, -high)
 
 
-@_extremes.register
+@extremes.register
 def _(op: ops.LeakyRelu | ops.Absolute, *inputs: IntervalBounds) -> IntervalBounds:
     """The ends, and 0 where it lies between them."""
     lower, upper = inputs[0].lower, inputs[0].upper

@@ -28,7 +28,7 @@ class AdversarialFGSM:
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """See `Loss`."""
-        sets = self.inner.threat.around(x)
+        sets = self.inner.at(progress).threat.around(x)
         with frozen(model):
             moved = ascended(sets, x, lambda here: F.cross_entropy(model(here), y, reduction="sum"), 1, 1.0)
         return self.clean * F.cross_entropy(model(x), y) + (1 - self.clean) * F.cross_entropy(model(moved), y)

@@ -19,7 +19,8 @@ class AdversarialPGD:
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """See `Loss`."""
-        return F.cross_entropy(model(self.perturb(model, x, y)), y)
+        now = AdversarialPGD(self.inner.at(progress))
+        return F.cross_entropy(model(now.perturb(model, x, y)), y)
 
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """The last iterate from a random start; the model is in eval mode and frozen meanwhile."""

@@ -32,7 +32,7 @@ class Trades:
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """See `Loss`."""
-        sets = self.inner.threat.around(x)
+        sets = self.inner.at(progress).threat.around(x)
         start = sets.project(x + _START * torch.randn_like(x))
         with frozen(model):
             target = F.softmax(model(x), 1)

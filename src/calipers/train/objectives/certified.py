@@ -1,0 +1,88 @@
+"""What objectives of certified training share: the loss of the worst logits, the start, and a penalty on weights."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from calipers.bounds.nominal import nominal_interval_margins, nominal_intervals
+from calipers.core.problem import Specification
+from calipers.core.sets import InputSet
+from calipers.graph.graph import Graph
+from calipers.train.objective import Loss, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
+
+
+class CertifiedSettings(BaseModel):
+    """l1: weight of the sum of all absolute weights. ibp_start: first weights under which intervals do not grow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    l1: float = Field(default=0.0, ge=0)
+    ibp_start: bool = True
+
+    def objective(self, loss: Loss) -> Objective:
+        """The objective that minimises a loss with these settings."""
+        minimised = Minimised(Penalised(loss, self.l1) if self.l1 else loss)
+        return FromIntervals(minimised) if self.ibp_start else minimised
+
+
+def worst_case_loss(margins: Float[Tensor, "batch rows"]) -> Tensor:
+    """Mean cross-entropy of the worst logits: 0 for the label, and minus the lower bound of f_y - f_j for class j.
+
+    It is an upper bound of the cross-entropy at every point of the sets if the margins are lower bounds there
+    (Wong & Kolter 2018, theorem 2).
+    """
+    logits = torch.cat([torch.zeros_like(margins[:, :1]), -margins], 1)
+    return F.cross_entropy(logits, torch.zeros(len(margins), dtype=torch.long, device=margins.device))
+
+
+def against_others(logits: Float[Tensor, "batch classes"], y: Tensor) -> Specification:
+    """Rows f_y - f_j > 0 in the precision of the logits."""
+    asked = Specification.classified_as(y, logits.shape[1])
+    return Specification(asked.C.to(logits), asked.d.to(logits))
+
+
+def interval_margins(graph: Graph, sets: InputSet, asked: Specification) -> Float[Tensor, "batch rows"]:
+    """Lower bounds of the rows over the boxes around the sets, by intervals."""
+    return nominal_interval_margins(graph, nominal_intervals(graph, sets), asked)
+
+
+@dataclass(frozen=True)
+class Penalised:
+    """A loss plus l1 times the sum of the absolute values of weights (not of biases and BatchNorm's)."""
+
+    of: Loss
+    l1: float
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """See `Loss`."""
+        weights = [p.abs().sum() for p in model.parameters() if p.dim() > 1]
+        return self.of.loss(model, x, y, progress) + self.l1 * torch.stack(weights).sum()
+
+
+@dataclass(frozen=True)
+class FromIntervals:
+    """An objective whose first weights are drawn from N(0, 2 pi / n^2), n inputs to a neuron, and biases 0.
+
+    Then a layer with its ReLU keeps the width of intervals on average, with which other starts grow from layer to layer
+    (Shi et al. 2021, section 3.1).
+    """
+
+    of: Objective
+
+    def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
+        """See `Objective`."""
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+                nn.init.normal_(layer.weight, std=math.sqrt(2 * math.pi) / layer.weight[0].numel())
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        return self.of.init(model, optimizer)
+
+    def step(self, state: State, x: Tensor, y: Tensor, progress: Progress) -> tuple[State, Metrics]:
+        """See `Objective`."""
+        return self.of.step(state, x, y, progress)
