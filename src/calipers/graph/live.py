@@ -1,7 +1,7 @@
 """Graphs whose constants are a module's parameters as they are now: gradients of what is made of them reach these."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from calipers.graph import ops
 from calipers.graph.check import check_graph
 from calipers.graph.from_torch import exported
-from calipers.graph.graph import Graph
+from calipers.graph.graph import Graph, Node
 from calipers.graph.torch_walk import TorchWalk
 
 # A batch size that tells samples apart.
@@ -34,13 +35,20 @@ class LiveGraph:
             like = next(model.parameters())
             live = cls(exported(model, like.new_zeros(_BATCH, *input_shape)), input_shape)
             with torch.no_grad():
-                check_graph(live.at(tensors_of(model)), partial(_outputs, model, like))
+                check_graph(live._walked(tensors_of(model)), partial(_outputs, model, like))
         finally:
             model.train(was_training)
         return live
 
     def at(self, tensors: Mapping[str, Tensor]) -> Graph:
-        """The graph with these parameters and buffers, by name, in place of those that the module had when traced."""
+        """The graph with these parameters and buffers, by name, in place of those that the module had when traced.
+
+        BatchNorm is a scale there, which unlike torch's own has gradients of its statistics.
+        """
+        graph = self._walked(tensors)
+        return replace(graph, nodes=tuple(_scaled(node) for node in graph.nodes))
+
+    def _walked(self, tensors: Mapping[str, Tensor]) -> Graph:
         return TorchWalk(self.program, self.input_shape, _BATCH, tensors).graph()
 
 
@@ -48,6 +56,11 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers of a module, by name."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return {**parameters, **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def _scaled(node: Node) -> Node:
+    op = node.op
+    return replace(node, op=ops.Scale(op.weight, op.bias)) if isinstance(op, ops.BatchNorm) else node
 
 
 # What each module was traced to.

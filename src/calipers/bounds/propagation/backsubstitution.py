@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import singledispatch
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -185,17 +186,52 @@ def _through_windows(op: ops.MaxPool2d, rows: Rows, signs: tuple[Rows, Rows], r:
     # Windows side by side write every place once, by a copy: to compute in places with gaps is many times slower.
     tiled = op.kernel == op.stride and op.dilation == (1, 1)
     pulled = (rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)).movedim(-1, 2)
-    for pixel, (dy, dx) in enumerate(op.pixels):
-        place = pulled[..., _steps(dy, op.stride[0], rows.window[0]), _steps(dx, op.stride[1], rows.window[1])]
-        share = torch.zeros_like(rows.coefficient) if tiled else place
-        if r.parallel:
-            share.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
-        else:
-            share.addcmul_(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]))
-            share.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
+    if torch.is_grad_enabled() and rows.coefficient.requires_grad:
+        # Every write into a part of a tensor costs a copy of the whole on the way back of gradients.
+        shares = [_share(rows, signs, r, pixel) for pixel in range(len(op.pixels))]
+        return _Laid.apply(pulled, op, rows.window, *shares)
+    for pixel, place in enumerate(_places(op, pulled, rows.window)):
         if tiled:
-            place.copy_(share)
+            place.copy_(_share(rows, signs, r, pixel))
+        else:
+            _add_share(place, rows, signs, r, pixel)
     return pulled
+
+
+def _share(rows: Rows, signs: tuple[Rows, Rows], r: Relaxation, pixel: int) -> Tensor:
+    """What the coefficients of a pool's outputs give to one pixel of every window."""
+    return _add_share(torch.zeros_like(rows.coefficient), rows, signs, r, pixel)
+
+
+def _add_share(to: Tensor, rows: Rows, signs: tuple[Rows, Rows], r: Relaxation, pixel: int) -> Tensor:
+    if r.parallel:
+        return to.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
+    to.addcmul_(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]))
+    return to.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
+
+
+def _places(op: ops.MaxPool2d, pulled: Tensor, window: tuple[int, int]) -> list[Tensor]:
+    """The places of each pixel of windows that so many outputs see, pixel by pixel."""
+    return [
+        pulled[..., _steps(dy, op.stride[0], window[0]), _steps(dx, op.stride[1], window[1])] for dy, dx in op.pixels
+    ]
+
+
+class _Laid(torch.autograd.Function):
+    """Adds the pixels' shares up in their places, with gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, pulled: Tensor, op: ops.MaxPool2d, window: tuple[int, int], *shares: Tensor) -> Tensor:
+        ctx.op, ctx.window = op, window
+        pulled.zero_()
+        for place, share in zip(_places(op, pulled, window), shares, strict=True):
+            place.add_(share)
+        ctx.mark_dirty(pulled)
+        return pulled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        return (None, None, None, *_places(ctx.op, gradients[0], ctx.window))
 
 
 def reach(op: ops.Conv2d | ops.MaxPool2d) -> tuple[int, int]:

@@ -30,6 +30,11 @@ class Selection:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def own(self) -> Bool[Tensor, "groups rows"]:
+        """Which rows are their group's own."""
+        return torch.arange(self.neuron.shape[1], device=self.count.device) < self.count[:, None]
+
     def chunks(self, budget: WorkBudget, row_bytes: int) -> Iterator["Selection"]:
         """Consecutive groups within the budget, each chunk without the rows that none of its groups needs.
 

@@ -15,7 +15,7 @@ from calipers.bounds.cost import row_bytes
 from calipers.bounds.propagation.backsubstitution import backsubstitute
 from calipers.bounds.propagation.concretize import concretize, enclose
 from calipers.bounds.propagation.rows import Rows
-from calipers.bounds.propagation.start import identity_rows, select
+from calipers.bounds.propagation.start import Selection, identity_rows, select
 from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.bounds.relaxations.window import pixels
 from calipers.core.intervals import IntervalBounds
@@ -94,8 +94,12 @@ class Walks:
     def both_sides(self, wanted: Bool[Tensor, "batch *shape"], cheap: IntervalBounds) -> IntervalBounds:
         """Linear bounds for the wanted neurons, the cheap ones for all others."""
         lower, upper = cheap.lower.flatten(1).clone(), cheap.upper.flatten(1).clone()
-        for image, neuron, at_input in self._chunks(wanted, None, lower.dtype):
-            lower[image, neuron], upper[image, neuron] = enclose(self.input_set, at_input)
+        for chosen, at_input in self._chunks(wanted, None, lower.dtype):
+            # Each place once: gradients of a repeated one would count as often.
+            own = chosen.own
+            place = chosen.image[:, None].expand_as(own)[own], chosen.neuron[own]
+            low, high = enclose(self.input_set, at_input)
+            lower[place], upper[place] = low[own], high[own]
         return IntervalBounds(lower.reshape(cheap.lower.shape), upper.reshape(cheap.upper.shape))
 
     def settle(self, wanted: Bool[Tensor, "batch *shape"], cheap: IntervalBounds) -> IntervalBounds:
@@ -126,7 +130,8 @@ class Walks:
         """The known bounds with better upper ones for wanted neurons that are `upwards`, lower ones for the others."""
         lower, upper = known.lower.flatten(1).clone(), known.upper.flatten(1).clone()
         upwards = upwards.flatten(1)
-        for image, neuron, at_input in self._chunks(wanted, upwards, lower.dtype):
+        for chosen, at_input in self._chunks(wanted, upwards, lower.dtype):
+            image, neuron = chosen.image[:, None], chosen.neuron
             value, up = concretize(self.input_set, at_input)[0], upwards[image, neuron]
             low, high = lower[image, neuron], upper[image, neuron]
             lower[image, neuron] = torch.where(up, low, torch.maximum(low, value))
@@ -135,8 +140,8 @@ class Walks:
 
     def _chunks(
         self, wanted: Bool[Tensor, "batch *shape"], negated: Bool[Tensor, "batch neurons"] | None, dtype: torch.dtype
-    ) -> Iterator[tuple[Tensor, Tensor, Rows]]:
-        """Images, neurons and their rows at the input: one-sided ones, of which some are negated, or two-sided ones."""
+    ) -> Iterator[tuple[Selection, Rows]]:
+        """Neurons and their rows at the input: one-sided ones, of which some are negated, or two-sided ones."""
         node = self.graph.nodes[self.position]
         feature_map = len(node.shape) == 3
         # Rows of other shapes start over the flat value.
@@ -152,7 +157,7 @@ class Walks:
             if not feature_map:
                 coefficient = coefficient.unflatten(2, node.shape)
             rows = replace(rows, coefficient=coefficient, shape=node.shape)
-            yield image, chosen.neuron, backsubstitute(self.graph, self.position, rows, self.relaxations, self.noise)[0]
+            yield chosen, backsubstitute(self.graph, self.position, rows, self.relaxations, self.noise)[0]
 
 
 def _before_relus_alone(graph: Graph, position: int) -> bool:

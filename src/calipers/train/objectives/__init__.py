@@ -1,6 +1,16 @@
 """Objectives, one file each; importing this fills the registry."""
 
-from calipers.train.objectives import fgsm, ibp, pgd, standard, trades  # noqa: F401  # they register themselves
+from calipers.train.objectives import (  # noqa: F401  # they register themselves
+    capm,
+    crown_ibp,
+    fgsm,
+    ibp,
+    mtl_ibp,
+    pgd,
+    sabr,
+    standard,
+    trades,
+)
 from calipers.train.objectives.registry import OBJECTIVES, NoSettings, ObjectiveKind
 
 __all__ = ["OBJECTIVES", "NoSettings", "ObjectiveKind"]

@@ -30,6 +30,29 @@ class CertifiedSettings(BaseModel):
         return FromIntervals(minimised) if self.ibp_start else minimised
 
 
+class MixedSettings(CertifiedSettings):
+    """first_kappa, last_kappa: weight of the clean loss before and after the warm-up."""
+
+    first_kappa: float = Field(default=1.0, ge=0, le=1)
+    last_kappa: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def kappa(self) -> "Ramp":
+        return Ramp(self.first_kappa, self.last_kappa)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A number that goes in a straight line from one value to another while the radius warms up."""
+
+    first: float
+    last: float
+
+    def at(self, share: float) -> float:
+        """The number when so much of the warm-up is over."""
+        return self.first + (self.last - self.first) * share
+
+
 def worst_case_loss(margins: Float[Tensor, "batch rows"]) -> Tensor:
     """Mean cross-entropy of the worst logits: 0 for the label, and minus the lower bound of f_y - f_j for class j.
 

@@ -12,6 +12,8 @@ from calipers.train.objective import Objective, Progress
 
 # Where the ramp of the radius stops being a power and goes on as a straight line, and that power.
 _BEND, _POWER = 0.25, 4
+# Below this share of the radius the ramp is 0: planes over intervals as narrow as rounding have wild gradients.
+_LEAST = 1e-3
 
 
 class NoSettings(BaseModel):
@@ -50,7 +52,7 @@ class Inner:
         height = 1 / (_BEND**_POWER + (1 - _BEND) * _POWER * _BEND ** (_POWER - 1))
         bend = height * _BEND**_POWER
         ramp = height * share**_POWER if share < _BEND else bend + (share - _BEND) / (1 - _BEND) * (1 - bend)
-        threat = self.threat.at(self.threat.epsilon * ramp)
+        threat = self.threat.at(self.threat.epsilon * (ramp if ramp >= _LEAST else 0.0))
         return replace(self, threat=threat, hold=0.0, warmup=0.0)
 
 

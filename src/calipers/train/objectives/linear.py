@@ -1,0 +1,62 @@
+"""Training on linear bounds over intervals: what CROWN-IBP and CAPM have in common."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from calipers.bounds import LinearBounds
+from calipers.bounds.nominal import nominal_interval_margins, nominal_intervals, nominal_linear_margins
+from calipers.core.problem import Specification
+from calipers.core.sets import InputSet
+from calipers.graph.graph import Graph
+from calipers.train.objective import Progress
+from calipers.train.objectives.certified import MixedSettings, Ramp, against_others, worst_case_loss
+from calipers.train.objectives.clean import clean_pass
+from calipers.train.objectives.registry import Inner
+
+
+class LinearSettings(MixedSettings):
+    """first_beta, last_beta: weight of the linear bounds, before and after the warm-up; intervals have the rest."""
+
+    first_beta: float = Field(default=1.0, ge=0, le=1)
+    last_beta: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def beta(self) -> Ramp:
+        return Ramp(self.first_beta, self.last_beta)
+
+
+@dataclass(frozen=True)
+class LinearTraining:
+    """kappa J(f(x), y) + (1 - kappa) J(worst logits, y), these from beta linear bounds + (1 - beta) interval bounds.
+
+    The linear bounds are one walk back from the output with the method's planes over intervals (Zhang et al. 2020,
+    equations 9 to 11).
+    """
+
+    inner: Inner
+    method: LinearBounds
+    kappa: Ramp
+    beta: Ramp
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """See `Loss`."""
+        logits, graph = clean_pass(model, x)
+        share = self.inner.warmed(progress)
+        sets = self.inner.at(progress).threat.around(x)
+        margins = mixed_margins(self.method, graph, sets, against_others(logits, y), self.beta.at(share))
+        kappa = self.kappa.at(share)
+        return kappa * F.cross_entropy(logits, y) + (1 - kappa) * worst_case_loss(margins)
+
+
+def mixed_margins(method: LinearBounds, graph: Graph, sets: InputSet, asked: Specification, beta: float) -> Tensor:
+    """Lower bounds of the rows, (batch, rows): beta of the walk over intervals, the rest of intervals alone."""
+    intervals = nominal_intervals(graph, sets)
+    margins = asked.d * 0
+    if beta > 0:
+        margins = margins + beta * nominal_linear_margins(method, graph, intervals, sets, asked)
+    if beta < 1:
+        margins = margins + (1 - beta) * nominal_interval_margins(graph, intervals, asked)
+    return margins
