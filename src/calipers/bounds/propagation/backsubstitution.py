@@ -186,7 +186,7 @@ def _through_windows(op: ops.MaxPool2d, rows: Rows, signs: tuple[Rows, Rows], r:
     # Windows side by side write every place once, by a copy: to compute in places with gaps is many times slower.
     tiled = op.kernel == op.stride and op.dilation == (1, 1)
     pulled = (rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)).movedim(-1, 2)
-    if torch.is_grad_enabled() and rows.coefficient.requires_grad:
+    if torch.is_grad_enabled():
         # Every write into a part of a tensor costs a copy of the whole on the way back of gradients.
         shares = [_share(rows, signs, r, pixel) for pixel in range(len(op.pixels))]
         return _Laid.apply(pulled, op, rows.window, *shares)

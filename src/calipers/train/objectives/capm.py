@@ -41,7 +41,7 @@ class DualTraining:
 def _loss(settings: CAPMSettings, inner: Inner) -> LinearTraining | DualTraining:
     if settings.walks:
         return DualTraining(inner, settings.kappa)
-    return LinearTraining(inner, CAPM, settings.kappa, settings.beta)
+    return LinearTraining(inner, CAPM, settings.kappa, settings.beta, settings.classes)
 
 
 OBJECTIVES.add("capm")(
