@@ -25,7 +25,7 @@ from calipers.train.objectives.certified import (
 )
 from calipers.train.objectives.clean import clean_pass
 from calipers.train.objectives.ibp import IntervalTraining
-from calipers.train.objectives.linear import LinearTraining, mixed_margins
+from calipers.train.objectives.linear import LinearTraining, mixed_margins, nearest
 from calipers.train.objectives.mtl_ibp import AttackAndIntervals
 from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import Inner
@@ -200,6 +200,20 @@ def test_the_mixture_with_intervals_ends_at_either_bound(kind: str) -> None:
     near = ThreatModel("linf", 1e-6).for_model(None).around(x)
     walked, intervals = mixed_margins(CROWN, graph, near, asked, 1.0), mixed_margins(CROWN, graph, near, asked, 0.0)
     assert bool((walked >= intervals - 1e-12).all())
+
+
+def test_only_the_nearest_classes_take_part_while_there_are_walks() -> None:
+    model, (x, y) = net("plain"), batch()
+    sets = INNER.threat.around(x)
+    logits, graph = clean_pass(model, x)
+    asked = against_others(logits, y)
+    margins = interval_margins(graph, sets, asked)
+    near = nearest(asked, margins, 1)
+    torch.testing.assert_close(interval_margins(graph, sets, near), margins.amin(1, keepdim=True))
+    for beta, expected in ((Ramp(0.5, 0.5), mixed_margins(CROWN, graph, sets, near, 0.5)), (NONE, margins)):
+        found = LinearTraining(INNER, CROWN, NONE, beta, classes=1).loss(model, x, y, AT)
+        assert found.item() == pytest.approx(worst_case_loss(expected).item())
+    assert len(nearest(asked, margins, 5).d[0]) == 2
 
 
 @pytest.mark.parametrize("kind", NETS)
