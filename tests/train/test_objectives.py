@@ -14,7 +14,7 @@ from calipers.data.loading import load_dataset
 from calipers.models.loading import load_model
 from calipers.train import OBJECTIVES, Recipe, Trainer
 from calipers.train.augmentation import Augmentation
-from calipers.train.objective import Metrics, Objective, OptimizerMaker, Progress, State
+from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State, fitted
 from calipers.train.objectives.fgsm import AdversarialFGSM
 from calipers.train.objectives.registry import Inner, NoSettings, ObjectiveKind
 from calipers.train.objectives.standard import Standard
@@ -65,7 +65,8 @@ def test_the_inner_maximisation_leaves_no_gradient_and_the_model_as_it_was(
 ) -> None:
     model, x, y = batch
     kind = OBJECTIVES[name]
-    objective = kind.make(kind.settings(), INNER if kind.adversarial else None)
+    made = kind.make(kind.settings(), INNER if kind.adversarial else None)
+    objective = fitted(made, DataShape((1, 8, 8), 10))
     state = objective.init(model, lambda parameters: torch.optim.SGD(parameters, 0.0))
     before = [parameter.clone() for parameter in model.parameters()]
     _, metrics = objective.step(state, x, y, AT)

@@ -10,6 +10,7 @@ from calipers.attacks.feature import FeatureAdversary
 from calipers.attacks.fmn import FMN
 from calipers.attacks.geoda import GeoDA
 from calipers.attacks.gradient_estimation import EstimatedPGD
+from calipers.attacks.high_confidence import HighConfidence
 from calipers.attacks.jsma import JSMA
 from calipers.attacks.lbfgs import LBFGS
 from calipers.attacks.mi_fgsm import MIFGSM
@@ -39,6 +40,7 @@ __all__ = [
     "FeatureAdversary",
     "FMN",
     "GeoDA",
+    "HighConfidence",
     "LBFGS",
     "JSMA",
     "MIFGSM",

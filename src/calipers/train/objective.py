@@ -73,6 +73,27 @@ class Objective(Protocol):
         """One step on a batch. Metrics hold "loss", which has to stay finite, and whatever else is worth a curve."""
 
 
+@dataclass(frozen=True)
+class DataShape:
+    """What an objective may have to know of the data: the shape of one input, and how many classes there are."""
+
+    inputs: tuple[int, ...]
+    classes: int
+
+
+@runtime_checkable
+class Unfitted(Protocol):
+    """What becomes an objective once the data are known, because networks of its own depend on them."""
+
+    def fitted(self, shape: DataShape) -> Objective:
+        """The objective. Raises InputError where it does not fit the data."""
+
+
+def fitted(objective: Objective | Unfitted, shape: DataShape) -> Objective:
+    """The objective for data of this shape."""
+    return objective.fitted(shape) if isinstance(objective, Unfitted) else objective
+
+
 @runtime_checkable
 class Loss(Protocol):
     """A scalar to minimise over the weights of the classifier alone."""

@@ -15,7 +15,7 @@ from calipers.core.space import RadiusUnit
 from calipers.core.threat import ThreatModel
 from calipers.models.normalise import input_std
 from calipers.train.augmentation import Augmentation
-from calipers.train.objective import Objective
+from calipers.train.objective import Objective, Unfitted
 from calipers.train.objectives import OBJECTIVES
 from calipers.train.objectives.registry import Inner
 from calipers.train.schedule import Schedule
@@ -26,12 +26,16 @@ class _Strict(BaseModel):
 
 
 class Optimizer(_Strict):
-    """Adam or SGD with momentum 0.9; the learning rate is multiplied by `decay` after every epoch."""
+    """Adam or SGD with momentum 0.9; the learning rate is multiplied by `decay` after every epoch.
+
+    beta1: decay of Adam's mean of gradients.
+    """
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     decay: float = Field(default=1.0, gt=0, le=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
 
 
 class Adversary(_Strict):
@@ -88,7 +92,7 @@ class Recipe(_Strict):
         kind.settings.model_validate(self.settings)
         return self
 
-    def objective_for(self, model: nn.Module) -> Objective:
+    def objective_for(self, model: nn.Module) -> Objective | Unfitted:
         """The objective, with the unit of its threat settled for the model."""
         kind, inner = OBJECTIVES[self.objective], None
         if self.adversary is not None:

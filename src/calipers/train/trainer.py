@@ -17,7 +17,7 @@ from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
 from calipers.train.checkpoint import Checkpoint, EpochRecord, Position
-from calipers.train.objective import Metrics, Objective, Progress, State
+from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
 from calipers.train.recipe import Recipe
 
 
@@ -60,7 +60,7 @@ class Trainer:
     def epoch(self, number: int, tracker: Tracker) -> EpochRecord:
         """Train until epoch `number` is over, counted from 0, and keep that; what is over already is not done again."""
         model = self._model()
-        objective = self.recipe.objective_for(model)
+        objective = self._objective(model)
         at = self._start(objective, model)
         while at.position.epoch <= number:
             at = self._batch(objective, at, tracker)
@@ -69,7 +69,7 @@ class Trainer:
     def finish(self, held_out: ImageDataset) -> dict[str, float]:
         """Save weights and card after the last epoch, with accuracies on both data sets, which are returned."""
         recipe, model = self.recipe, self._model()
-        at = self._start(recipe.objective_for(model), model)
+        at = self._start(self._objective(model), model)
         metrics = {"train_accuracy": accuracy(model, self.dataset), "test_accuracy": accuracy(model, held_out)}
         assert at.position.epoch == recipe.epochs
         save_model(
@@ -92,6 +92,10 @@ class Trainer:
     def _model(self) -> nn.Module:
         return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0]
 
+    def _objective(self, model: nn.Module) -> Objective:
+        shape = DataShape(self.dataset.input_shape, len(self.dataset.class_names))
+        return fitted(self.recipe.objective_for(model), shape)
+
     def _start(self, objective: Objective, model: nn.Module) -> Checkpoint:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.recipe.seed, "objective"))
@@ -103,7 +107,8 @@ class Trainer:
     def _optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         rate, weight_decay = self.recipe.optimizer.learning_rate, self.recipe.optimizer.weight_decay
         if self.recipe.optimizer.name == "adam":
-            return torch.optim.Adam(parameters, rate, weight_decay=weight_decay)
+            betas = (self.recipe.optimizer.beta1, 0.999)
+            return torch.optim.Adam(parameters, rate, betas, weight_decay=weight_decay)
         return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=weight_decay)
 
     def _batch(self, objective: Objective, at: Checkpoint, tracker: Tracker) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from calipers.train.objectives import (  # noqa: F401  # they register themselves
     capm,
+    critic,
     crown_ibp,
     fgsm,
     ibp,

@@ -11,19 +11,34 @@ from calipers.core.sets import LpBall
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode and without gradients of its weights; as it was afterwards."""
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; as it was afterwards."""
     was_training = model.training
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def constant(model: nn.Module) -> Iterator[None]:
+    """The model without gradients of its weights; as it was afterwards."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        model.train(was_training)
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode and without gradients of its weights; as it was afterwards."""
+    with evaluating(model), constant(model):
+        yield
 
 
 def ascended(sets: LpBall, start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, step_size: float) -> Tensor:

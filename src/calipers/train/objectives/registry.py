@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from calipers.core.registry import Registry
 from calipers.core.threat import ThreatModel
-from calipers.train.objective import Objective, Progress
+from calipers.train.objective import Objective, Progress, Unfitted
 
 # Where the ramp of the radius stops being a power and goes on as a straight line, and that power.
 _BEND, _POWER = 0.25, 4
@@ -65,7 +65,7 @@ class ObjectiveKind:
 
     settings: type[BaseModel]
     adversarial: bool
-    make: Callable[[Any, Any], Objective]
+    make: Callable[[Any, Any], Objective | Unfitted]
 
 
 OBJECTIVES: Registry[ObjectiveKind] = Registry("objective")
