@@ -20,6 +20,7 @@ from calipers.train.objectives.registry import Inner, NoSettings, ObjectiveKind
 from calipers.train.objectives.standard import Standard
 from calipers.train.objectives.trades import Trades
 from calipers.train.schedule import Schedule
+from tests.train.needed import NEEDED
 
 AT = Progress(0, 1, 0, 1)
 INNER = Inner(ThreatModel("linf", 0.1).for_model(None), 3, 0.5)
@@ -65,7 +66,7 @@ def test_the_inner_maximisation_leaves_no_gradient_and_the_model_as_it_was(
 ) -> None:
     model, x, y = batch
     kind = OBJECTIVES[name]
-    made = kind.make(kind.settings(), INNER if kind.adversarial else None)
+    made = kind.make(kind.settings(**NEEDED.get(name, {})), INNER if kind.adversarial else None)
     objective = fitted(made, DataShape((1, 8, 8), 10))
     state = objective.init(model, lambda parameters: torch.optim.SGD(parameters, 0.0))
     before = [parameter.clone() for parameter in model.parameters()]

@@ -18,6 +18,7 @@ from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import Inner
 from calipers.train.objectives.standard import Standard
 from calipers.train.recipe import Adversary
+from tests.train.needed import NEEDED
 
 QUICK: dict[str, Any] = {
     "model": "digits.maxpool",
@@ -71,7 +72,8 @@ def test_resuming_at_any_batch_ends_with_the_same_weights(
     tmp_path, data: Data, objective: str, changes: dict[str, Any]
 ) -> None:
     adversary = ADVERSARY if OBJECTIVES[objective].adversarial else None
-    recipe = Recipe(**QUICK, objective=objective, adversary=adversary, **changes)
+    settings = NEEDED.get(objective, {})
+    recipe = Recipe(**QUICK, objective=objective, adversary=adversary, settings=settings, **changes)
     whole = train(recipe, *data, tmp_path / "whole.json")
     parts = tmp_path / "parts.json"
     with pytest.raises(KeyboardInterrupt):
@@ -82,6 +84,47 @@ def test_resuming_at_any_batch_ends_with_the_same_weights(
     for name, weight in whole.model.module.state_dict().items():
         assert torch.equal(weight, resumed.model.module.state_dict()[name])
     assert not parts.with_suffix(".checkpoint").exists()
+
+
+# Objectives with several networks, or with values that change: where they are stopped matters more.
+STATEFUL: dict[str, dict[str, Any]] = {
+    "critic": {"hidden": [32, 32]},
+    "distillation": {"share": 0.5},
+    "fast": {"most_lost": 0.0},
+}
+
+
+@pytest.mark.parametrize("objective", sorted(STATEFUL))
+def test_everything_that_changes_is_the_same_wherever_a_training_was_stopped(
+    tmp_path, data: Data, objective: str
+) -> None:
+    adversary = ADVERSARY if OBJECTIVES[objective].adversarial else None
+    changes = {"epochs": 4, "checkpoint_every": 1}
+    recipe = Recipe(**{**QUICK, **changes}, objective=objective, adversary=adversary, settings=STATEFUL[objective])
+    kept = []
+    for name, stops in (("whole", ()), ("parts", (1, 4, 5, 7, 10, 11, 14, 16, 19))):
+        trainer = Trainer(recipe, data[0], tmp_path / f"{name}.json")
+        for stop in stops:
+            with pytest.raises(KeyboardInterrupt):
+                trainer.epoch(3, Stop(stop))
+        histories = [trainer.epoch(epoch, QUIET).metrics for epoch in range(4)]
+        kept.append((histories, torch.load(trainer.checkpoint, weights_only=True)["state"]))
+    assert kept[0][0] == kept[1][0]
+    assert_equal(kept[0][1], kept[1][1])
+
+
+def assert_equal(one: Any, two: Any) -> None:
+    """Two nests of dictionaries, lists, tensors and numbers are the same, bit for bit."""
+    assert type(one) is type(two)
+    if isinstance(one, dict):
+        assert list(one) == list(two)
+        for name in one:
+            assert_equal(one[name], two[name])
+    elif isinstance(one, list):
+        for left, right in zip(one, two, strict=True):
+            assert_equal(left, right)
+    else:
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
 
 
 def test_the_history_of_an_interrupted_run_is_that_of_a_whole_one(tmp_path, data: Data) -> None:

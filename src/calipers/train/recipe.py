@@ -62,7 +62,8 @@ class Adversary(_Strict):
 class Recipe(_Strict):
     """How to train a model. objective: by name; `settings` are its own, and adversarial ones need `adversary`.
 
-    data: a data set by name; samples: the first so many of its training split (default all).
+    data: a data set by name; samples: the first so many of its training split (default all). labelled: only the first
+    so many of these samples have labels, for objectives that learn from the others too (default all).
     checkpoint_every: batches between checkpoints.
     """
 
@@ -74,6 +75,7 @@ class Recipe(_Strict):
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=1)
     samples: int | None = Field(default=None, ge=1)
+    labelled: int | None = Field(default=None, ge=1)
     seed: int = 0
     checkpoint_every: int = Field(default=100, ge=1)
     optimizer: Optimizer = Field(default_factory=Optimizer.model_construct)
@@ -89,6 +91,9 @@ class Recipe(_Strict):
         if kind.adversarial != (self.adversary is not None):
             needs = "needs a table [adversary]" if kind.adversarial else "must have no table [adversary]"
             raise ValueError(f"objective {self.objective!r} {needs}")
+        if self.labelled is not None and not kind.unlabelled:
+            able = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].unlabelled)
+            raise ValueError(f"labelled: objective {self.objective!r} needs all labels; accepted with it: {able}")
         kind.settings.model_validate(self.settings)
         return self
 

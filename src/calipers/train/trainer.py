@@ -50,6 +50,9 @@ class Trainer:
     def __post_init__(self) -> None:
         if self.out.suffix != ".json":
             raise InputError(f"out: {self.out} must end in .json; the weights are written beside it as .safetensors")
+        labelled, samples = self.recipe.labelled, len(self.dataset)
+        if labelled is not None and labelled > samples:
+            raise InputError(f"recipe: {labelled} labelled samples of {samples}; accepted: 1 to {samples}")
         _check_fit(self._model(), self.dataset)
 
     @property
@@ -119,7 +122,10 @@ class Trainer:
         rate = _set_rates(at.state, recipe.optimizer.decay**here.epoch * recipe.schedule.at(progress))
         start = time.perf_counter()
         order = _order(recipe.seed, here.epoch, len(self.dataset))
-        x, y = self.dataset.batch(order[here.batch * recipe.batch_size : (here.batch + 1) * recipe.batch_size])
+        picked = order[here.batch * recipe.batch_size : (here.batch + 1) * recipe.batch_size]
+        x, y = self.dataset.batch(picked)
+        if recipe.labelled is not None:
+            y = torch.where(picked < recipe.labelled, y, -1)
         # Seeding every batch makes dropout and random starts independent of where a run was resumed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(recipe.seed, "batch", here.epoch, here.batch))

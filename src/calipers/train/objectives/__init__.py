@@ -4,6 +4,9 @@ from calipers.train.objectives import (  # noqa: F401  # they register themselve
     capm,
     critic,
     crown_ibp,
+    distillation,
+    ensemble,
+    fast,
     fgsm,
     ibp,
     mtl_ibp,
@@ -11,6 +14,7 @@ from calipers.train.objectives import (  # noqa: F401  # they register themselve
     sabr,
     standard,
     trades,
+    vat,
 )
 from calipers.train.objectives.registry import OBJECTIVES, NoSettings, ObjectiveKind
 

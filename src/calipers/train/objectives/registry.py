@@ -60,12 +60,14 @@ class Inner:
 class ObjectiveKind:
     """settings: of the recipe's table [settings]. adversarial: needs [adversary].
 
-    make: from the settings and, where it is adversarial, the inner maximisation (`Inner`).
+    make: from the settings and, where it is adversarial, the inner maximisation (`Inner`). unlabelled: it learns from
+    samples without a label too, which come with label -1.
     """
 
     settings: type[BaseModel]
     adversarial: bool
     make: Callable[[Any, Any], Objective | Unfitted]
+    unlabelled: bool = False
 
 
 OBJECTIVES: Registry[ObjectiveKind] = Registry("objective")
