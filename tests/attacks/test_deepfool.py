@@ -49,6 +49,19 @@ def test_a_budget_without_room_for_a_step_is_refused() -> None:
     assert run_minimum_norm(DeepFool(Distance.L2, 12), net, problem, 0).success.all()
 
 
+@pytest.mark.parametrize("distance", NORMS)
+def test_short_steps_end_at_the_same_place(distance: Distance) -> None:
+    net, problem = linear(4, (3, 4, 4), distance, None)
+    nearest = exact(net, problem)
+    short = float(nearest.min()) / 3
+    whole, parts = (
+        run_minimum_norm(DeepFool(distance, 10**4, 500, longest=longest), net, problem, 0) for longest in (None, short)
+    )
+    assert (parts.forwards > whole.forwards).all()
+    assert (parts.distance >= nearest * (1 - 1e-4)).all()
+    assert (parts.distance <= 1.02 * nearest * (1 + 1e-3)).all()
+
+
 def test_other_distances_are_refused() -> None:
     with pytest.raises(InputError, match="accepted: l2, linf"):
         DeepFool(Distance.L1, 100)

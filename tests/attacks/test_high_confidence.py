@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calipers.attacks import HighConfidence, run_minimum_norm
+from calipers.attacks import DeepFool, HighConfidence, run_minimum_norm
 from calipers.attacks.high_confidence import (
-    Probabilities,
+    LogOdds,
     Unrolled,
     UntilConfident,
+    Versus,
     confident,
     indicator,
     nearest_boundary,
@@ -18,7 +19,7 @@ from calipers.attacks.high_confidence import (
 )
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
-from calipers.core.problem import MinimumNormProblem
+from calipers.core.problem import MinimumNormProblem, Specification
 from tests.attacks.linear import SHAPES, exact, linear
 
 
@@ -26,22 +27,26 @@ def pair(confidence: float) -> tuple[nn.Module, MinimumNormProblem, Tensor]:
     """A linear classifier of two classes, the confident problem for the other one, and how far its answer is."""
     net, problem = linear(2, (20,), Distance.L2, None)
     logits = net(problem.center)
-    wanted = torch.full((len(problem),), confidence)
+    wanted = torch.logit(torch.full((len(problem),), confidence))
     asked = confident(1 - logits.argmax(1), wanted, 2)
     margin = logits.amax(1) - logits.amin(1)
     weight = net[1].weight  # type: ignore[index]
     slope = (weight[0] - weight[1]).norm() * problem.scale
-    return Probabilities(net), replace(problem, specification=asked), (margin + torch.logit(wanted)) / slope
+    return LogOdds(net), replace(problem, specification=asked), (margin + wanted) / slope
 
 
-@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.9999])
 def test_between_two_classes_it_ends_just_beyond_the_plane_of_that_confidence(confidence: float) -> None:
     net, problem, expected = pair(confidence)
     result = run_minimum_norm(UntilConfident(longest=0.05), net, problem, 0)
     assert result.success.all()
     assert (result.distance >= expected * (1 - 1e-4)).all()
     assert (result.distance <= 1.05 * expected + 0.06).all()
-    assert (net(result.adversarial).exp().gather(1, (1 - net(problem.center).argmax(1))[:, None]) >= confidence).all()
+    targets = 1 - net(problem.center).argmax(1)
+    assert isinstance(net, LogOdds)
+    reached = net(result.adversarial).sigmoid().gather(1, targets[:, None])
+    assert (reached >= confidence).all()
+    assert torch.allclose(reached, net.model(result.adversarial).softmax(1).gather(1, targets[:, None]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("classes", "shape"), SHAPES)
@@ -66,15 +71,44 @@ def test_it_stays_in_the_domain_and_stops_once_it_is_confident() -> None:
     assert int((near.forwards + near.backwards).max()) < 1000
 
 
+def test_another_attack_solves_the_same_problem_as_one_of_two_classes() -> None:
+    net, problem, expected = pair(0.9)
+    assert isinstance(net, LogOdds)
+    target = int(net.model(problem.center).argmin(1)[0])
+    here = (net.model(problem.center).argmin(1) == target).nonzero()[:, 0]
+    labels = torch.zeros(len(here), dtype=torch.long)
+    asked = replace(problem[here], specification=Specification.classified_as(labels, 2))
+    versus = Versus(net.model, target, 0.9)
+    for attack in (DeepFool(Distance.L2, 100), UntilConfident(0.9, longest=0.05)):
+        found = run_minimum_norm(attack, versus, asked, 0).distance / expected[here]
+        assert bool(((found >= 1 - 1e-4) & (found <= 1.1)).all())
+
+
 def test_what_it_cannot_do_is_refused() -> None:
     net, problem = linear(10, (1, 8, 8), Distance.L2, None)
     with pytest.raises(InputError, match="13 propagations for 9 rows; accepted: 14 or more"):
         run_minimum_norm(HighConfidence(13), net, problem, 0)
     assert int(run_minimum_norm(HighConfidence(14), net, problem, 0).forwards.max()) <= 14
-    with pytest.raises(InputError, match=r"confidence 1\.5; accepted: above 0, up to 1"):
-        HighConfidence(100, confidence=1.5)
-    with pytest.raises(InputError, match="confidence: from 0 to 1; accepted"):
-        confident(torch.tensor([0, 1]), torch.tensor([0.0, 1.0]), 2)
+    with pytest.raises(InputError, match="confidence 1; accepted: above 0, below 1"):
+        HighConfidence(100, confidence=1.0)
+    with pytest.raises(InputError, match="confidence 0; accepted: above 0, below 1"):
+        Versus(net, 0, 0.0)
+
+
+def test_confidences_that_rounding_hides_are_told_apart_by_their_log_odds() -> None:
+    """A classifier so sure that its probabilities are 1 in single precision: the distance is that of the odds."""
+    net, problem = linear(2, (20,), Distance.L2, None)
+    weight = net[1].weight  # type: ignore[index]
+    with torch.no_grad():
+        weight.mul_(20)
+    odds = LogOdds(net)
+    logits = net(problem.center)
+    own = odds(problem.center).amax(1)
+    assert bool((logits.softmax(1).amax(1) == 1).any())
+    asked = replace(problem, specification=confident(1 - logits.argmax(1), own, 2))
+    result = run_minimum_norm(DeepFool(Distance.L2, 100), odds, asked, 0)
+    slope = (weight[0] - weight[1]).norm() * problem.scale
+    assert torch.allclose(result.distance, 1.02 * 2 * own / slope, rtol=1e-3)
 
 
 def test_the_step_goes_to_where_the_linearised_logarithm_is_that_of_the_confidence() -> None:

@@ -14,7 +14,8 @@ from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
 from calipers.evaluate.progress import track
 from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory, Reproduced, Reproduction
-from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment, Trained
+from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment
+from calipers.evaluate.reproduce.network import Trained
 from calipers.evaluate.reproduce.pdpgd import EFFORTS
 from calipers.evaluate.reproduce.pdpgd_figures import NORMS, THRESHOLDS, TRAININGS, paper_means, paper_rates
 from calipers.evaluate.robustness.measure import records_of

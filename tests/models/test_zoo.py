@@ -35,6 +35,8 @@ PAPERS = {
     "digits.maxpool": 2698,
     "digits.small": 9786,
     "digits.robust": 9786,
+    "small.mlp": 785 * 256 + 2 * 257 * 256 + 257 * 10,
+    "small.lenet5": 26 * 8 + 201 * 16 + 257 * 128 + 129 * 10,
 }
 PUBLISHED = [f"conv{size}_{training}_mnist" for size in ("Small", "Med") for training in ("normal", "fgsm", "pgd")]
 

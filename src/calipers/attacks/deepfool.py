@@ -12,7 +12,7 @@ from calipers.attacks.query import NearestQuery
 from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
-from calipers.core.norms import Norm, per_sample
+from calipers.core.norms import Norm, flat, per_sample
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,15 @@ class DeepFool(Recorded):
     out once broken, so the budget is seldom used up. Every point is a share `overshoot` beyond the sum of the steps, as
     in the authors' code. Ours: values at an edge of the domain do not count in steps that would take them out of it.
 
-    propagations: the budget, the pass at the centre included. steps: at most. Raises InputError when run if the budget
-    has no room for one step.
+    propagations: the budget, the pass at the centre included. steps: at most. longest: of a step, in the distance;
+    None: to the boundary. Raises InputError when run if the budget has no room for one step.
     """
 
     distance: Distance
     propagations: int
     steps: int = 50
     overshoot: float = 0.02
+    longest: float | None = None
 
     def __post_init__(self) -> None:
         if self.distance not in (Distance.L2, Distance.LINF):
@@ -51,12 +52,19 @@ class DeepFool(Recorded):
             problem = query.problem[active]
             beyond = 1 + self.overshoot
             x = problem.perturbed(beyond * r)
-            r = problem.clip(beyond * (r + step_to_boundary(query, x, active, self._norm))) / beyond
+            r = problem.clip(beyond * (r + self._step(query, x, active))) / beyond
             query.margins(problem.perturbed(beyond * r), active)
             left = query.best_distance[active].isinf()
             active, r = active[left], r[left]
             if not len(active):
                 return
+
+    def _step(self, query: NearestQuery, x: Tensor, active: Tensor) -> Tensor:
+        step = step_to_boundary(query, x, active, self._norm)
+        if self.longest is None:
+            return step
+        size = self._norm(flat(step)).clamp_min(torch.finfo(step.dtype).tiny)
+        return per_sample((self.longest / size).clamp_max(1), step) * step
 
     def _affordable(self, rows: int) -> int:
         cost = rows + 2

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -84,27 +85,49 @@ def indicator(lacking: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     return soft + (soft.round() - soft).detach()
 
 
-class Probabilities(nn.Module):
-    """A classifier with the logarithms of its probabilities as outputs."""
+class LogOdds(nn.Module):
+    """A classifier whose outputs are the log-odds log p_k / (1 - p_k) of every class: they tell p = 1 - 1e-9 from 1."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x).log_softmax(1)
+        logits = self.model(x)
+        same = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+        return logits - logits[:, None].masked_fill(same, -torch.inf).logsumexp(2)
 
 
-def confident(targets: Int[Tensor, " batch"], confidence: Float[Tensor, " batch"], classes: int) -> Specification:
-    """The one row log C - log p_t > 0 on a model's `Probabilities`: broken iff the target has the confidence (4.6).
+def confident(targets: Int[Tensor, " batch"], log_odds: Float[Tensor, " batch"], classes: int) -> Specification:
+    """The one row log C / (1 - C) - log p_t / (1 - p_t) > 0 on a model's `LogOdds`: broken iff p_t >= C (4.6).
 
-    Raises InputError for a confidence outside (0, 1].
+    log_odds: of C.
     """
-    if not bool(((confidence > 0) & (confidence <= 1)).all()):
-        low, high = float(confidence.min()), float(confidence.max())
-        raise InputError(f"confidence: from {low:g} to {high:g}; accepted: above 0, up to 1")
-    rows = -torch.eye(classes, dtype=confidence.dtype, device=targets.device)[targets]
-    return Specification(rows[:, None], confidence.log()[:, None])
+    rows = -torch.eye(classes, dtype=log_odds.dtype, device=targets.device)[targets]
+    return Specification(rows[:, None], log_odds[:, None])
+
+
+class Versus(nn.Module):
+    """Two logits whose difference says how far a target is from a confidence, in log-odds: so far, and 0.
+
+    The second is the larger iff the target has the confidence, so any attack that looks for another class than the
+    first one solves (4.6). confidence: C in (0, 1). Raises InputError for others.
+    """
+
+    def __init__(self, model: nn.Module, target: int, confidence: float) -> None:
+        super().__init__()
+        self.odds, self.target, self.wanted = LogOdds(model), target, log_odds_of(confidence)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lacking = self.wanted - self.odds(x)[:, self.target]
+        return torch.stack([lacking, torch.zeros_like(lacking)], 1)
+
+
+def log_odds_of(confidence: float) -> float:
+    """The log-odds of a probability. Raises InputError for 0, 1 and what is beyond them."""
+    if not 0 < confidence < 1:
+        raise InputError(f"high-confidence attack: confidence {confidence:g}; accepted: above 0, below 1")
+    return math.log(confidence / (1 - confidence))
 
 
 # By how much instances are short of what they have to reach: from the rows of their specifications, and their indices.
@@ -152,7 +175,7 @@ class HighConfidence(Recorded):
 
     Probabilities are those among the classes of the rows and the label; of a target alone, between label and target.
 
-    propagations: the budget, the pass at the centre included. confidence: C in (0, 1]; None: the label's at the centre,
+    propagations: the budget, the pass at the centre included. confidence: C in (0, 1); None: the label's at the centre,
     or 1/2 if that is more, from where on no other class is above the target. steps, longest, overshoot: as in `Walk`,
     by default those of section 4.5. Raises InputError when run if the budget has no room for one step.
     """
@@ -167,8 +190,8 @@ class HighConfidence(Recorded):
     overshoot: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.confidence is not None and not 0 < self.confidence <= 1:
-            raise InputError(f"high-confidence attack: confidence {self.confidence:g}; accepted: above 0, up to 1")
+        if self.confidence is not None:
+            log_odds_of(self.confidence)
 
     def run(self, query: NearestQuery, seed: int) -> None:
         steps = self._affordable(query.problem.specification.C.shape[1])
@@ -176,11 +199,12 @@ class HighConfidence(Recorded):
         rows, slopes = query.jacobian(center, query.everyone)
         inward = query.problem.scale * query.problem.inward(center[:, None], -slopes)
         target = nearest_boundary(rows, inward)[:, None]
-        own = torch.logsumexp(torch.cat([torch.zeros_like(target), -rows], 1), 1).neg()
-        wanted = torch.full_like(own, math.log(self.confidence)) if self.confidence else own.clamp_min(-math.log(2))
+        wanted = F.logsigmoid(-rows.neg().logsumexp(1)).clamp_min(-math.log(2))
+        if self.confidence is not None:
+            wanted = torch.full_like(wanted, math.log(self.confidence))
 
         def short(rows: Tensor, active: Tensor) -> Tensor:
-            total = torch.logsumexp(torch.cat([torch.zeros_like(rows[:, :1]), -rows], 1), 1)
+            total = torch.cat([torch.zeros_like(rows[:, :1]), -rows], 1).logsumexp(1)
             return wanted[active] + rows.gather(1, target[active])[:, 0] + total
 
         Walk(steps, self.longest, self.overshoot).run(query, short)
@@ -197,20 +221,30 @@ class HighConfidence(Recorded):
 
 @dataclass(frozen=True)
 class UntilConfident(Recorded):
-    """Algorithm 1 where the specification itself says which target needs which confidence: problems of `confident`.
+    """Algorithm 1 where the question itself says which target needs which confidence: `confident`, and `Versus`.
 
-    steps, longest, overshoot: as in `Walk`, by default those of section 4.5.
+    confidence: that of `Versus`; None where the specification has it. steps, longest, overshoot: as in `Walk`, by
+    default those of section 4.5.
     """
 
     name: ClassVar[str] = "until-confident"
     distances: ClassVar[frozenset[Distance]] = frozenset({Distance.L2})
 
+    confidence: float | None = None
     steps: int = 500
     longest: float | None = 0.1
     overshoot: float = 0.05
 
     def run(self, query: NearestQuery, seed: int) -> None:
-        Walk(self.steps, self.longest, self.overshoot).run(query, lambda rows, active: rows[:, 0])
+        wanted = query.problem.specification.d[:, 0]
+        if self.confidence is not None:
+            wanted = torch.full_like(wanted, log_odds_of(self.confidence))
+
+        def short(rows: Tensor, active: Tensor) -> Tensor:
+            odds = wanted[active] - rows[:, 0]
+            return F.softplus(-odds) - F.softplus(-wanted[active])
+
+        Walk(self.steps, self.longest, self.overshoot).run(query, short)
 
 
 MINIMUM_NORM_ATTACKS.add(HighConfidence.name)(HighConfidence)

@@ -32,8 +32,8 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path:
         figure = Figure(figsize=size, facecolor=PAPER.light, layout="constrained")
         grid = figure.subplots(1 + len(findings), len(originals), squeeze=False)
         for axes, image in zip(grid[0], originals, strict=True):
-            _picture(axes, image)
-        _head(grid[0][0], "original", "")
+            draw_picture(axes, image)
+        head_row(grid[0][0], "original", "")
         for row, finding in zip(grid[1:], findings, strict=True):
             experiment = finding.experiment
             examples = _arrays(store, finding, Question.ATTACK, "adversarial")
@@ -42,11 +42,11 @@ def save_examples(store: Store, reproduced: Reproduced, path: Path) -> Path:
             }
             for sample, (axes, image) in enumerate(zip(row, examples, strict=True)):
                 record = records[sample]
-                _picture(axes, image)
+                draw_picture(axes, image)
                 broken = record.outcome is Outcome.BROKEN and record.distance
                 words = f"{record.prediction} at {number(record.distance)}" if broken else "wrong as it is"
                 axes.set_xlabel(words, fontsize=7, labelpad=2, color=INK.light if broken else WRONG.light)
-            _head(row[0], experiment.label, str(experiment.distance))
+            head_row(row[0], experiment.label, str(experiment.distance))
         with whole(path) as file:
             figure.savefig(file, dpi=150, format="png")
     return path
@@ -60,7 +60,8 @@ def _arrays(store: Store, finding: Finding, kind: Question, name: str) -> np.nda
     return np.concatenate([store.arrays(finding.report.run_id, unit.name)[name] for unit in first])
 
 
-def _picture(axes: Axes, image: np.ndarray) -> None:
+def draw_picture(axes: Axes, image: np.ndarray) -> None:
+    """An image of shape (channels, height, width) on [0, 1]."""
     shown = np.moveaxis(image, 0, -1).clip(0, 1)
     axes.imshow(shown if shown.shape[2] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
@@ -68,6 +69,7 @@ def _picture(axes: Axes, image: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _head(axes: Axes, network: str, distance: str) -> None:
+def head_row(axes: Axes, network: str, distance: str) -> None:
+    """Words to the left of a row of pictures."""
     words = f"{network}\n{distance}" if distance else network
     axes.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8, labelpad=6, color=MUTED.light)

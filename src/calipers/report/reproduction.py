@@ -10,6 +10,7 @@ from rich.text import Text
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce import Finding, Reproduced
 from calipers.report.attack_tables import attack_tables
+from calipers.report.relative import relative_table
 from calipers.report.wording import percent, plain_percent, radius, seconds
 
 # Our names for what papers call otherwise.
@@ -26,6 +27,8 @@ def tables(reproduced: Reproduced) -> Iterator[Table]:
         yield _comparison(reproduced.findings)
     else:
         yield from attack_tables(reproduced.findings)
+    if reproduced.relatives:
+        yield relative_table(reproduced.relatives)
 
 
 def _facts_table(rows: tuple[Row, ...]) -> Table:
@@ -34,7 +37,7 @@ def _facts_table(rows: tuple[Row, ...]) -> Table:
     for head in ("measured", "paper"):
         table.add_column(head, justify="right")
     for row in rows:
-        same = row.measured == row.paper
+        same = row.measured is None or row.measured == row.paper
         cells = ("" if value is None else f"{value:g}" if value < 1e5 else f"{value:.0f}" for value in _pair(row))
         table.add_row(row.name, *(Text(cell, style="" if same else "bold red") for cell in cells))
     return table

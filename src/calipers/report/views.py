@@ -7,6 +7,7 @@ from rich.console import RenderableType
 
 from calipers.core.tasks import Run
 from calipers.evaluate import families, training
+from calipers.evaluate.relative import task as relative
 from calipers.evaluate.robustness import task as robustness
 from calipers.evaluate.robustness.measure import refresh
 from calipers.report.family import family_view
@@ -14,6 +15,7 @@ from calipers.report.frame import VIEWS, View, view_of
 from calipers.report.load import load_report
 from calipers.report.nearest import load_nearest
 from calipers.report.numbers import rates_json
+from calipers.report.relative import relative_view
 from calipers.report.terminal import terminal_parts
 from calipers.report.training import training_view
 from calipers.store.store import Store
@@ -22,6 +24,7 @@ __all__ = ["VIEWS", "View", "view_of"]
 
 VIEWS.add(families.KIND)(family_view)
 VIEWS.add(training.KIND)(training_view)
+VIEWS.add(relative.KIND)(relative_view)
 
 
 @VIEWS.add(robustness.KIND)

@@ -1,7 +1,7 @@
 """Reproductions: the tables and figures of the papers, measured again with our methods."""
 
 from calipers.core.registry import Registry
-from calipers.evaluate.reproduce import capm, pdpgd
+from calipers.evaluate.reproduce import capm, critic, pdpgd
 from calipers.evaluate.reproduce.experiment import (
     FULL,
     QUICK,
@@ -13,13 +13,27 @@ from calipers.evaluate.reproduce.experiment import (
     Sheet,
 )
 from calipers.evaluate.reproduce.laboratory import Laboratory
+from calipers.evaluate.reproduce.relative_experiment import Levels, Matrix, RelativeFinding
 
 ALL: Registry[Reproduction] = Registry("reproduction")
-for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS):
+for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS, *critic.REPRODUCTIONS):
     ALL.add(_reproduction.name)(_reproduction)
 
 BUDGETS: Registry[Budget] = Registry("budget")
 for _budget in (QUICK, FULL):
     BUDGETS.add(_budget.name)(_budget)
 
-__all__ = ["ALL", "BUDGETS", "Budget", "Curves", "Finding", "Laboratory", "Reproduced", "Reproduction", "Sheet"]
+__all__ = [
+    "ALL",
+    "BUDGETS",
+    "Budget",
+    "Curves",
+    "Finding",
+    "Laboratory",
+    "Levels",
+    "Matrix",
+    "RelativeFinding",
+    "Reproduced",
+    "Reproduction",
+    "Sheet",
+]

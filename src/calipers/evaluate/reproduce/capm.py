@@ -7,7 +7,8 @@ from calipers.attacks import PGD, Attack, MonteCarlo
 from calipers.core.space import RadiusUnit
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.capm_figures import FIGURE3, TABLE1, TABLE2, TABLE3, Published2
-from calipers.evaluate.reproduce.experiment import Budget, Curves, Experiment, Published, Reproduction, Trained
+from calipers.evaluate.reproduce.experiment import Budget, Curves, Experiment, Reproduction
+from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.models.zoo import ZOO
 from calipers.train import Adversary, Optimizer, Recipe
 from calipers.verify import VERIFIERS, Limits, Verifier

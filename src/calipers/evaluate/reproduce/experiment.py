@@ -9,9 +9,10 @@ from calipers.attacks import Attack, MinimumNormAttack
 from calipers.core.distances import Distance
 from calipers.core.rates import Rate
 from calipers.core.tables import Row
+from calipers.evaluate.reproduce.network import Published, Trained
+from calipers.evaluate.reproduce.relative_experiment import Levels, Matrix, RelativeExperiment, RelativeFinding
 from calipers.evaluate.robustness.distances import MEAN, Distances
 from calipers.evaluate.robustness.summary import RobustnessReport
-from calipers.train import Recipe
 from calipers.verify import Verifier
 
 
@@ -33,21 +34,6 @@ class Budget:
 
 QUICK = Budget("quick", samples=20, large=2, timeout=2.0, epochs=2, images=20_000, complete_large=False)
 FULL = Budget("full", samples=100, large=100, timeout=60.0, epochs=10, images=None, complete_large=True)
-
-
-@dataclass(frozen=True)
-class Published:
-    """Weights that the authors publish: a file in the folder that the user names."""
-
-    architecture: str
-    file: str
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Weights by our own recipe."""
-
-    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -136,6 +122,11 @@ def no_experiments(budget: Budget) -> tuple[Experiment, ...]:
     return ()
 
 
+def no_relatives(budget: Budget) -> tuple[RelativeExperiment, ...]:
+    """Nothing to measure."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Curves:
     """A figure of methods against epsilon: their rates, or their seconds per image. label: of the other axis."""
@@ -153,7 +144,8 @@ class Sheet:
 class Reproduction:
     """A table or figure of a paper. facts: rows that need no experiment. notes: what a reader has to know.
 
-    figure: what is drawn beside the table, if anything is.
+    relatives: experiments on perturbations relative to their images. figure: what is drawn beside the table, if
+    anything is.
     """
 
     name: str
@@ -161,7 +153,8 @@ class Reproduction:
     experiments: Callable[[Budget], tuple[Experiment, ...]] = no_experiments
     facts: Callable[[], tuple[Row, ...]] = no_facts
     notes: tuple[str, ...] = ()
-    figure: Curves | Sheet | None = None
+    figure: Curves | Sheet | Levels | Matrix | None = None
+    relatives: Callable[[Budget], tuple[RelativeExperiment, ...]] = no_relatives
 
 
 @dataclass(frozen=True)
@@ -171,8 +164,10 @@ class Reproduced:
     reproduction: Reproduction
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
+    relatives: tuple[RelativeFinding, ...] = ()
 
     @property
     def rows(self) -> list[Row]:
         """All rows, in the order of the table."""
-        return [*self.reproduction.facts(), *(row for finding in self.findings for row in finding.rows())]
+        found: tuple[Finding | RelativeFinding, ...] = (*self.findings, *self.relatives)
+        return [*self.reproduction.facts(), *(row for finding in found for row in finding.rows())]

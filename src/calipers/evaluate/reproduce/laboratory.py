@@ -9,15 +9,9 @@ from calipers.core.errors import InputError
 from calipers.core.space import InputSpace
 from calipers.core.tracker import Tracker
 from calipers.data.loading import load_dataset
-from calipers.evaluate.reproduce.experiment import (
-    Budget,
-    Experiment,
-    Finding,
-    Published,
-    Reproduced,
-    Reproduction,
-    Trained,
-)
+from calipers.evaluate.reproduce.experiment import Budget, Experiment, Finding, Reproduced, Reproduction
+from calipers.evaluate.reproduce.network import Published, Trained
+from calipers.evaluate.reproduce.relative_experiment import Bench, RelativeExperiment, measure_relative
 from calipers.evaluate.robustness.distances import distances_of
 from calipers.evaluate.robustness.measure import measure, records_of
 from calipers.evaluate.robustness.prepare import Settings, prepare
@@ -57,16 +51,23 @@ class Laboratory:
                 f"published weights were not given, so their rows are missing ({', '.join(missing)}); "
                 "name their folder with --weights"
             )
-        models = {id(e): self._model(e.network) for e in planned}
-        findings = []
-        with self.track(sum(e.work for e in planned)) as tracker:
+        relative = reproduction.relatives(budget)
+        every: tuple[Experiment | RelativeExperiment, ...] = (*planned, *relative)
+        models = {id(e): self._model(e.network) for e in every}
+        bench = Bench(self.store, self.data_dir, self.seed, self.command)
+        findings, relatives = [], []
+        with self.track(sum(e.work for e in every)) as tracker:
             done = 0
             for experiment in planned:
                 moved = _From(tracker, done, experiment.label)
                 findings.append(self._measure(experiment, models[id(experiment)], moved))
                 done += experiment.work
+            for other in relative:
+                moved = _From(tracker, done, other.label)
+                relatives.append(measure_relative(other, models[id(other)], bench, moved))
+                done += other.work
         found = sorted({w.message for finding in findings for w in finding.report.warnings if w.code == "graph"})
-        return Reproduced(reproduction, tuple(findings), (*warnings, *found))
+        return Reproduced(reproduction, tuple(findings), (*warnings, *found), tuple(relatives))
 
     def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
         data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)

@@ -22,7 +22,8 @@ from calipers.attacks import (
 from calipers.attacks.adapters import AutoAttackNearest, FoolboxMinimumNorm
 from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
-from calipers.evaluate.reproduce.experiment import Budget, Experiment, Reproduction, Sheet, Trained
+from calipers.evaluate.reproduce.experiment import Budget, Experiment, Reproduction, Sheet
+from calipers.evaluate.reproduce.network import Trained
 from calipers.evaluate.reproduce.pdpgd_figures import (
     L2_AT,
     LINF_AT,

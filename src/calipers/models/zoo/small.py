@@ -1,0 +1,20 @@
+"""Networks for MNIST in the shape of published ones at a fraction of their width: for quick runs, from no paper."""
+
+from torch import nn
+
+from calipers.models.zoo.classifier import MNIST_SHAPE, Classifier, convolution, dense
+from calipers.models.zoo.entry import network
+from calipers.models.zoo.initialise import he_normal
+
+
+@network("small.mlp", "calipers", MNIST_SHAPE, 335114, note="thesis.critic_mlp in small; He-normal weights")
+def mlp() -> Classifier:
+    """784-256-256-256-10. Inputs in [0, 1]."""
+    return he_normal(Classifier(nn.Flatten(), *dense(784, 256, 256, 256, 10)))
+
+
+@network("small.lenet5", "calipers", MNIST_SHAPE, 37610, note="thesis.critic_lenet5 in small; He-normal weights")
+def lenet5() -> Classifier:
+    """Two 5x5 convolutions with 2x2 maxpools and one hidden layer. Inputs in [0, 1]."""
+    stack = [*convolution(1, 8, 5), nn.MaxPool2d(2), *convolution(8, 16, 5), nn.MaxPool2d(2)]
+    return he_normal(Classifier(*stack, nn.Flatten(), *dense(256, 128, 10)))
