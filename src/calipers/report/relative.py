@@ -29,7 +29,7 @@ _SIDE = 0.72  # inches
 
 def relative_view(store: Store, run: Run) -> View:
     """The mean relative perturbation of every aim."""
-    relatives = relatives_of(store.records(run.run_id, CODEC))
+    relatives = relatives_of(store.records(run.run_id, CODEC), [aim["name"] for aim in run.task["aims"]])
     numbers = to_json(run.command, [row for one in relatives for row in one.rows()], run.task["seed"])
     context = {
         "title": run.title,

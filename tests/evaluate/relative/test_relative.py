@@ -40,7 +40,7 @@ def worker(aims: tuple[Aim, ...] = AIMS, domain: tuple[float, float] | None = No
 
 def found(of: RelativeWorker) -> dict[str, list[RelativeRecord]]:
     records = [record for unit in of.plan({}) for record in of.do(unit).records]
-    return {one.aim: list(one.records) for one in relatives_of(records)}
+    return {one.aim: list(one.records) for one in relatives_of(records, [aim.name for aim in of.task.aims])}
 
 
 def test_on_a_linear_classifier_distances_are_those_of_planes() -> None:
@@ -76,7 +76,7 @@ def test_the_mean_is_over_all_images_for_which_the_aim_was_reached() -> None:
     def record(sample: int, distance: float | None, size: float) -> RelativeRecord:
         return RelativeRecord("a", sample, distance, size, 0, 1, 1, 0.5, 10, 0.25)
 
-    (one,) = relatives_of([record(0, 1.0, 2.0), record(1, 3.0, 4.0), record(2, None, 5.0)])
+    (one,) = relatives_of([record(0, 1.0, 2.0), record(1, 3.0, 4.0), record(2, None, 5.0)], ["b", "a"])
     assert one.rho == pytest.approx(0.625)
     low, high = one.interval
     assert (low + high) / 2 == pytest.approx(0.625)
@@ -84,7 +84,7 @@ def test_the_mean_is_over_all_images_for_which_the_aim_was_reached() -> None:
     rows = {row.name: row for row in one.rows(paper=0.5)}
     assert (rows["rho a"].n, rows["rho a"].paper, rows["rho a"].seconds) == (2, 0.5, 0.25)
     assert rows["a reached"].measured == pytest.approx(2 / 3)
-    (none,) = relatives_of([record(0, None, 1.0)])
+    (none,) = relatives_of([record(0, None, 1.0)], ["a"])
     assert math.isnan(none.rho)
     assert [row.measured for row in none.rows()] == [None, 0.0, 10.0]
 

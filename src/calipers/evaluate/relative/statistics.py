@@ -55,7 +55,7 @@ class Relative:
         yield Row(f"{self.aim} passes", fmean(one.passes for one in self.records), n, "propagations")
 
 
-def relatives_of(records: Sequence[RelativeRecord]) -> tuple[Relative, ...]:
-    """One for each aim, in the order in which they come first."""
-    aims = dict.fromkeys(record.aim for record in records)
-    return tuple(Relative(aim, tuple(record for record in records if record.aim == aim)) for aim in aims)
+def relatives_of(records: Sequence[RelativeRecord], aims: Sequence[str]) -> tuple[Relative, ...]:
+    """One for each aim of which there are records, in this order."""
+    found = (Relative(aim, tuple(record for record in records if record.aim == aim)) for aim in aims)
+    return tuple(one for one in found if one.records)

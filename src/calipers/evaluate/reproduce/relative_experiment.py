@@ -136,4 +136,5 @@ def measure_relative(
     started = begin(bench.store, task, bench.command, resume=True)
     run_id = run(started, RelativeWorker(task, model.module, data), CODEC, bench.store, tracker=tracker).run_id
     error = bench.store.metric(run_id, "error")
-    return RelativeFinding(experiment, run_id, task, error, len(data), relatives_of(bench.store.records(run_id, CODEC)))
+    found = relatives_of(bench.store.records(run_id, CODEC), [aim.name for aim in experiment.aims])
+    return RelativeFinding(experiment, run_id, task, error, len(data), found)
