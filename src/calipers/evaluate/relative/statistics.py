@@ -30,11 +30,11 @@ class Relative:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """A 95 % interval of the mean, from the normal distribution."""
+        """A 95 % interval of the mean, from the normal distribution, cut at 0."""
         if len(self.ratios) < 2:
             return math.nan, math.nan
         half = 1.96 * stdev(self.ratios) / math.sqrt(len(self.ratios))
-        return self.rho - half, self.rho + half
+        return max(0.0, self.rho - half), self.rho + half
 
     @property
     def seconds(self) -> float:

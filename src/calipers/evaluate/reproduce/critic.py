@@ -140,8 +140,8 @@ def levels(budget: Budget) -> tuple[RelativeExperiment, ...]:
 
 WEIGHTS_NOTE = (
     "the networks are trained by our recipes; quick ones are a quarter as wide as the thesis's and see 10,000 images "
-    "(LeNet-5 without cycle consistency), so their figures compare defences with each other, not with the paper's, "
-    "which are means of 10 runs of 100 epochs"
+    "(LeNet-5 with the MLP's lambda and without cycle consistency), so their figures compare defences with each other, "
+    "not with the paper's, which are means of 10 runs of 100 epochs"
 )
 MARGIN_NOTE = "margin maximisation, which the table has too, is not among the objectives of this version"
 BUDGET_NOTE = (

@@ -72,8 +72,12 @@ SMALL = Training(
     epochs=10,
     rate=1e-3,
     decay=0.8,
-    # Steps of the convolutional network take five times as long.
-    critics={MLP: Critic(15, 1.5e-3, _QUICK), LENET5: Critic(8, 1.5e-3, {**_QUICK, "cycle": 0.0})},
+    # Steps of the convolutional network take longer, so there are fewer; with the thesis's weight 0.1 of the critic's
+    # term they do not bring it above AT.
+    critics={
+        MLP: Critic(15, 1.5e-3, _QUICK),
+        LENET5: Critic(8, 1.5e-3, {**_QUICK, "cycle": 0.0, "fooling": 0.5}),
+    },
 )
 THESIS = Training(
     networks={MLP: "thesis.critic_mlp", LENET5: "thesis.critic_lenet5"},
