@@ -9,6 +9,7 @@ from calipers.train.objectives import (  # noqa: F401  # they register themselve
     fast,
     fgsm,
     ibp,
+    margin,
     mtl_ibp,
     pgd,
     sabr,

@@ -17,6 +17,7 @@ from calipers.train.objectives.critic_network import CriticNetwork
 from calipers.train.objectives.critic_targets import Targets, nearest_targets, uniform_targets
 from calipers.train.objectives.inner import constant, evaluating
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
+from calipers.train.objectives.twice import check_twice_differentiable
 
 # How much of the running confidence is kept per batch.
 _DECAY = 0.5
@@ -76,7 +77,7 @@ class AdversaryCritic:
 
     def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
         """See `Objective`. Raises InputError where gradients of the model have no gradient themselves."""
-        _check(model, self.shape)
+        check_twice_differentiable("critic", model, self.shape)
         inputs = torch.Size(self.shape.inputs).numel()
         parameter = next(model.parameters())
         critic = CriticNetwork(inputs, self.settings.hidden, self.shape.classes).to(parameter)
@@ -144,21 +145,6 @@ def _minimise(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-
-def _check(model: nn.Module, shape: DataShape) -> None:
-    """Raise InputError unless a gradient of the log-probabilities can be differentiated once more."""
-    x = torch.zeros(2, *shape.inputs).to(next(model.parameters())).requires_grad_(True)
-    try:
-        with evaluating(model):
-            (slope,) = torch.autograd.grad(model(x).log_softmax(1)[:, 0].sum(), x, create_graph=True)
-            slope.sum().backward()
-    except RuntimeError as error:
-        raise InputError(
-            f"critic: gradients of the model cannot be differentiated ({error}); accepted: layers whose can"
-        ) from error
-    finally:
-        model.zero_grad(set_to_none=True)
 
 
 OBJECTIVES.add("critic")(ObjectiveKind(CriticSettings, False, lambda settings, inner: CriticTraining(settings)))

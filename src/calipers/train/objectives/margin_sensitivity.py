@@ -1,0 +1,77 @@
+"""How fast the margin to another class can fall: the penalty of margin maximisation (Matyasko 2020, section 3.4)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from calipers.core.norms import Norm
+
+# Under the square root of the l2 norm, whose gradient at 0 would be infinite.
+_EPSILON = 1e-12
+
+
+def two_sided(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
+    """Logits of two classes from a single output f, class 1 where it is positive: -f/2 and f/2. Others stay."""
+    return torch.cat([-logits, logits], 1) / 2 if logits.shape[1] == 1 else logits
+
+
+def sensitivity(
+    logits: Float[Tensor, "batch classes"],
+    x: Float[Tensor, "batch *shape"],
+    y: Int[Tensor, " batch"],
+    norm: Norm,
+    rivals: int | None,
+) -> Float[Tensor, " batch"]:
+    """||grad f_j - grad f_y|| in the dual of the margin's norm, differentiable in the weights, j from `steepest_rival`.
+
+    logits: with their graph from x.
+    """
+    other = steepest_rival(logits, x, y, norm, rivals)
+    gap = logits.gather(1, other[:, None]) - logits.gather(1, y[:, None])
+    (slope,) = torch.autograd.grad(gap.sum(), x, create_graph=True)
+    if norm is Norm.L2:
+        return (slope.flatten(1).square().sum(1) + _EPSILON).sqrt()
+    return norm.dual(slope.flatten(1))
+
+
+def steepest_rival(
+    logits: Float[Tensor, "batch classes"],
+    x: Float[Tensor, "batch *shape"],
+    y: Int[Tensor, " batch"],
+    norm: Norm,
+    rivals: int | None,
+) -> Int[Tensor, " batch"]:
+    """The class other than y for which ||grad f_j - grad f_y|| is largest, in the dual norm.
+
+    rivals: only so many classes come into question, those with the largest logits; None: all. One backward pass for
+    all of them, whose graph is not kept: the choice counts as constant.
+    """
+    classes = logits.shape[1]
+    own = F.one_hot(y, classes)
+    others = logits.detach().masked_fill(own.bool(), -torch.inf)
+    chosen = others.topk(min(rivals or classes, classes - 1)).indices
+    if chosen.shape[1] == 1:
+        return chosen[:, 0]
+    rows = (F.one_hot(chosen, classes) - own[:, None]).transpose(0, 1).to(logits)
+    (slopes,) = torch.autograd.grad(logits, x, rows, retain_graph=True, is_grads_batched=True)
+    steepest = norm.dual(slopes.flatten(2)).argmax(0)
+    return chosen.gather(1, steepest[:, None])[:, 0]
+
+
+def geometric_margin(
+    logits: Float[Tensor, "batch classes"], x: Float[Tensor, "batch *shape"], y: Int[Tensor, " batch"], norm: Norm
+) -> Float[Tensor, " batch"]:
+    """Distance to the nearest boundary of the label's class if logits are linear, below 0 where the label is not
+    predicted: min over j of (f_y - f_j) / ||grad f_y - grad f_j||, the norm the dual one (equation 3.17, with a sign).
+
+    The mean over samples is the average margin of equation 3.6. logits: with their graph from x.
+    """
+    classes = logits.shape[1]
+    others = torch.arange(classes - 1, device=y.device)
+    rivals = others + (others >= y[:, None])
+    rows = (F.one_hot(y, classes)[:, None] - F.one_hot(rivals, classes)).transpose(0, 1).to(logits)
+    (slopes,) = torch.autograd.grad(logits, x, rows, retain_graph=True, is_grads_batched=True)
+    size = norm.dual(slopes.flatten(2)).clamp_min(torch.finfo(logits.dtype).tiny)
+    gaps = logits.detach().gather(1, y[:, None]) - logits.detach().gather(1, rivals)
+    return (gaps.transpose(0, 1) / size).amin(0)

@@ -1,0 +1,41 @@
+"""Gradients with respect to inputs, inside losses: what has to be differentiated twice."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from calipers.core.errors import InputError
+from calipers.train.objective import DataShape
+from calipers.train.objectives.inner import evaluating
+
+
+def check_twice_differentiable(name: str, model: nn.Module, shape: DataShape) -> None:
+    """Raise InputError unless a gradient of the log-probabilities can be differentiated again. name: of who asks."""
+    x = torch.zeros(2, *shape.inputs).to(next(model.parameters())).requires_grad_(True)
+    try:
+        with evaluating(model):
+            (slope,) = torch.autograd.grad(model(x).log_softmax(1)[:, 0].sum(), x, create_graph=True)
+            slope.sum().backward()
+    except RuntimeError as error:
+        raise InputError(
+            f"{name}: gradients of the model cannot be differentiated ({error}); accepted: layers whose can"
+        ) from error
+    finally:
+        model.zero_grad(set_to_none=True)
+
+
+def logits_twice(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(logits for the loss, logits for its gradients at x, x as these know it); the model is in train mode.
+
+    The second logits are those in eval mode, with gradients of the weights: in train mode BatchNorm makes one sample's
+    logits depend on the others, and dropout draws. Both are one pass where no layer behaves differently in train mode.
+    """
+    here = x.detach().requires_grad_(True)
+    if not any(isinstance(layer, (_BatchNorm, _DropoutNd)) for layer in model.modules()):
+        logits = model(here)
+        return logits, logits, here
+    # BatchNorm's statistics change here, so the pass that is differentiated twice comes after.
+    logits = model(x)
+    with evaluating(model):
+        return logits, model(here), here
