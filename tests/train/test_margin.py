@@ -24,6 +24,12 @@ def linear(outputs: int, seed: int = 0) -> tuple[nn.Sequential, Tensor, Tensor]:
     return model, torch.randn(9, 6).double(), torch.randint(max(outputs, 2), (9,))
 
 
+def weight_of(model: nn.Sequential) -> Tensor:
+    layer = model[1]
+    assert isinstance(layer, nn.Linear)
+    return layer.weight
+
+
 def digits() -> tuple[nn.Module, Tensor, Tensor]:
     return load_model("digits.maxpool").module.requires_grad_(True), *load_dataset("digits", "train", 16).batch(
         range(16)
@@ -46,7 +52,7 @@ def slow_slopes(model: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("power", [1, 2])
 def test_of_a_linear_model_the_penalty_is_the_largest_difference_of_rows(norm: Norm, power: int) -> None:
     model, x, y = linear(4)
-    weight = model[1].weight
+    weight = weight_of(model)
     gaps = norm.dual(weight[None] - weight[y][:, None])
     expected = hinge(model(x), y) + 0.3 * gaps.amax(1).pow(power).mean()
     assert loss_of(model, x, y, norm=norm, power=power, weight=0.3).item() == pytest.approx(expected.item(), rel=1e-8)
@@ -55,7 +61,7 @@ def test_of_a_linear_model_the_penalty_is_the_largest_difference_of_rows(norm: N
 def test_a_single_output_is_the_binary_form_and_the_same_as_two() -> None:
     model, x, y = linear(1)
     sign = 2 * y - 1
-    expected = (1 - sign * model(x)[:, 0]).clamp_min(0).mean() + 0.1 * model[1].weight.norm() ** 2
+    expected = (1 - sign * model(x)[:, 0]).clamp_min(0).mean() + 0.1 * weight_of(model).norm() ** 2
     assert loss_of(model, x, y).item() == pytest.approx(expected.item(), rel=1e-8)
     pair = nn.Sequential(model, Doubled())
     assert loss_of(pair, x, y).item() == pytest.approx(expected.item(), rel=1e-8)
@@ -107,16 +113,17 @@ def test_gradients_of_the_weights_are_those_of_finite_differences(settings: dict
 
 def test_the_penalty_sees_batch_norm_as_in_eval_mode_and_reaches_its_weights() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    norm = nn.BatchNorm1d(8)
+    model = nn.Sequential(nn.Linear(5, 8), norm, nn.ReLU(), nn.Linear(8, 3))
     x, y = torch.randn(12, 5), torch.randint(3, (12,))
     model.train()(x)
-    before = model[1].running_mean.clone()
+    before = torch.zeros(8) + norm.get_buffer("running_mean")
     loss = loss_of(model, x, y)
-    assert not torch.equal(model[1].running_mean, before)
-    assert model[1].training
+    assert not torch.equal(norm.get_buffer("running_mean"), before)
+    assert norm.training
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    model[1].momentum = 0.0
+    norm.momentum = 0.0
     clean = hinge(model(x), y)
     here = x.clone().requires_grad_(True)
     steep = sensitivity(model.eval()(here), here, y, Norm.L2, None)
@@ -128,7 +135,7 @@ def test_the_geometric_margin_of_a_linear_model_is_the_distance_to_the_boundary(
     model, x, y = linear(3)
     here = x.clone().requires_grad_(True)
     margins = geometric_margin(model(here), here, y, norm)
-    weight, logits = model[1].weight.detach(), model(x).detach()
+    weight, logits = weight_of(model).detach(), model(x).detach()
     for i, label in enumerate(y.tolist()):
         # To where a rival draws level along the steepest direction, at the model itself.
         reach = []
