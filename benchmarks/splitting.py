@@ -61,7 +61,7 @@ def plain(
 ) -> Found:
     """One search, without tightening."""
     root = Root.of(PAIRED.propagate(graph, problem.input_set, budget), problem.input_set, problem.specification)
-    return search.run(root, rows, budget, costs=costs(root.places))
+    return search.run(root, rows, budget, costs=costs(root.places, root.device))
 
 
 VARIANTS: dict[str, Callable[[Graph, Problem, list[int], WorkBudget], Found]] = {

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import elsewhere
 from tests.checking import install
 
 # Two workers share two cores; more threads than that only wait for each other. OMP_NUM_THREADS=4 asks for more.
@@ -19,6 +20,7 @@ if "OMP_NUM_THREADS" not in os.environ:
 os.environ.setdefault("NUMBA_OPT", "0")
 
 install("calipers")
+elsewhere.registered()
 
 # A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -80,7 +80,11 @@ def measure(
     spent, kept = gathered(options, resources)
     radii = threat.epsilons if kept.epsilons is None else as_radii(kept.epsilons, "epsilons")
     settings = Settings(
-        attacks_of(attacks, threat.norm, spent), verifiers_of(verifiers, spent), kept.seed, spent.batch_size
+        attacks_of(attacks, threat.norm, spent),
+        verifiers_of(verifiers, spent),
+        kept.seed,
+        spent.batch_size,
+        spent.device,
     )
     required = as_requirements(require, radii)
     with busy("loading and checking model and data"), at_most(spent.threads):
@@ -133,7 +137,7 @@ def attack(
     for name in ("epsilons", "certify"):
         if name in options:
             raise InputError(f"{name}: belongs to `measure`; `attack` knows no radii and proves nothing")
-    settings = Settings(nearest_attacks_of(attacks, spent), (), kept.seed, spent.batch_size)
+    settings = Settings(nearest_attacks_of(attacks, spent), (), kept.seed, spent.batch_size, spent.device)
     space = InputSpace.of(domain, unit)
     with busy("loading and checking model and data"), at_most(spent.threads):
         loaded, data = _loaded(model, kept.name), _dataset(dataset, kept)

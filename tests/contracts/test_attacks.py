@@ -1,7 +1,8 @@
 """What every attack must keep, whoever wrote it. A new attack joins by its name in the registry."""
 
-from dataclasses import replace
-from typing import ClassVar
+from copy import deepcopy
+from dataclasses import fields, replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from calipers.attacks import ATTACKS, run_attack
 from calipers.attacks.query import Query
+from calipers.core.devices import moved
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, LpBall
+from tests.elsewhere import elsewhere
 from tests.nets import random_net
 
 
@@ -70,6 +73,23 @@ def test_a_sample_does_not_depend_on_the_batch_around_it(name: str, norm: Norm) 
     whole, part = (run_attack(ATTACKS[name], net.double(), one, seed=3) for one in (task, task[[2, 1]]))
     assert torch.allclose(whole.adversarial[[2, 1]], part.adversarial, atol=1e-9)
     assert torch.equal(whole.forwards[[2, 1]], part.forwards)
+
+
+# Where operations are intercepted one by one, a few steps say as much as a hundred.
+SHORT = {"steps": 3, "restarts": 1, "samples": 20, "draws": 4, "particles": 2}
+
+
+@pytest.mark.parametrize("name", [name for name in EACH if name != "monte-carlo-1000"])
+def test_it_follows_its_inputs_to_another_device(name: str) -> None:
+    attack: Any = ATTACKS[name]
+    attack = replace(attack, **{f.name: SHORT[f.name] for f in fields(attack) if f.name in SHORT})
+    net, task = problem(min(attack.norms), ids=(0, 1), epsilon=0.05)
+    here = run_attack(attack, net, task, seed=3)
+    with elsewhere() as device:
+        there = run_attack(attack, deepcopy(net).to(device), moved(task, device), seed=3)
+        assert there.adversarial.device == device
+        assert torch.equal(there.adversarial.cpu(), here.adversarial)
+        assert torch.equal(there.forwards.cpu(), here.forwards)
 
 
 @each

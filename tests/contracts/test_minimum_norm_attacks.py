@@ -1,6 +1,7 @@
 """What every minimum-norm attack must keep, whoever wrote it. A new one joins by its name in the registry."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -16,10 +17,12 @@ from calipers.attacks import (
     at_epsilon,
     run_minimum_norm,
 )
+from calipers.core.devices import moved
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification
 from calipers.core.results import Counterexample
+from tests.elsewhere import elsewhere
 from tests.nets import dense, random_net
 
 BUDGET = 60
@@ -217,3 +220,15 @@ def test_a_distance_it_does_not_know_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_it_ran_with_can_be_recorded(name: str) -> None:
     assert json.loads(json.dumps(ATTACKS[name].parameters))
+
+
+@pytest.mark.parametrize("name", sorted(MINIMUM_NORM_ATTACKS))
+def test_it_follows_its_inputs_to_another_device(name: str) -> None:
+    attack = ATTACKS[name]
+    net, task = problem(min(attack.distances), ids=(0, 1))
+    here = run_minimum_norm(attack, net, task, seed=0)
+    with elsewhere() as device:
+        there = run_minimum_norm(attack, deepcopy(net).to(device), moved(task, device), seed=0)
+        assert there.adversarial.device == device
+        assert torch.equal(there.adversarial.cpu(), here.adversarial)
+        assert torch.equal(there.distance.cpu(), here.distance)

@@ -8,6 +8,7 @@ import torch
 
 from calipers.attacks import PGD, run_attack
 from calipers.bounds.budget import WorkBudget
+from calipers.core.devices import moved
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
@@ -15,6 +16,7 @@ from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify import VERIFIERS, Limits, Selective, Verifier
+from tests.elsewhere import elsewhere
 from tests.limits import NEVER
 from tests.nets import BASIC, FAMILIES, random_graph
 
@@ -113,3 +115,29 @@ def test_it_says_how_it_ended_and_what_it_ran_with(name: str) -> None:
     verifier = VERIFIERS[name](RESOURCES)
     assert verifier.parameters["memory_bytes"] == RESOURCES.budget.bytes
     assert verifier.verify(*problem("mlp", 0, 0.1)).terminations == (Termination.COMPLETED,) * 6
+
+
+# What takes seconds on a network with a maxpool; `full` goes through them.
+SLOW = ("complete", "milp", "optimised", "forward")
+
+
+def follows_its_inputs(name: str, family: str) -> None:
+    graph, task = problem(family, 1, 0.05)
+    task, verifier = task[:2], VERIFIERS[name](RESOURCES)
+    here = verifier.verify(graph, task)
+    with elsewhere() as device:
+        there = verifier.verify(graph.to(device=device), moved(task, device))
+        assert there.lower.device == device
+        assert torch.equal(there.lower.cpu(), here.lower)
+        assert there.verdicts == here.verdicts
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_it_follows_its_inputs_to_another_device(name: str) -> None:
+    follows_its_inputs(name, "mlp" if name in SLOW else "pooled")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", SLOW)
+def test_it_follows_its_inputs_to_another_device_through_a_maxpool(name: str) -> None:
+    follows_its_inputs(name, "pooled")

@@ -141,7 +141,7 @@ class _Search:
                 linear = walks.both_sides(self.wanted[position], cheap)
                 cheap = linear.intersect(cheap)
             bounds.append(cheap)
-        image = torch.arange(len(self.specification)).repeat_interleave(rows)
+        image = torch.arange(len(self.specification), device=self.specification.d.device).repeat_interleave(rows)
         fixed = {position: relaxation.at(image) for position, relaxation in self.start.relaxations.items()}
         planes = self._relaxed(self.outer, bounds, fixed, rows)
         single = Specification(self.specification.C.flatten(0, 1).unsqueeze(1), self.specification.d.reshape(-1, 1))

@@ -11,6 +11,7 @@ from calipers.cli.options import (
     Data,
     DataDir,
     DataName,
+    Device,
     Domain,
     Json,
     Memory,
@@ -58,6 +59,7 @@ def measure(
     seed: Seed = 0,
     batch_size: BatchSize = 50,
     workers: Workers = 1,
+    device: Device = "cpu",
     memory: Memory = 1024,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
     certify: Annotated[
@@ -108,6 +110,7 @@ def measure(
             seed=seed,
             batch_size=batch_size,
             workers=workers,
+            device=device,
             memory=memory,
             timeout=timeout,
             propagations=propagations,

@@ -70,6 +70,9 @@ DataDir = Annotated[
 Seed = Annotated[int, typer.Option(help="All random draws derive from it.")]
 Memory = Annotated[int, typer.Option(min=1, help="MiB for the coefficients of a verifier.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, each with one thread; records do not depend on it.")]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:N, mps, or auto for what is there.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same specification stopped.")]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calipers.cli.options import Json, Memory, Out, Output, Resume, Workers
+from calipers.cli.options import Device, Json, Memory, Out, Output, Resume, Workers
 from calipers.cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the answers of a family go. out: folder of the run store. results: folder of files, if any."""
+    """How a family is worked on. out: folder of the run store. results: folder of files, if any."""
 
     out: Path
     results: Path | None
     resume: bool
     workers: int
+    device: str
 
 
 def verify(
@@ -45,6 +46,7 @@ def verify(
         Path | None, typer.Option(help="Folder to write results.csv and the counterexamples of --instances to.")
     ] = None,
     workers: Workers = 1,
+    device: Device = "cpu",
     out: Out = Path("calipers-runs"),
     resume: Resume = False,
     json_: Json = None,
@@ -68,14 +70,14 @@ def verify(
         if certificate is not None:
             raise InputError("verify: --certificate belongs to a single property, not to --instances")
         seconds = float("inf") if timeout is None else timeout
-        _family(instances, output, Limits(budget, seconds), Kept(out, results, resume, workers), json_)
+        _family(instances, output, Limits(budget, seconds), Kept(out, results, resume, workers, device), json_)
     elif network is None or property_ is None:
         raise InputError("verify: accepted: a network and a property, or --instances FILE")
     elif results is not None or resume:
         raise InputError("verify: --results and --resume belong to --instances")
     else:
         resources = Limits(budget, 60.0 if timeout is None else timeout)
-        _single(network, property_, output, resources, certificate, json_)
+        _single(network, property_, output, resources, certificate, device, json_)
 
 
 def _single(
@@ -84,20 +86,23 @@ def _single(
     output: str | None,
     resources: "Limits",
     certificate: Path | None,
+    device: str,
     json_: str | None,
 ) -> None:
     from rich.console import Console
 
+    from calipers.core.devices import device_of
     from calipers.graph.from_onnx import load_onnx_network
     from calipers.verify.vnnlib import Instance, Property, Score, decide, decide_with_evidence
 
+    place = device_of(device)
     with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
         asked = Property.load(property_)
         loaded = load_onnx_network(network, output=output, inputs=asked.inputs)
         if certificate is None:
-            answer = decide(loaded, asked, resources)
+            answer = decide(loaded, asked, resources, place)
         else:
-            answer = decide_with_evidence(loaded, asked, resources, certificate)
+            answer = decide_with_evidence(loaded, asked, resources, certificate, place)
     if json_ is not None:
         from calipers.cli.output import write_json
         from calipers.cli.said import command_line
@@ -114,6 +119,7 @@ def _single(
 def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", json_: str | None) -> None:
     from calipers.cli.output import console, write_json
     from calipers.cli.said import command_line
+    from calipers.core.devices import device_of
     from calipers.core.errors import SoundnessError
     from calipers.evaluate.families import CODEC, FamilyTask, FamilyWorker, scores_of
     from calipers.evaluate.progress import track
@@ -125,7 +131,7 @@ def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", j
     from calipers.verify.vnnlib import load_instances
     from calipers.verify.vnnlib.results import require_free, write_results
 
-    task = FamilyTask(str(file), load_instances(file), resources.timeout, output)
+    task = FamilyTask(str(file), load_instances(file), resources.timeout, output, str(device_of(kept.device)))
     if kept.results is not None and not kept.resume:
         require_free(kept.results)
     shared = replace(resources.budget, bytes=max(1, resources.budget.bytes // kept.workers))

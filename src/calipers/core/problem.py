@@ -92,6 +92,11 @@ class Alternatives:
         return len(self.C)
 
 
+def _places(count: int, index: Index) -> list[int]:
+    """The numbers of the instances that an index takes; ids are kept on the CPU, an index may be anywhere."""
+    return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
+
+
 @dataclass(frozen=True)
 class Problem:
     """A batch of instances: does the model keep its specification on the whole input set? One instance has length 1."""
@@ -105,7 +110,7 @@ class Problem:
         return len(self.sample_id)
 
     def __getitem__(self, index: Index) -> "Problem":
-        ids = torch.arange(len(self))[index].tolist()
+        ids = _places(len(self), index)
         return Problem(
             self.model_digest,
             tuple(self.sample_id[i] for i in ids),
@@ -144,7 +149,7 @@ class MinimumNormProblem:
         return len(self.sample_id)
 
     def __getitem__(self, index: Index) -> "MinimumNormProblem":
-        ids = torch.arange(len(self))[index].tolist()
+        ids = _places(len(self), index)
         return MinimumNormProblem(
             self.model_digest,
             tuple(self.sample_id[i] for i in ids),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from calipers.core.arguments import amount, whole_number
+from calipers.core.devices import device_of
 from calipers.core.errors import InputError
 from calipers.core.registry import unknown
 
@@ -17,7 +18,8 @@ class Resources:
     memory: MiB for the coefficients of a verifier, shared out among the workers (usual: 1024). timeout: seconds per
     sample and radius for a verifier that searches (usual: 60). propagations: forward and backward passes per sample
     for a minimum-norm attack (usual: 1000). batch_size: samples per unit of work. workers: processes. threads: of each
-    process at most; None: as torch has them. Records do not depend on workers and threads.
+    process at most; None: as torch has them. device: cpu, cuda, cuda:N, mps or auto. Records do not depend on workers
+    and threads; they say on which device they were made.
     """
 
     memory: Any = None
@@ -26,6 +28,7 @@ class Resources:
     batch_size: Any = 50
     workers: Any = 1
     threads: Any = None
+    device: Any = "cpu"
 
     def __post_init__(self) -> None:
         for name, least in (("memory", 1), ("propagations", 4), ("batch_size", 1), ("workers", 1), ("threads", 1)):
@@ -33,6 +36,7 @@ class Resources:
                 object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", amount("timeout", self.timeout))
+        object.__setattr__(self, "device", str(device_of(self.device)))
 
     @property
     def bytes(self) -> int:
@@ -84,6 +88,7 @@ class Options(TypedDict, total=False):
     batch_size: int
     workers: int
     threads: int | None
+    device: str
     epsilons: Any
     samples: int | None
     seed: int

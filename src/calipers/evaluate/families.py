@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from calipers.core.devices import device_of
 from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
@@ -20,12 +21,16 @@ KIND = "vnnlib"
 
 @dataclass(frozen=True)
 class FamilyTask:
-    """The instances of a file. timeout: seconds at most, whatever the file says. output: which one of each network."""
+    """The instances of a file. timeout: seconds at most, whatever the file says. output: which one of each network.
+
+    device: where bounds and attacks are computed.
+    """
 
     file: str
     instances: tuple[Instance, ...]
     timeout: float
     output: str | None = None
+    device: str = "cpu"
 
     @property
     def kind(self) -> str:
@@ -45,7 +50,13 @@ class FamilyTask:
             {"onnx": str(one.onnx), "vnnlib": str(one.vnnlib), "timeout": one.timeout, "expected": one.expected}
             for one in self.instances
         ]
-        return {"file": self.file, "instances": places, "timeout": self.timeout, "output": self.output}
+        return {
+            "file": self.file,
+            "instances": places,
+            "timeout": self.timeout,
+            "output": self.output,
+            "device": self.device,
+        }
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,9 @@ class FamilyWorker:
     def do(self, unit: InstanceUnit) -> Done[InstanceRecord]:
         """See `Worker`."""
         timeout = min(self.task.timeout, unit.instance.timeout)
-        found = score(unit.instance, Limits(self.resources.budget, timeout), self.task.output)
+        found = score(
+            unit.instance, Limits(self.resources.budget, timeout), self.task.output, device_of(self.task.device)
+        )
         unsafe = None if found.answer is None else found.answer.unsafe
         arrays = None if unsafe is None else {"input": unsafe.x[None], "output": unsafe.y[None]}
         return Done([_record(unit.number, found)], arrays)

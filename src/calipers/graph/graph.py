@@ -1,6 +1,8 @@
 """The intermediate representation: a list of nodes in topological order, and its reference evaluator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -39,6 +41,12 @@ class Graph:
     @property
     def output(self) -> int:
         return len(self.nodes) - 1
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where its constants are; the CPU if it has none."""
+        constants = (value for node in self.nodes for value in ops.tensors(node.op).values())
+        return next((value.device for value in constants), torch.device("cpu"))
 
     def values(self, x: Tensor) -> list[Tensor]:
         """The value of every node at a batch of inputs."""
@@ -109,8 +117,8 @@ class Graph:
                 f"two outputs, found {C[~fits][0].tolist()} with offset {float(d[~fits][0]):g}"
             )
 
-    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Graph":
-        """The same graph with its constants in another precision or place."""
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Graph":
+        """The same graph with its constants in another precision or place; None: as they are."""
         nodes = tuple(replace(node, op=ops.converted(node.op, dtype, device)) for node in self.nodes)
         return replace(self, nodes=nodes)
 
@@ -127,6 +135,16 @@ class GraphModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.graph.outputs(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GraphModule":
+        """What moves or converts the buffers, which are the graph's constants, changes the graph with them."""
+        super()._apply(fn, recurse)
+        nodes = []
+        for position, node in enumerate(self.graph.nodes):
+            found = {name: getattr(self, f"node{position}_{name}") for name in ops.tensors(node.op)}
+            nodes.append(replace(node, op=ops.with_tensors(node.op, found)))
+        self.graph = replace(self.graph, nodes=tuple(nodes))
+        return self
 
     def extra_repr(self) -> str:
         """Every node with its settings: the digest of a module covers what it prints."""

@@ -5,6 +5,7 @@ round alike. Tensors carry a batch dimension; shapes in the graph leave it out.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -431,16 +432,22 @@ def tensors(op: Op) -> dict[str, Tensor]:
     return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
+def with_tensors(op: Op, found: Mapping[str, Tensor]) -> Op:
+    """The same operation with others in place of its tensors, by name."""
+    return replace(op, **found)  # type: ignore[type-var]
+
+
 def settings(op: Op) -> dict[str, object]:
     """All else that an operation was made with, by name."""
     named = {field.name: getattr(op, field.name) for field in fields(op)}  # type: ignore[arg-type]
     return {name: value for name, value in named.items() if not isinstance(value, Tensor)}
 
 
-def converted(op: Op, dtype: torch.dtype, device: torch.device | str) -> Op:
-    """The same operation with its constants in another precision or place; a question stays exact."""
+def converted(op: Op, dtype: torch.dtype | None, device: torch.device | str | None) -> Op:
+    """The same operation with its constants in another precision or place, None: as it is; a question stays exact."""
     if isinstance(op, ExactRows):
         moved = {name: value.to(device) for name, value in tensors(op).items()}
-        return replace(op, **moved, dtype=dtype)  # type: ignore[arg-type]
-    cast = {n: v.to(device, dtype if v.is_floating_point() else v.dtype) for n, v in tensors(op).items()}
-    return replace(op, **cast)  # type: ignore[type-var]
+        return replace(op, **moved, dtype=op.dtype if dtype is None else dtype)  # type: ignore[arg-type]
+    return with_tensors(
+        op, {n: v.to(device, dtype if v.is_floating_point() else v.dtype) for n, v in tensors(op).items()}
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 from calipers.bounds import FUSED, LinearBounds, OutOfTimeError, WorkBudget
 from calipers.bounds.propagation.linear import specification_bounds
 from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
+from calipers.core.devices import moved
 from calipers.core.problem import Problem
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
@@ -35,9 +36,12 @@ class Certifier:
     splits: SplitSearch = field(default_factory=SplitSearch)
 
     def certify(self, graph: Graph, problem: Problem, about: Mapping[str, Any]) -> Certificate | None:
-        """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about."""
+        """A certificate for one instance, or None if no evidence was found in time. about: what the claim is about.
+
+        It is made on the CPU, wherever the instance is, as it is checked there.
+        """
         assert len(problem) == 1
-        graph = with_maxima(graph)
+        graph, problem = with_maxima(graph.to(device="cpu")), moved(problem, "cpu")
         network = network_of(graph)
         budget = self.resources.budget.until(time.monotonic() + self.resources.timeout)
         claim = claim_of(network, problem, about)

@@ -12,6 +12,7 @@ from calipers.graph.from_onnx import load_onnx_network
 from calipers.verify import Limits
 from calipers.verify.vnnlib import Answer, Property, SatOutcome, decide
 from calipers.verify.vnnlib.syntax import parse
+from tests.elsewhere import elsewhere
 from tests.limits import NEVER
 from tests.verify.vnnlib.families import property_text, write_mlp
 
@@ -42,6 +43,20 @@ def test_thresholds_on_both_sides_of_the_sampled_minimum(seed: int, tmp_path: Pa
     assert np.array_equal(replayed, found.unsafe.y)
     assert replayed[:2].max() <= low + 0.01
     assert all(low <= v <= high for v, (low, high) in zip(found.unsafe.x, BOX, strict=True))
+
+
+def test_answers_from_another_device_are_those_of_the_cpu(tmp_path: Path) -> None:
+    path = write_mlp(tmp_path / "net.onnx", 1)
+    network = load_onnx_network(path)
+    low = float(outputs(path, np.random.default_rng(0).uniform([-1, -0.5], [1, 0.5], (500, 2)))[:, 0].min())
+    for threshold in (low - 2.0, low + 0.01):
+        asked = Property.of(parse(property_text(BOX, 3, f"(assert (<= Y_0 {threshold}))")))
+        here = decide(network, asked, Limits(WorkBudget(), NEVER))
+        with elsewhere() as device:
+            there = decide(network, asked, Limits(WorkBudget(), NEVER), device)
+        assert there.outcome is here.outcome
+        if here.unsafe is not None and there.unsafe is not None:
+            assert np.array_equal(there.unsafe.x, here.unsafe.x)
 
 
 def test_a_counterexample_in_one_of_several_boxes(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ class ForwardBounds:
         noise = noises(graph, [intervals[position] for position in range(len(graph.nodes))])
         reached = tail(graph, specification, intervals[graph.output], noise[graph.output])
         largest = input_bounds(found.sets).size
-        coefficient, constant, lost, size = torch.zeros(()), torch.zeros(()), torch.zeros(()), specification.d.abs()
+        coefficient = constant = lost = specification.d.new_zeros(())
+        size = specification.d.abs()
         for position, part in reached.items():
             weights, enclosure = part.dense().coefficient.flatten(2), found.values[position]
             for weight, side in ((weights.clamp(min=0), enclosure.lower), (weights.clamp(max=0), enclosure.upper)):
@@ -182,7 +183,7 @@ def _identity(box: Box, free: Int[Tensor, " inputs"]) -> Enclosed:
     """The input itself: free entries are variables, the others constants."""
     constant = box.lower.flatten(1).index_fill(1, free, 0.0)
     unit = torch.zeros(len(free), constant.shape[1], dtype=constant.dtype, device=constant.device)
-    unit[torch.arange(len(free)), free] = 1.0
+    unit[torch.arange(len(free), device=unit.device), free] = 1.0
     shape = box.lower.shape[1:]
     same = AffineMap(unit.expand(len(constant), -1, -1).unflatten(2, shape), constant.unflatten(1, shape))
     return Enclosed(same, same, torch.zeros_like(same.constant))

@@ -75,7 +75,7 @@ def _by_size(
 def identity_rows(node: Node, selection: Selection, sides: int, dtype: torch.dtype) -> Rows:
     """Rows that are the selected neurons themselves."""
     groups, count = selection.neuron.shape
-    constant = torch.zeros(sides, groups, count, dtype=dtype)
+    constant = torch.zeros(sides, groups, count, dtype=dtype, device=selection.neuron.device)
     if len(node.shape) == 3:
         channels, height, width = node.shape
         spot = selection.neuron[:, 0] % (height * width)

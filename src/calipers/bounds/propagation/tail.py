@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from calipers.bounds.method import MarginBounds
@@ -42,7 +41,7 @@ def tail(graph: Graph, specification: Specification, outputs: IntervalBounds, no
 
 def tail_margins(reached: Mapping[int, Rows], intervals: Mapping[int, IntervalBounds]) -> MarginBounds:
     """What intervals of the nodes that the tail has reached say of the rows."""
-    lower = torch.zeros(())
+    lower = intervals[min(reached)].lower.new_zeros(())
     for position, part in reached.items():
         box = Box(intervals[position].lower, intervals[position].upper)
         lower = lower + concretize(box, part)[0]

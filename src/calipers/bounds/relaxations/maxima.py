@@ -33,7 +33,7 @@ class Maxima:
         """The view of a node; None if it is no maximum."""
         node = graph.nodes[position]
         shape = graph.nodes[node.inputs[0]].shape if node.inputs else ()
-        number = torch.arange(math.prod(shape), dtype=torch.float64)
+        number = torch.arange(math.prod(shape), dtype=torch.float64, device=graph.device)
         match node.op:
             case ops.Relu():
                 return cls(position, node.inputs[0], number.long().unsqueeze(0), 0.0)

@@ -62,7 +62,7 @@ def measured(
     if view.pixels < 2:
         return found
     can = winners(low, high, found)
-    one, two = torch.tensor([*itertools.combinations(range(view.pixels), 2)]).unbind(1)
+    one, two = torch.tensor([*itertools.combinations(range(view.pixels), 2)], device=low.device).unbind(1)
     first, shared = _distinct(view.entry[one], view.entry[two])
     wanted = _once((can[:, one] & can[:, two]).flatten(1), first, shared).unflatten(1, (-1, *node.shape))
     shape = graph.nodes[view.source].shape
@@ -84,7 +84,7 @@ def _distinct(
     """Where each pair of pixels occurs first, and which pair is at each place: windows that overlap share some."""
     key = (one + 1) * (int(two.max()) + 2) + two + 1
     values, shared = key.flatten().unique(return_inverse=True)
-    places = torch.arange(len(shared))
+    places = torch.arange(len(shared), device=shared.device)
     return torch.full_like(values, len(shared)).scatter_reduce_(0, shared, places, "amin"), shared
 
 
@@ -184,12 +184,13 @@ def _difference_rows(
     reach = [(op.kernel[i] - 1) * op.dilation[i] + 1 for i in (0, 1)]
     place = chosen.neuron % (height * width)
     channel = chosen.neuron // (height * width) % shape[0]
-    offset = torch.tensor([dy * reach[1] + dx for dy, dx in op.pixels])
-    coefficient = torch.zeros(*chosen.neuron.shape, shape[0] * reach[0] * reach[1], dtype=dtype)
+    device = chosen.neuron.device
+    offset = torch.tensor([dy * reach[1] + dx for dy, dx in op.pixels], device=device)
+    coefficient = torch.zeros(*chosen.neuron.shape, shape[0] * reach[0] * reach[1], dtype=dtype, device=device)
     for pixel, sign in ((one, 1.0), (two, -1.0)):
         entry = channel * reach[0] * reach[1] + offset[pixel]
         coefficient.scatter_(2, entry.unsqueeze(2), sign)
     first = torch.stack([place[:, 0] // width, place[:, 0] % width], 1)
-    corner = first * torch.tensor(op.stride) - torch.tensor(op.padding)
-    constant = torch.zeros(2, *chosen.neuron.shape, dtype=dtype)
+    corner = first * torch.tensor(op.stride, device=device) - torch.tensor(op.padding, device=device)
+    constant = torch.zeros(2, *chosen.neuron.shape, dtype=dtype, device=device)
     return Rows(coefficient.unflatten(2, (shape[0], *reach)), constant, chosen.image, corner, shape)

@@ -65,7 +65,7 @@ class RelativeWorker:
             )
             for i, sample in enumerate(samples)
         ]
-        return Done(records, {"image": images.numpy(), "found": found.numpy()})
+        return Done(records, {"image": images.cpu().numpy(), "found": found.cpu().numpy()})
 
     def summarise(self, records: Sequence[RelativeRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """See `Worker`."""

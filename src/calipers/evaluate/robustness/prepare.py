@@ -10,6 +10,7 @@ import torch
 import calipers
 from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
+from calipers.core.devices import described, device_of
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
 from calipers.core.radius import as_radii
@@ -26,18 +27,20 @@ from calipers.graph.from_torch import graph_of
 from calipers.graph.graph import Graph
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
+from calipers.models.placing import placed
 from calipers.models.presented import examples, present
 from calipers.verify import BoundVerifier, Selective, Verifier
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work."""
+    """How to measure. attacks, verifiers: the methods. batch_size: samples per unit of work. device: to compute on."""
 
     attacks: tuple[Attack | MinimumNormAttack, ...] = (FGSM(), PGD())
     verifiers: tuple[Verifier, ...] = (BoundVerifier(IBP), BoundVerifier(CAPM), BoundVerifier(COMBINED))
     seed: int = 0
     batch_size: int = 50
+    device: str = "cpu"
 
     @property
     def fixed(self) -> tuple[Attack, ...]:
@@ -72,7 +75,9 @@ def prepare(
     module, warnings = present(model.module, images)
     class_names = _class_names(dataset, module, images)
     warnings += check_model(module, images[:2], len(class_names), labels)
+    device = device_of(settings.device)
     _check_methods(settings, distance)
+    _check_precision(settings, device)
     warnings += tuple(implausible(dataset, space, distance, epsilons))
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
@@ -100,12 +105,13 @@ def prepare(
         seed=settings.seed,
         batch_size=settings.batch_size,
         versions=_versions(),
+        device=described(device),
     )
     subject = Subject(
-        module,
-        graph,
-        images,
-        labels,
+        placed(module, device),
+        None if graph is None else graph.to(device=device),
+        images.to(device),
+        labels.to(device),
         {attack.name: attack for attack in settings.fixed},
         {attack.name: attack for attack in settings.nearest},
         {verifier.name: verifier for verifier in settings.verifiers},
@@ -162,6 +168,14 @@ def _check_methods(settings: Settings, distance: Distance) -> None:
                 f"attack {attack.name!r} searches {known} balls, the threat is {distance}; choose another attack, "
                 "or none (--attacks none) to measure the lower jaw alone"
             )
+
+
+def _check_precision(settings: Settings, device: torch.device) -> None:
+    if device.type == "mps" and settings.verifiers:
+        raise InputError(
+            f"device mps: has no double precision, which {settings.verifiers[0].name} and other verifiers need; "
+            "accepted: cpu or cuda, or no verifiers (--verifiers none)"
+        )
 
 
 def _check_shape(images: torch.Tensor, model: LoadedModel) -> None:

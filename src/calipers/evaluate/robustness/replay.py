@@ -29,7 +29,7 @@ def replay(store: Store, run_id: str, subject: Subject) -> int:
     for unit in method_units(task):
         if unit.question is not Question.ATTACK or unit.epsilon is not None:
             continue
-        stored = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"].copy())
+        stored = torch.from_numpy(store.arrays(run_id, unit.name)["adversarial"].copy()).to(subject.images)
         ids = torch.arange(unit.first, unit.first + unit.count)
         problem = subject.nearest_problem(task, ids)
         with torch.no_grad():

@@ -28,6 +28,7 @@ class RobustnessTask:
 
     norm: of the perturbation, as `Distance` names it. epsilons: radii; none where only distances are asked for.
     space: with its unit settled. batch_size: samples per unit of work. versions: of python, torch, numpy and calipers.
+    device: where it is computed, with the model's name for an accelerator.
     """
 
     model: str
@@ -45,6 +46,7 @@ class RobustnessTask:
     seed: int
     batch_size: int
     versions: dict[str, str]
+    device: str = "cpu"
 
     @property
     def kind(self) -> str:

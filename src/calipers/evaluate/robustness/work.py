@@ -52,7 +52,7 @@ def do(unit: MethodUnit, task: RobustnessTask, subject: Subject) -> Done[SampleR
             assert subject.graph is not None
             proven = run_verifier(subject.verifiers[unit.method], subject.model, subject.graph, problem)
             records = [verified_record(unit, i, k, labels, proven, problem, task.seed) for i, k in enumerate(right)]
-    arrays = {"adversarial": adversarial.numpy()} if unit.question is Question.ATTACK else None
+    arrays = {"adversarial": adversarial.cpu().numpy()} if unit.question is Question.ATTACK else None
     return Done(sorted([*records, *wrong], key=lambda record: record.sample_id), arrays)
 
 
@@ -62,4 +62,4 @@ def _predicted(unit: MethodUnit, task: RobustnessTask, subject: Subject) -> Done
     margins = Specification.classified_as(labels, logits.shape[1]).margins(logits).amin(1)
     seconds = (time.perf_counter() - start) / unit.count
     records = [clean_record(unit, task, i, labels, logits, margins, seconds) for i in range(unit.count)]
-    return Done(records, {"image": subject.images[unit.samples].numpy()})
+    return Done(records, {"image": subject.images[unit.samples].cpu().numpy()})

@@ -69,17 +69,18 @@ class Search:
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
         proven subdomain. costs: what earlier searches of the same maxima have learnt. most: subdomains to bound.
         """
-        costs = PseudoCosts(root.places) if costs is None else costs
+        costs = PseudoCosts(root.places, root.device) if costs is None else costs
         tree = _Tree(root, budget, journal, self.choices, costs)
-        everything = Subdomains.of(root, torch.zeros(len(rows)).long(), torch.tensor(rows), [()] * len(rows))
+        first = torch.zeros(len(rows), dtype=torch.long, device=root.device)
+        everything = Subdomains.of(root, first, torch.tensor(rows, device=root.device), [()] * len(rows))
         ascent = ascend(everything, everything.start(), self.root_steps, self.rate, budget)
-        tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf))
+        tree.grow(everything, ascent, torch.full((len(rows),), -torch.inf, device=root.device))
         while tree.witness is None and tree.open and budget.left > 0 and tree.bounded < most and not tree.tied:
             children = _both_sides(tree.chosen(tree.take(), self.trials))
             subdomains, start = _split(root, children)
             ascent = ascend(subdomains, start, self.steps, self.rate, budget)
             tree.learn(children, ascent.walk.lower)
-            tree.grow(subdomains, ascent, torch.tensor([child.parent.lower for child in children]))
+            tree.grow(subdomains, ascent, _before(children, root.device))
         return tree.found(rows)
 
 
@@ -97,15 +98,20 @@ def _both_sides(chosen: Sequence[tuple[_Open, Choice]]) -> list[_Child]:
 
 def _split(root: Root, children: Sequence[_Child]) -> tuple[Subdomains, Variables]:
     """The children as subdomains, and their parents' variables made admissible for them."""
-    rows = torch.tensor([child.parent.row for child in children])
+    rows = torch.tensor([child.parent.row for child in children], device=root.device)
     splits = [(*child.parent.splits, child.split) for child in children]
     subdomains = Subdomains.of(root, torch.zeros_like(rows), rows, splits)
     return subdomains, _inherited(subdomains, [child.parent for child in children])
 
 
+def _before(children: Sequence[_Child], device: torch.device) -> Tensor:
+    """The lower bounds of the parents."""
+    return torch.tensor([child.parent.lower for child in children], device=device)
+
+
 def _raised(children: Sequence[_Child], lower: Tensor) -> Tensor:
     """By how much lower bounds exceed those of the parents."""
-    return lower - torch.tensor([child.parent.lower for child in children]).to(lower)
+    return lower - _before(children, lower.device).to(lower)
 
 
 class _Tree:
@@ -136,23 +142,25 @@ class _Tree:
     def chosen(self, parents: list[_Open], trials: int) -> list[tuple[_Open, Choice]]:
         """The split to make of each: choices whose outputs were split less often than `trials` are tried first."""
         offers = [(parent, choice) for parent in parents for choice in parent.choices]
-        place = torch.tensor([choice.place for _, choice in offers])
-        rivals = torch.tensor([len(parent.choices) > 1 for parent, _ in offers])
+        device = self._root.device
+        place = torch.tensor([choice.place for _, choice in offers], device=device)
+        rivals = torch.tensor([len(parent.choices) > 1 for parent, _ in offers], device=device)
         tried = (rivals & (self._costs.observed(place) < trials)).nonzero()[:, 0]
         raised = self._tried([offers[i] for i in tried.tolist()])
-        gains = self._costs.gains(place, torch.tensor([choice.gap for _, choice in offers]))
+        gains = self._costs.gains(place, torch.tensor([choice.gap for _, choice in offers], device=device))
         gains[:, tried[: raised.shape[1]]] = raised.to(gains)
         # More than the proof needs is no use.
-        wanted = torch.tensor([-parent.lower for parent, _ in offers]).clamp_min(1e-12)
+        wanted = torch.tensor([-parent.lower for parent, _ in offers], device=device).clamp_min(1e-12)
         gains = torch.minimum(gains, wanted).maximum(_LEAST_GAIN * wanted)
         scores = gains.prod(0).split([len(parent.choices) for parent in parents])
         return [(parent, parent.choices[int(s.argmax())]) for parent, s in zip(parents, scores, strict=True)]
 
     def learn(self, children: Sequence[_Child], lower: Tensor) -> None:
         """Take down what splits have raised."""
-        side = torch.tensor([int(child.split.kept > child.split.dropped) for child in children])
-        place = torch.tensor([child.choice.place for child in children])
-        gap = torch.tensor([child.choice.gap for child in children]).to(lower)
+        device = lower.device
+        side = torch.tensor([int(child.split.kept > child.split.dropped) for child in children], device=device)
+        place = torch.tensor([child.choice.place for child in children], device=device)
+        gap = torch.tensor([child.choice.gap for child in children], device=device).to(lower)
         self._costs.learn(side, place, gap, _raised(children, lower))
 
     def grow(self, subdomains: Subdomains, ascent: Ascent, parents: Tensor) -> None:
@@ -193,7 +201,7 @@ class _Tree:
 
     def _tried(self, offers: Sequence[tuple[_Open, Choice]]) -> Tensor:
         """What both sides of splits raise by, with one walk each, (2, offers); fewer offers when time is up."""
-        raised = [torch.zeros(2, 0)]
+        raised = [torch.zeros(2, 0, device=self._root.device)]
         for start in range(0, len(offers), self._batch):
             if self._budget.left <= 0:
                 break
@@ -223,7 +231,7 @@ class _Tree:
             walk = one.walk(variables)
             if bool(walk.lower > 0):
                 if self._journal is not None:
-                    self._journal.subdomains(one, variables, torch.ones(1, dtype=torch.bool))
+                    self._journal.subdomains(one, variables, walk.lower > 0)
                 return
             if bool(self._root.specification.margins(self._root.propagation.graph.evaluate(solution[1])).min() <= 0):
                 self.witness = solution[1]

@@ -121,7 +121,7 @@ def _tangents(propagation: Propagation, boxes: Box) -> dict[int, Float[Tensor, "
     width = boxes.upper - boxes.lower
     unit = torch.eye(width[0].numel(), dtype=width.dtype, device=width.device).unflatten(1, width.shape[1:])
     values = [(width.unsqueeze(1) * unit).flatten(0, 1)]
-    image = torch.arange(len(width)).repeat_interleave(len(unit))
+    image = torch.arange(len(width), device=width.device).repeat_interleave(len(unit))
     found = {}
     for position, node in enumerate(propagation.graph.nodes[1:], start=1):
         moved = [values[i] for i in node.inputs]

@@ -85,7 +85,7 @@ class InputSearch:
         bound = self._bound(graph, budget, quick=cheap)
         halvings = _Halvings()
         nothing = torch.full_like(asked.d, -torch.inf)
-        open_ = _Open(box.lower, box.upper, nothing, torch.zeros(1, dtype=torch.long), {})
+        open_ = _Open(box.lower, box.upper, nothing, torch.zeros(1, dtype=torch.long, device=asked.d.device), {})
         stuck = open_[:0]
         bounded = 0
         ties = TieWatch(graph, asked, budget, self.base)
@@ -119,7 +119,7 @@ class InputSearch:
             open_, stuck = open_.joined(halves), stuck.joined(whole)
             batch = min(max(2 * batch, _FILL), most)
         left = stuck.joined(open_)
-        lowest = left.bound.amin(0) if len(left) else torch.full((len(rows),), torch.inf)
+        lowest = left.bound.amin(0) if len(left) else asked.d.new_full((len(rows),), torch.inf)
         return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
 
     def _bound(self, graph: Graph, budget: WorkBudget, quick: bool) -> Bound:
@@ -170,7 +170,7 @@ class _Open:
         if count >= len(self):
             return self, self[:0]
         index = self.bound.amin(1).topk(count, largest=not worst).indices
-        others = torch.ones(len(self), dtype=torch.bool)
+        others = torch.ones(len(self), dtype=torch.bool, device=index.device)
         others[index] = False
         return self[index], self[others]
 
@@ -179,9 +179,9 @@ class _Halvings:
     """The tree of halvings. The whole set has place 0; a halving gives its two halves the next places, low first."""
 
     def __init__(self) -> None:
-        self._parent: list[Tensor] = [torch.zeros(1, dtype=torch.long)]
-        self._axis: list[Tensor] = [torch.zeros(1, dtype=torch.long)]
-        self._cut: list[Tensor] = [torch.zeros(1)]
+        self._parent: list[Tensor] = [torch.zeros(1, dtype=torch.long, device="cpu")]
+        self._axis = list(self._parent)
+        self._cut: list[Tensor] = [torch.zeros(1, device="cpu")]
         self._first = [0]
 
     def halve(self, boxes: _Open, blame: Float[Tensor, "batch rows inputs"], fill: int) -> tuple[_Open, _Open]:
@@ -212,9 +212,9 @@ class _Halvings:
         cut = middle[can].gather(1, axis)
         first = self._first[-1] + len(self._parent[-1])
         for kept, new in ((self._parent, boxes.place), (self._axis, axis[:, 0]), (self._cut, cut[:, 0])):
-            kept.append(torch.cat([new, new]))
+            kept.append(torch.cat([new, new]).cpu())
         self._first.append(first)
-        place = first + torch.arange(2 * len(boxes))
+        place = first + torch.arange(2 * len(boxes), device=low.device)
         shape = boxes.lower.shape
         left, right = place[: len(boxes)], place[len(boxes) :]
         below = _Open(boxes.lower, high.scatter(1, axis, cut).reshape(shape), boxes.bound, left, boxes.known)

@@ -36,14 +36,14 @@ class Journal:
         row, place, weight = {}, {}, {}
         for position, below in ascent.variables.below.items():
             shared = _slopes(so_far.relaxations[position], 0).below
-            weights = below[:, : len(shared)].double().numpy()
+            weights = below[:, : len(shared)].cpu().double().numpy()
             # Planes below are used by positive coefficients only.
-            used = (ascent.walk.coefficient[position] > 0).unsqueeze(1).numpy()
+            used = (ascent.walk.coefficient[position] > 0).unsqueeze(1).cpu().numpy()
             row[position], candidate, output = (used & (weights != shared)).nonzero()
             place[position] = candidate * weights.shape[2] + output
             weight[position] = weights[row[position], candidate, output]
         position = len(so_far.bounds) - 1
-        found = Tightened(position, plus.numpy(), minus.numpy(), row, place, weight)
+        found = Tightened(position, plus.cpu().numpy(), minus.cpu().numpy(), row, place, weight)
         self._tightened.setdefault(position, []).append(found)
 
     def subdomains(self, subdomains: Subdomains, variables: Variables, proven: Tensor) -> None:
@@ -53,14 +53,14 @@ class Journal:
         planes = subdomains.planes(variables)
         for i in proven.nonzero()[:, 0].tolist():
             splits = tuple(CheckedSplit(*split) for split in subdomains.splits[i])
-            multipliers = variables.multiplier[i, : len(splits)].double().numpy()
+            multipliers = variables.multiplier[i, : len(splits)].cpu().double().numpy()
             self.leaves.append(Leaf((int(subdomains.row[i]),), splits, multipliers, slopes_of(planes, i)))
 
     def boxes(self, cuts: list[tuple[Halving, ...]], planes: Mapping[int, Relaxation], proven: Tensor) -> None:
         """Boxes on which the planes prove every row. cuts: of the proven ones."""
         for halvings, i in zip(cuts, proven.nonzero()[:, 0].tolist(), strict=True):
             slopes = slopes_of(planes, i)
-            self.parts.append(Part(halvings, slopes, (Leaf((), (), torch.zeros(0).numpy(), slopes),)))
+            self.parts.append(Part(halvings, slopes, (Leaf((), (), np.zeros(0, dtype=np.float32), slopes),)))
 
 
 def slopes_of(planes: Mapping[int, Relaxation], i: int) -> dict[int, Slopes]:
@@ -69,9 +69,11 @@ def slopes_of(planes: Mapping[int, Relaxation], i: int) -> dict[int, Slopes]:
 
 
 def _slopes(planes: Relaxation, i: int) -> Slopes:
-    one = planes.at(torch.tensor([i]))
+    one = planes.at(torch.tensor([i], device=planes.lower_bias.device))
     windowed = one.lower_slope.dim() > one.lower_bias.dim()
-    below, above = ((s[0] if windowed else s).flatten(1).double().numpy() for s in (one.lower_slope, one.upper_slope))
+    below, above = (
+        (s[0] if windowed else s).flatten(1).cpu().double().numpy() for s in (one.lower_slope, one.upper_slope)
+    )
     return Slopes(below, above)
 
 

@@ -40,7 +40,7 @@ def optimal(
     box = subdomains.root.input_set[subdomains.image].box()
     price = _PENALTY * max(float(np.abs(objective).max()), 1e-12)
     count = len(conditions)
-    low, high = (side.flatten().double().numpy() for side in (box.lower, box.upper))
+    low, high = (side.flatten().cpu().double().numpy() for side in (box.lower, box.upper))
     matrix = np.hstack([np.stack(conditions), np.eye(count)]) if count else np.zeros((0, len(low)))
     program = Program(
         np.concatenate([low, np.zeros(count)]),
@@ -55,8 +55,8 @@ def optimal(
         return None
     multiplier = torch.zeros_like(variables.multiplier)
     if count:
-        multiplier[0, slots] = torch.tensor(found.row_dual, dtype=multiplier.dtype).clamp_min(0)
-    point = torch.tensor(found.point[: len(low)], dtype=box.lower.dtype).reshape(box.lower.shape)
+        multiplier[0, slots] = torch.from_numpy(found.row_dual).to(multiplier).clamp_min(0)
+    point = torch.from_numpy(found.point[: len(low)]).to(box.lower).reshape(box.lower.shape)
     return multiplier, box.project(point)
 
 
@@ -76,10 +76,11 @@ def _linear(
         bounds = root.propagation.bounds[start]
         coefficient = torch.zeros_like(bounds.lower[:1].flatten(1))
         offset = coefficient.new_zeros(1)
-        share = torch.zeros(len(halfspaces), dtype=coefficient.dtype)
+        share = coefficient.new_zeros(len(halfspaces))
         share[condition[1]] = -1.0
         halfspaces.subtract(coefficient, offset, share, torch.zeros_like(coefficient))
     shape = graph.nodes[start].shape
-    rows = Rows(coefficient.reshape(1, 1, *shape), offset.reshape(1, 1, 1), torch.zeros(1).long(), None, shape)
+    image = torch.zeros(1, dtype=torch.long, device=coefficient.device)
+    rows = Rows(coefficient.reshape(1, 1, *shape), offset.reshape(1, 1, 1), image, None, shape)
     at_input = backsubstitute(graph, start, rows, subdomains.planes(variables), None)[0].dense()
-    return at_input.coefficient.flatten().double().numpy(), float(at_input.constant)
+    return at_input.coefficient.flatten().cpu().double().numpy(), float(at_input.constant)

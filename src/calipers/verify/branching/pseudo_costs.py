@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from calipers.core.devices import CPU
+
 # The mean over all places counts as so many observations.
 _PRIOR = 0.3
 
@@ -19,9 +21,9 @@ class PseudoCosts:
     Side 0 of a place keeps the lower-numbered candidate.
     """
 
-    def __init__(self, places: int) -> None:
-        self._sum = torch.zeros(2, places)
-        self._count = torch.zeros(2, places)
+    def __init__(self, places: int, device: torch.device = CPU) -> None:
+        self._sum = torch.zeros(2, places, device=device)
+        self._count = torch.zeros(2, places, device=device)
 
     def learn(
         self,

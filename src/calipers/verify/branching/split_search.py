@@ -33,7 +33,7 @@ class SplitSearch:
         """Search the given rows of one instance. journal: takes down the evidence, as one part."""
         propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)
-        costs, walks = PseudoCosts(root.places), self.tightening.walks(root)
+        costs, walks = PseudoCosts(root.places, root.device), self.tightening.walks(root)
         # To search for as long as tightening takes costs at most about twice what the better of the two would have.
         most = walks / self.search.steps if walks else math.inf
         found = self.search.run(root, rows, budget, journal, costs, most)

@@ -49,7 +49,8 @@ class Halfspaces:
             for slot, split in enumerate(several)
             if split.position == view.position
         ]
-        domain, slot, output, kept, dropped = torch.tensor(mine, dtype=torch.long).reshape(-1, 5).unbind(1)
+        columns = torch.tensor(mine, dtype=torch.long, device=view.entry.device).reshape(-1, 5)
+        domain, slot, output, kept, dropped = columns.unbind(1)
         return cls(view, domain, slot, output, dropped, view.entry_of(kept, output), view.entry_of(dropped, output))
 
     def __len__(self) -> int:

@@ -90,6 +90,11 @@ class Root:
         return cls(propagation, input_set, specification, views, differences, ceilings)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.specification.d.device
+
+    @property
     def candidates(self) -> int:
         """Candidates of all maxima together: the size of a subdomain."""
         return sum(view.candidates * view.outputs for view in self.views)
@@ -299,7 +304,7 @@ def _ceiling(root: Root, view: Maxima, image: Tensor, lower: Tensor, upper: Tens
     low, high = view.gather(lower, domain, output), view.gather(upper, domain, output)
     if len(halfspaces):
         number = torch.zeros_like(affected, dtype=torch.long)
-        number[domain, output] = torch.arange(len(domain))
+        number[domain, output] = torch.arange(len(domain), device=domain.device)
         gone = (number[halfspaces.domain, halfspaces.output], halfspaces.candidate)
         low[gone] = ABSENT
         high[gone] = ABSENT

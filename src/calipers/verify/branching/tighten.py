@@ -126,7 +126,7 @@ class _Work:
         size = ascent_bytes(root) + row_bytes(root.propagation.graph, len(so_far.bounds) - 1, windowed=False)
         try:
             for part in self.budget.chunks(len(plus), size):
-                count = torch.arange(len(plus[part]))
+                count = torch.arange(len(plus[part]), device=plus.device)
                 C = last.new_zeros(1, len(count), outputs)
                 for entry, sign in ((plus[part], 1.0), (minus[part], -1.0)):
                     C[0, count[entry >= 0], entry[entry >= 0]] = sign
@@ -145,7 +145,7 @@ def _pairs(view: Maxima, bounds: IntervalBounds, difference: Tensor) -> tuple[Te
     """Pixels one and two, and output, of the differences that matter: both pixels can win."""
     low, high = view.spread(bounds.lower.flatten(1)), view.spread(bounds.upper.flatten(1))
     can = paired.winners(low, high, difference)[0, : view.pixels]
-    apart = ~torch.eye(view.pixels, dtype=torch.bool).unsqueeze(2)
+    apart = ~torch.eye(view.pixels, dtype=torch.bool, device=can.device).unsqueeze(2)
     one, two, output = (can.unsqueeze(1) & can.unsqueeze(0) & apart).nonzero().unbind(1)
     return one, two, output
 

@@ -11,6 +11,7 @@ from calipers.attacks import PGD, Attack
 from calipers.bounds import FUSED, LinearBounds, WorkBudget
 from calipers.bounds.precision import doubled
 from calipers.bounds.propagation.linear import specification_bounds
+from calipers.core.devices import moved
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, VerificationResult
 from calipers.core.sets import InputSet
@@ -72,10 +73,10 @@ class Milp:
         return stages.verify(self.name, graph, problem, original)
 
     def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
-        exact = doubled(problem)
+        exact = moved(doubled(problem), "cpu")
         sets, asked = exact.input_set, exact.specification
         asked = Specification(asked.C[:, rows], asked.d[:, rows])
-        propagation = self.base.propagate(graph.to(torch.float64), sets, budget)
+        propagation = self.base.propagate(graph.to(torch.float64, "cpu"), sets, budget)
         reached = asked.margins(propagation.graph.evaluate(sets.center))
         lower = dict.fromkeys(rows, -np.inf)
         if budget.left <= 0:
@@ -86,8 +87,8 @@ class Milp:
         needed = allowance(propagation.graph, sets, scales, propagation.bounds, encoding.program, asked)
 
         def point(variables: np.ndarray) -> Tensor:
-            x = torch.from_numpy(encoding.inputs.at(variables)).reshape(problem.input_set.center.shape)
-            return problem.input_set.project(x.to(problem.specification.d))
+            x = torch.from_numpy(encoding.inputs.at(variables)).to(problem.specification.d)
+            return problem.input_set.project(x.reshape(problem.input_set.center.shape))
 
         def breaks(variables: np.ndarray) -> bool:
             return bool((problem.specification.margins(graph.evaluate(point(variables))) <= 0).any())

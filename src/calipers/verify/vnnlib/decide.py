@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from calipers.core.devices import CPU, moved, standard_kernels
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
@@ -58,9 +59,11 @@ class Answer:
         return self.outcome.value if self.unsafe is None else f"{self.outcome.value}\n{self.unsafe}"
 
 
-def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Limits, certificate: Path) -> Answer:
+def decide_with_evidence(
+    network: OnnxNetwork, asked: Property, resources: Limits, certificate: Path, device: torch.device = CPU
+) -> Answer:
     """As `decide`; unsat is said only where the evidence, written to `certificate`, passes the checker."""
-    answer = decide(network, asked, resources)
+    answer = decide(network, asked, resources, device)
     if answer.outcome is not SatOutcome.UNSAT:
         return answer
     written = certify(network.graph, asked, resources, certificate)
@@ -74,9 +77,10 @@ def decide_with_evidence(network: OnnxNetwork, asked: Property, resources: Limit
     return replace(answer, outcome=SatOutcome.UNKNOWN, reason=reason)
 
 
-def decide(network: OnnxNetwork, asked: Property, resources: Limits) -> Answer:
+def decide(network: OnnxNetwork, asked: Property, resources: Limits, device: torch.device = CPU) -> Answer:
     """Search within resources.timeout for all cases together. sat is said of what onnxruntime confirms only.
 
+    device: where bounds and attacks are computed.
     Raises InputError if the property belongs to another network.
     """
     start = time.monotonic()
@@ -89,7 +93,8 @@ def decide(network: OnnxNetwork, asked: Property, resources: Limits) -> Answer:
     for reduction in reduce_property(network.graph, asked):
         left = max(0.0, end - time.monotonic())
         verifier = Complete(replace(resources, timeout=left, total=left))
-        result = verifier.verify(reduction.graph, reduction.problem)
+        with standard_kernels(device):
+            result = verifier.verify(reduction.graph.to(device=device), moved(reduction.problem, device))
         unsafe = _confirmed(network, reduction, result)
         if unsafe is not None:
             return Answer(SatOutcome.SAT, time.monotonic() - start, unsafe)
@@ -111,7 +116,7 @@ def _confirmed(network: OnnxNetwork, reduction: Reduction, result: VerificationR
 
 def replay(network: OnnxNetwork, case: Case, x: Tensor) -> Unsafe | None:
     """The nearest input of the case that single precision knows, if onnxruntime finds it unsafe."""
-    inside = _inside(case, x.flatten().double().numpy())
+    inside = _inside(case, x.flatten().cpu().double().numpy())
     y = network.run(torch.from_numpy(inside).reshape(1, *network.graph.input_shape)).flatten().numpy()
     holds = any(clause.holds(inside.astype(np.float64), y.astype(np.float64)) for clause in case.clauses)
     return Unsafe(inside, y) if holds else None
