@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from calipers.attacks.sight import Sight
 from calipers.core.errors import InputError
+from calipers.core.modes import constant
 from calipers.core.norms import flat, per_sample
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.results import Remark
@@ -231,14 +232,8 @@ class CountedModel(ABC):
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Meanwhile no gradients are made for the model's parameters, whatever other code asks of autograd."""
-        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-        for parameter in trained:
-            parameter.requires_grad_(False)
-        try:
+        with constant(self._model):
             yield
-        finally:
-            for parameter in trained:
-                parameter.requires_grad_(True)
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         logits = self._model(x)

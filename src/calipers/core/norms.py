@@ -1,5 +1,6 @@
 """Norms of perturbations, measured per sample."""
 
+import math
 from enum import StrEnum
 
 from jaxtyping import Float, Shaped
@@ -25,8 +26,8 @@ class Norm(StrEnum):
 
 
 def flat(x: Tensor) -> Tensor:
-    """(batch, *shape) -> (batch, values)."""
-    return x.reshape(len(x), -1)
+    """(batch, *shape) -> (batch, values), of no samples too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def per_sample(values: Shaped[Tensor, " batch"], like: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from calipers.attacks.high_confidence import Unrolled
 from calipers.core.errors import InputError
+from calipers.core.modes import constant, evaluating
 from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State
 from calipers.train.objectives.critic_losses import critic_loss, cycle_loss, fooling_loss
 from calipers.train.objectives.critic_network import CriticNetwork
 from calipers.train.objectives.critic_targets import Targets, nearest_targets, uniform_targets
-from calipers.train.objectives.inner import constant, evaluating
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
-from calipers.train.objectives.twice import check_twice_differentiable
+from calipers.train.twice import check_twice_differentiable
 
 # How much of the running confidence is kept per batch.
 _DECAY = 0.5

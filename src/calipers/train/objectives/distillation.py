@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
+from calipers.core.modes import frozen
 from calipers.models.loading import load_model
 from calipers.train.objective import DataShape, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
 from calipers.train.objectives.fixed import check_fixed
-from calipers.train.objectives.inner import frozen
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
 
 

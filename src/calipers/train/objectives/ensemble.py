@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from calipers.core.modes import frozen
 from calipers.models.loading import load_model
 from calipers.train.objective import DataShape, Minimised, Objective, Progress
 from calipers.train.objectives.fixed import check_fixed
-from calipers.train.objectives.inner import ascended, frozen
+from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
 
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from calipers.core.modes import frozen
 from calipers.train.objective import Metrics, OptimizerMaker, Progress, State
-from calipers.train.objectives.inner import frozen
 from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
 

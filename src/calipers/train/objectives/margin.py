@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
+from calipers.core.modes import evaluating
 from calipers.core.norms import Norm
 from calipers.train.objective import DataShape, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
-from calipers.train.objectives.inner import evaluating
 from calipers.train.objectives.margin_sensitivity import sensitivity, two_sided
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
-from calipers.train.objectives.twice import check_twice_differentiable, logits_twice
+from calipers.train.twice import check_twice_differentiable, logits_twice
 
 
 class MarginSettings(BaseModel):

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from calipers.core.modes import frozen
 from calipers.train.objective import Minimised, Progress
-from calipers.train.objectives.inner import ascended, frozen
+from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, NoSettings, ObjectiveKind
 
 

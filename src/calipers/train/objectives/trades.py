@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from calipers.core.modes import frozen
 from calipers.train.objective import Minimised, Progress
-from calipers.train.objectives.inner import ascended, frozen
+from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
 
 # Standard deviation of the start: at x itself the divergence has no gradient. Theirs, for pixels in [0, 1].

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from calipers.core.modes import frozen
 from calipers.core.norms import flat, per_sample
 from calipers.train.objective import Minimised, Progress
-from calipers.train.objectives.inner import frozen
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
 
 

@@ -6,8 +6,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from calipers.core.errors import InputError
+from calipers.core.modes import evaluating
 from calipers.train.objective import DataShape
-from calipers.train.objectives.inner import evaluating
 
 
 def check_twice_differentiable(name: str, model: nn.Module, shape: DataShape) -> None:
