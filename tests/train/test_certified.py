@@ -17,7 +17,6 @@ from calipers.train.objective import Loss, Minimised, Progress
 from calipers.train.objectives.capm import DualTraining
 from calipers.train.objectives.certified import (
     FromIntervals,
-    Penalised,
     Ramp,
     against_others,
     interval_margins,
@@ -31,6 +30,8 @@ from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import Inner
 from calipers.train.objectives.sabr import SmallBoxes
 from calipers.train.objectives.standard import Standard
+from calipers.train.penalties.l1 import L1
+from calipers.train.penalties.penalised import Penalised
 from tests.soundness.layers import Residual
 
 AT = Progress(3, 10, 0, 1)
@@ -183,7 +184,7 @@ def test_the_penalty_is_the_sum_of_absolute_weights_without_biases() -> None:
     model, (x, y) = net("batchnorm"), batch()
     weights = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     plain = Standard().loss(model, x, y, AT)
-    found = Penalised(Standard(), 0.5).loss(model, x, y, AT)
+    found = Penalised(Standard(), (L1(weight=0.5),)).loss(model, x, y, AT)
     assert (found - plain).item() == pytest.approx(0.5 * sum(w.abs().sum().item() for w in weights))
 
 

@@ -13,7 +13,8 @@ from calipers.data.loading import load_dataset
 from calipers.models.loading import load_model
 from calipers.train.objective import DataShape, Progress, fitted
 from calipers.train.objectives.margin import MarginMaximisation, MarginSettings, MarginTraining, hinge
-from calipers.train.objectives.margin_sensitivity import geometric_margin, sensitivity, steepest_rival, two_sided
+from calipers.train.objectives.margin_sensitivity import geometric_margin, sensitivity, steepest_rival
+from calipers.train.twice import two_sided
 
 AT = Progress(0, 1, 0, 1)
 

@@ -16,7 +16,8 @@ from calipers.train import OBJECTIVES, Recipe, Trainer
 from calipers.train.augmentation import Augmentation
 from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State, fitted
 from calipers.train.objectives.fgsm import AdversarialFGSM
-from calipers.train.objectives.registry import Inner, NoSettings, ObjectiveKind
+from calipers.train.objectives.registry import Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 from calipers.train.objectives.standard import Standard
 from calipers.train.objectives.trades import Trades
 from calipers.train.schedule import Schedule
@@ -103,7 +104,7 @@ class Duel:
 
 def test_two_players_fit_the_protocol_and_resume_bit_for_bit(tmp_path: Path) -> None:
     if "duel" not in OBJECTIVES:
-        OBJECTIVES.add("duel")(ObjectiveKind(NoSettings, False, lambda settings, inner: Duel()))
+        OBJECTIVES.add("duel")(ObjectiveKind(LossSettings, False, lambda settings, inner: Duel()))
     assert isinstance(Duel(), Objective)
     data = load_dataset("digits", "train", 120)
     recipe = Recipe(

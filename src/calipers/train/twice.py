@@ -1,13 +1,18 @@
 """Gradients with respect to inputs, inside losses: what has to be differentiated twice."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from calipers.core.errors import InputError
 from calipers.core.modes import evaluating
+from calipers.core.norms import Norm, flat
 from calipers.train.objective import DataShape
+
+# Under the square root of the l2 norm, whose gradient at 0 would be infinite.
+_EPSILON = 1e-12
 
 
 def check_twice_differentiable(name: str, model: nn.Module, shape: DataShape) -> None:
@@ -39,3 +44,15 @@ def logits_twice(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     logits = model(x)
     with evaluating(model):
         return logits, model(here), here
+
+
+def two_sided(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
+    """Logits of two classes from a single output f, class 1 where it is positive: -f/2 and f/2. Others stay."""
+    return torch.cat([-logits, logits], 1) / 2 if logits.shape[1] == 1 else logits
+
+
+def dual_size(slope: Float[Tensor, "batch *shape"], norm: Norm) -> Float[Tensor, " batch"]:
+    """The norm of gradients that is dual to `norm`, with a gradient of its own everywhere."""
+    if norm is Norm.L2:
+        return (flat(slope).square().sum(1) + _EPSILON).sqrt()
+    return norm.dual(flat(slope))

@@ -5,6 +5,7 @@ from calipers.train.objectives import (  # noqa: F401  # they register themselve
     critic,
     crown_ibp,
     distillation,
+    dropout,
     ensemble,
     fast,
     fgsm,
@@ -17,6 +18,6 @@ from calipers.train.objectives import (  # noqa: F401  # they register themselve
     trades,
     vat,
 )
-from calipers.train.objectives.registry import OBJECTIVES, NoSettings, ObjectiveKind
+from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
 
-__all__ = ["OBJECTIVES", "NoSettings", "ObjectiveKind"]
+__all__ = ["OBJECTIVES", "ObjectiveKind"]

@@ -1,4 +1,4 @@
-"""What objectives of certified training share: the loss of the worst logits, the start, and a penalty on weights."""
+"""What objectives of certified training share: the loss of the worst logits, and the start."""
 
 import math
 from dataclasses import dataclass
@@ -6,27 +6,29 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.bounds.nominal import nominal_interval_margins, nominal_intervals
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
-from calipers.train.objective import Loss, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
+from calipers.train.objective import Loss, Metrics, Objective, OptimizerMaker, Progress, State
+from calipers.train.objectives.settings import LossSettings
+from calipers.train.penalties.l1 import L1
+from calipers.train.penalties.penalised import Penalised
 
 
-class CertifiedSettings(BaseModel):
+class CertifiedSettings(LossSettings):
     """l1: weight of the sum of all absolute weights. ibp_start: first weights under which intervals do not grow."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     l1: float = Field(default=0.0, ge=0)
     ibp_start: bool = True
 
     def objective(self, loss: Loss) -> Objective:
         """The objective that minimises a loss with these settings."""
-        minimised = Minimised(Penalised(loss, self.l1) if self.l1 else loss)
+        sparse = Penalised(loss, (L1(weight=self.l1),)) if self.l1 else loss
+        minimised = self.minimised(sparse)
         return FromIntervals(minimised) if self.ibp_start else minimised
 
 
@@ -72,19 +74,6 @@ def against_others(logits: Float[Tensor, "batch classes"], y: Tensor) -> Specifi
 def interval_margins(graph: Graph, sets: InputSet, asked: Specification) -> Float[Tensor, "batch rows"]:
     """Lower bounds of the rows over the boxes around the sets, by intervals."""
     return nominal_interval_margins(graph, nominal_intervals(graph, sets), asked)
-
-
-@dataclass(frozen=True)
-class Penalised:
-    """A loss plus l1 times the sum of the absolute values of weights (not of biases and BatchNorm's)."""
-
-    of: Loss
-    l1: float
-
-    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
-        """See `Loss`."""
-        weights = [p.abs().sum() for p in model.parameters() if p.dim() > 1]
-        return self.of.loss(model, x, y, progress) + self.l1 * torch.stack(weights).sum()
 
 
 @dataclass(frozen=True)

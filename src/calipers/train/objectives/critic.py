@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.attacks.high_confidence import Unrolled
@@ -17,6 +16,8 @@ from calipers.train.objectives.critic_losses import critic_loss, cycle_loss, foo
 from calipers.train.objectives.critic_network import CriticNetwork
 from calipers.train.objectives.critic_targets import Targets, nearest_targets, uniform_targets
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
+from calipers.train.objectives.standard import Standard
 from calipers.train.twice import check_twice_differentiable
 
 # How much of the running confidence is kept per batch.
@@ -24,16 +25,14 @@ _DECAY = 0.5
 _TARGETS: dict[str, Targets] = {"nearest": nearest_targets, "uniform": uniform_targets}
 
 
-class CriticSettings(BaseModel):
+class CriticSettings(LossSettings):
     """fooling: weight lambda of what the critic is to be made believe; 0.5 for the thesis's MLP, 0.1 for its LeNet-5.
 
-    cycle: weight of cycle consistency; 0 saves almost half of a step. penalty: of the critic's gradient penalty. steps:
-    of the unrolled attack. targets: the class with the nearest boundary, or drawn from the others. pretraining: epochs
-    of cross-entropy alone at the start, within the recipe's. hidden: widths of the critic's layers. critic_rate,
-    critic_beta1: of its Adam; the recipe's schedule applies to its rate too.
+    cycle: weight of cycle consistency; 0 saves almost half of a step. penalty: of the critic's own gradient penalty.
+    steps: of the unrolled attack. targets: the class with the nearest boundary, or drawn from the others. pretraining:
+    epochs of cross-entropy alone at the start, within the recipe's. hidden: widths of the critic's layers.
+    critic_rate, critic_beta1: of its Adam; the recipe's schedule applies to its rate too.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fooling: float = Field(default=0.5, ge=0)
     cycle: float = Field(default=0.01, ge=0)
@@ -92,7 +91,7 @@ class AdversaryCritic:
         """See `Objective`."""
         model, critic = state.model.train(), state.networks["critic"].train()
         # BatchNorm's statistics change here; what is attacked afterwards must not have been evaluated before.
-        clean = F.cross_entropy(model(x), y)
+        clean = self.settings.penalised(Standard()).loss(model, x, y, progress)
         with evaluating(model):
             here = x.detach().requires_grad_(True)
             logits = model(here)

@@ -8,25 +8,24 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
 from calipers.core.modes import frozen
 from calipers.models.loading import load_model
-from calipers.train.objective import DataShape, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
+from calipers.train.objective import DataShape, Loss, Metrics, Objective, OptimizerMaker, Progress, State
 from calipers.train.objectives.fixed import check_fixed
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
-class DistillationSettings(BaseModel):
+class DistillationSettings(LossSettings):
     """temperature: by which logits are divided in training; there is none afterwards.
 
     teacher: the card of a saved model, or a name of the zoo, trained at the same temperature; without it, a network of
     the same architecture is trained first. share: of the epochs, for that.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: float = Field(default=20.0, gt=0)
     teacher: str | None = None
@@ -50,10 +49,10 @@ class DistillationTraining:
         """See `Unfitted`."""
         settings = self.settings
         if settings.teacher is None:
-            return TaughtFirst(settings.temperature, settings.share)
+            return TaughtFirst(settings)
         teacher = load_model(settings.teacher).module
         check_fixed(f"distillation: teacher {settings.teacher}", teacher, shape)
-        return Minimised(Distilled(teacher, settings.temperature))
+        return settings.minimised(Distilled(teacher, settings.temperature))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +84,7 @@ class AtTemperature:
 class TaughtFirst:
     """A teacher of the same architecture and first weights learns for a share of the epochs, then the model from it."""
 
-    temperature: float
-    share: float
+    settings: DistillationSettings
 
     def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
         """See `Objective`."""
@@ -97,13 +95,13 @@ class TaughtFirst:
         """See `Objective`. Raises InputError if there are not two epochs."""
         if progress.epochs < 2:
             raise InputError("distillation: 1 epoch; accepted: 2 or more, for the teacher and then for the model")
-        first = min(max(1, round(self.share * progress.epochs)), progress.epochs - 1)
+        first = min(max(1, round(self.settings.share * progress.epochs)), progress.epochs - 1)
         learner = "teacher" if progress.epoch < first else "model"
         part = State({"model": state.networks[learner]}, {"model": state.optimizers[learner]})
-        taught = Minimised(AtTemperature(self.temperature))
+        loss: Loss = AtTemperature(self.settings.temperature)
         if learner == "model":
-            taught = Minimised(Distilled(state.networks["teacher"], self.temperature))
-        _, metrics = taught.step(part, x, y, progress)
+            loss = Distilled(state.networks["teacher"], self.settings.temperature)
+        _, metrics = self.settings.minimised(loss).step(part, x, y, progress)
         return state, {**metrics, "teaching": float(learner == "teacher")}
 
 

@@ -4,21 +4,20 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
 from calipers.models.loading import load_model
-from calipers.train.objective import DataShape, Minimised, Objective, Progress
+from calipers.train.objective import DataShape, Objective, Progress
 from calipers.train.objectives.fixed import check_fixed
 from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
-class EnsembleSettings(BaseModel):
+class EnsembleSettings(LossSettings):
     """sources: the fixed models, as cards of saved models or names of the zoo. clean: weight of the clean loss."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[str, ...] = Field(min_length=1)
     clean: float = Field(default=0.5, ge=0, le=1)
@@ -36,7 +35,7 @@ class EnsembleTraining:
         sources = tuple(load_model(source).module for source in self.settings.sources)
         for name, source in zip(self.settings.sources, sources, strict=True):
             check_fixed(f"ensemble: source {name}", source, shape)
-        return Minimised(EnsembleAdversarial(self.inner, sources, self.settings.clean))
+        return self.settings.minimised(EnsembleAdversarial(self.inner, sources, self.settings.clean))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,26 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
 from calipers.train.objective import Metrics, OptimizerMaker, Progress, State
 from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 # Names of weights among the values of a state start so.
 _GOOD = "good."
 
 
-class FastSettings(BaseModel):
+class FastSettings(LossSettings):
     """step_size: of the one step, in radii. most_lost: by how much accuracy under PGD may fall from epoch to epoch.
 
     [adversary] says what PGD the check takes, its steps and their size.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     step_size: float = Field(default=1.25, gt=0)
     most_lost: float = Field(default=0.2, ge=0, le=1)
@@ -55,11 +53,10 @@ class FastAdversarial:
             state = _with(state, {"x": x, "y": y})
         stopped = bool(state.values["stopped"])
         model = state.model.train(not stopped)
-        step = replace(self.inner.at(progress), steps=1, step_size=self.settings.step_size)
-        moved = AdversarialPGD(step).perturb(model, x, y)
+        step = replace(self.inner, steps=1, step_size=self.settings.step_size)
         optimizer = state.optimizers["model"]
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(moved), y)
+        loss = self.settings.penalised(AdversarialPGD(step)).loss(model, x, y, progress)
         if not stopped:
             loss.backward()
             optimizer.step()

@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
-from calipers.train.objective import Minimised, Progress
+from calipers.train.objective import Progress
 from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
-class FGSMSettings(BaseModel):
+class FGSMSettings(LossSettings):
     """clean: weight of the clean loss, the rest is that of the adversarial one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     clean: float = Field(default=0.5, ge=0, le=1)
 
@@ -36,5 +35,7 @@ class AdversarialFGSM:
 
 
 OBJECTIVES.add("fgsm")(
-    ObjectiveKind(FGSMSettings, True, lambda settings, inner: Minimised(AdversarialFGSM(inner, settings.clean)))
+    ObjectiveKind(
+        FGSMSettings, True, lambda settings, inner: settings.minimised(AdversarialFGSM(inner, settings.clean))
+    )
 )

@@ -6,27 +6,26 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
 from calipers.core.modes import evaluating
 from calipers.core.norms import Norm
-from calipers.train.objective import DataShape, Metrics, Minimised, Objective, OptimizerMaker, Progress, State
-from calipers.train.objectives.margin_sensitivity import sensitivity, two_sided
+from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State
+from calipers.train.objectives.margin_sensitivity import sensitivity
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
-from calipers.train.twice import check_twice_differentiable, logits_twice
+from calipers.train.objectives.settings import LossSettings
+from calipers.train.twice import check_twice_differentiable, logits_twice, two_sided
 
 
-class MarginSettings(BaseModel):
+class MarginSettings(LossSettings):
     """weight: C of the thesis, of the sensitivity; 0.1 for its l2 margin, 0.01 for its linf margin.
 
     norm: in which the margin is made large; the sensitivity is a dual norm, so what the thesis calls l1 is `linf` here.
     power: of the sensitivity; the thesis's figures are for the square in l2 and the norm itself in linf. rivals: only
     so many other classes come into question for it, those with the largest logits (default all). loss: on the margins.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(default=0.1, ge=0)
     norm: Norm = Norm.L2
@@ -45,7 +44,7 @@ class MarginTraining:
         """See `Unfitted`."""
         if shape.classes < 2:
             raise InputError(f"margin: the data have {shape.classes} class; accepted: two or more, to be apart")
-        return MarginObjective(MarginMaximisation(self.settings), shape)
+        return MarginObjective(self.settings.minimised(MarginMaximisation(self.settings)), shape)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def hinge(logits: Float[Tensor, "batch classes"], y: Int[Tensor, " batch"]) -> F
 class MarginObjective:
     """The loss minimised, on models that have an output per class, or one output for two classes."""
 
-    maximised: MarginMaximisation
+    of: Objective
     shape: DataShape
 
     def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
@@ -93,11 +92,11 @@ class MarginObjective:
                 f"{classes} outputs, one per class{binary}"
             )
         check_twice_differentiable("margin", model, self.shape)
-        return Minimised(self.maximised).init(model, optimizer)
+        return self.of.init(model, optimizer)
 
     def step(self, state: State, x: Tensor, y: Tensor, progress: Progress) -> tuple[State, Metrics]:
         """See `Objective`."""
-        return Minimised(self.maximised).step(state, x, y, progress)
+        return self.of.step(state, x, y, progress)
 
 
 OBJECTIVES.add("margin")(ObjectiveKind(MarginSettings, False, lambda settings, inner: MarginTraining(settings)))

@@ -6,14 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.core.norms import Norm
-
-# Under the square root of the l2 norm, whose gradient at 0 would be infinite.
-_EPSILON = 1e-12
-
-
-def two_sided(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
-    """Logits of two classes from a single output f, class 1 where it is positive: -f/2 and f/2. Others stay."""
-    return torch.cat([-logits, logits], 1) / 2 if logits.shape[1] == 1 else logits
+from calipers.train.twice import dual_size
 
 
 def sensitivity(
@@ -30,9 +23,7 @@ def sensitivity(
     other = steepest_rival(logits, x, y, norm, rivals)
     gap = logits.gather(1, other[:, None]) - logits.gather(1, y[:, None])
     (slope,) = torch.autograd.grad(gap.sum(), x, create_graph=True)
-    if norm is Norm.L2:
-        return (slope.flatten(1).square().sum(1) + _EPSILON).sqrt()
-    return norm.dual(slope.flatten(1))
+    return dual_size(slope, norm)
 
 
 def steepest_rival(

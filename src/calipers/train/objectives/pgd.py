@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
-from calipers.train.objective import Minimised, Progress
+from calipers.train.objective import Progress
 from calipers.train.objectives.inner import ascended
-from calipers.train.objectives.registry import OBJECTIVES, Inner, NoSettings, ObjectiveKind
+from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
 @dataclass(frozen=True)
@@ -37,4 +38,6 @@ class AdversarialPGD:
             )
 
 
-OBJECTIVES.add("pgd")(ObjectiveKind(NoSettings, True, lambda settings, inner: Minimised(AdversarialPGD(inner))))
+OBJECTIVES.add("pgd")(
+    ObjectiveKind(LossSettings, True, lambda settings, inner: settings.minimised(AdversarialPGD(inner)))
+)

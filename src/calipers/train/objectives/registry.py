@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from calipers.core.registry import Registry
 from calipers.core.threat import ThreatModel
@@ -14,12 +14,6 @@ from calipers.train.objective import Objective, Progress, Unfitted
 _BEND, _POWER = 0.25, 4
 # Below this share of the radius the ramp is 0: planes over intervals as narrow as rounding have wild gradients.
 _LEAST = 1e-3
-
-
-class NoSettings(BaseModel):
-    """An objective without settings of its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

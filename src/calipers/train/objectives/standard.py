@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calipers.train.objective import Minimised, Progress
-from calipers.train.objectives.registry import OBJECTIVES, NoSettings, ObjectiveKind
+from calipers.train.objective import Progress
+from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
 @dataclass(frozen=True)
@@ -18,4 +19,4 @@ class Standard:
         return F.cross_entropy(model(x), y)
 
 
-OBJECTIVES.add("standard")(ObjectiveKind(NoSettings, False, lambda settings, inner: Minimised(Standard())))
+OBJECTIVES.add("standard")(ObjectiveKind(LossSettings, False, lambda settings, inner: settings.minimised(Standard())))

@@ -4,22 +4,21 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
-from calipers.train.objective import Minimised, Progress
+from calipers.train.objective import Progress
 from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 # Standard deviation of the start: at x itself the divergence has no gradient. Theirs, for pixels in [0, 1].
 _START = 1e-3
 
 
-class TradesSettings(BaseModel):
+class TradesSettings(LossSettings):
     """beta: weight of the divergence, 1 / lambda of the paper."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     beta: float = Field(default=6.0, ge=0)
 
@@ -50,5 +49,5 @@ def _divergence(logits: Tensor, target: Tensor) -> Tensor:
 
 
 OBJECTIVES.add("trades")(
-    ObjectiveKind(TradesSettings, True, lambda settings, inner: Minimised(Trades(inner, settings.beta)))
+    ObjectiveKind(TradesSettings, True, lambda settings, inner: settings.minimised(Trades(inner, settings.beta)))
 )

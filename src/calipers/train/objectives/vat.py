@@ -5,23 +5,22 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.modes import frozen
 from calipers.core.norms import flat, per_sample
-from calipers.train.objective import Minimised, Progress
+from calipers.train.objective import Progress
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
+from calipers.train.objectives.settings import LossSettings
 
 
-class VATSettings(BaseModel):
+class VATSettings(LossSettings):
     """epsilon: radius in l2, in units of raw inputs; 2.0 for the thesis's MNIST networks. weight: of the divergence.
 
     entropy: weight of the mean entropy of predictions. iterations: of the power method. probe: its finite difference,
     xi of the paper, in units of raw inputs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epsilon: float = Field(default=2.0, gt=0)
     weight: float = Field(default=1.0, ge=0)
@@ -74,5 +73,7 @@ def _unit(d: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
 
 
 OBJECTIVES.add("vat")(
-    ObjectiveKind(VATSettings, False, lambda settings, inner: Minimised(VirtualAdversarial(settings)), unlabelled=True)
+    ObjectiveKind(
+        VATSettings, False, lambda settings, inner: settings.minimised(VirtualAdversarial(settings)), unlabelled=True
+    )
 )
