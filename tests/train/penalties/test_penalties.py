@@ -96,7 +96,7 @@ class Hard(nn.Module):
     """Its gradient cannot be differentiated."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Cubed.apply(x.flatten(1)[:, :3])  # type: ignore[no-untyped-call]
+        return _Cubed.apply(x.flatten(1)[:, :3])
 
 
 class _Cubed(torch.autograd.Function):
