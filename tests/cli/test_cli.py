@@ -17,6 +17,7 @@ import onnx
 import pytest
 
 from calipers.cli.main import app, expand_lists, main
+from calipers.train import built_in_recipes
 from tests.verify.vnnlib.families import property_text, write_mlp
 
 SMALL = ["measure", "--model", "digits.maxpool", "--data", "digits", "--samples", "10"]
@@ -71,6 +72,13 @@ def test_what_is_no_radius_stays_a_value_of_its_option() -> None:
     assert expand_lists(["measure", "--eps", "x", "-1", "-n"]) == ["measure", "--eps", "x", "--eps", "-1", "-n"]
     assert expand_lists(["measure", "--eps"]) == ["measure", "--eps"]
     assert expand_lists(["measure", "--eps", "--seed", "1"]) == ["measure", "--eps", "--seed", "1"]
+
+
+def test_changes_of_a_recipe_may_follow_one_option_and_stand_before_the_recipe() -> None:
+    expected = ["train", "--set", "a=1,2", "--set", "b.c=[1, 2]", "digits"]
+    assert expand_lists(["train", "--set", "a=1,2", "b.c=[1, 2]", "digits"]) == expected
+    assert expand_lists(["train", "--set=a=1,2", "b.c=[1, 2]", "digits"]) == expected
+    assert expand_lists(["train", "--set", "a", "--out=x"]) == ["train", "--set", "a", "--out=x"]
 
 
 @pytest.mark.parametrize("command", ["", *(c.callback.__name__ for c in app.registered_commands if c.callback)])
@@ -166,6 +174,23 @@ def test_train_writes_a_card_that_measure_takes(tmp_path: Path) -> None:
     done = run("train", "r.toml", "--out", "net.json", cwd=tmp_path)
     assert done.stdout.strip().splitlines()[-1] == "net.json"
     run("measure", "--model", "net.json", "--data", "digits", "--samples", "5", "--eps", "0.01", cwd=tmp_path)
+
+
+def test_train_takes_changes_of_a_recipe_and_names_what_is_wrong_with_them(tmp_path: Path) -> None:
+    change = ["--set", "epochs=1", "samples=100", "optimizer.learning_rate=2e-3"]
+    run("train", *change, "digits", "--out", "net.json", cwd=tmp_path)
+    recipe = json.loads((tmp_path / "net.json").read_text())["recipe"]
+    assert (recipe["epochs"], recipe["samples"], recipe["optimizer"]["learning_rate"]) == (1, 100, 2e-3)
+    done = run("train", "digits", "--set", "epoch=1", cwd=tmp_path, expect=2)
+    assert "epoch = 1: key 'epoch' is unknown; did you mean epochs?" in done.stderr
+    assert "no recipe to change" in run("train", "--set", "epochs=1", cwd=tmp_path, expect=2).stderr
+
+
+def test_train_lists_its_recipes_with_a_line_for_each(tmp_path: Path) -> None:
+    for arguments in (["train", "--list"], ["train"]):
+        lines = run(*arguments, cwd=tmp_path).stdout.splitlines()
+        assert lines[0].split() == ["name", "data", "objective", "description"]
+        assert [line.split()[0] for line in lines] == ["name", *built_in_recipes()]
 
 
 def test_models_lists_the_zoo_with_parameters(tmp_path: Path) -> None:

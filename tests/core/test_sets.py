@@ -68,3 +68,7 @@ def test_dual_norms_attain_hoelder(norm: Norm) -> None:
     assert float(norm(best)[0]) == pytest.approx(1)
     assert float((row * best).sum()) == pytest.approx(float(norm.dual(row)[0]))
     assert norm.dual.dual is norm
+
+
+def test_an_empty_batch_is_flat_too() -> None:
+    assert flat(torch.zeros(0, 2, 3)).shape == (0, 6)

@@ -30,7 +30,7 @@ def test_they_are_used_by_default_and_as_accurate_as_their_card_says(name):
 @pytest.mark.parametrize("name", CARDS)
 def test_their_recipe_is_the_built_in_one_of_the_same_name(name):
     recipe, card = load_recipe(name), read_card(CARDS[name])
-    assert Recipe.model_validate(card.recipe) == recipe
+    assert Recipe.model_validate(card.recipe).digest == recipe.digest
     assert recipe.model == card.architecture == name
     assert card.data_digest == load_dataset(recipe.data, "train", recipe.samples).digest
 

@@ -12,7 +12,7 @@ from calipers.core.tracker import Silent, Tracker
 from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
 from calipers.models.loading import load_model
-from calipers.train import OBJECTIVES, Optimizer, Recipe, TrainedModel, Trainer, built_in_recipes, load_recipe, steps_of
+from calipers.train import OBJECTIVES, Optimizer, Recipe, TrainedModel, Trainer, steps_of
 from calipers.train.objective import Progress
 from calipers.train.objectives.pgd import AdversarialPGD
 from calipers.train.objectives.registry import Inner
@@ -192,41 +192,19 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_named(tmp_path, data
         train(recipe, *data, out)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('model = "m"', "data: Field required"),
-        ('model = "m"\ndata = "d"\nepoch = 3', "epoch: Extra inputs are not permitted"),
-        ('model = "m"\ndata = "d"\nepochs = 0', "epochs: Input should be greater than or equal to 1"),
-        ('model = "m"\ndata = "d"\nobjective = "pgd"', "needs a table"),
-        ('model = "m"\ndata = "d"\n[adversary]\nepsilon = 0.1', "must have no table"),
-        ('model = "m"\ndata = "d"\nobjective = "trade"', "did you mean trades"),
-        ('model = "m"\ndata = "d"\n[settings]\nbeta = 6', "beta: Extra inputs|beta"),
-        ("model = ", "not valid TOML"),
-    ],
-)
-def test_recipes_with_faults_name_them(tmp_path, text: str, message: str) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        load_recipe(str(path))
-
-
-def test_unknown_recipes_list_the_built_in_ones() -> None:
-    with pytest.raises(InputError, match=r"built in: .*digits"):
-        load_recipe("digit")
-
-
-@pytest.mark.parametrize("name", built_in_recipes())
-def test_built_in_recipes_are_valid(name: str) -> None:
-    assert load_recipe(name).digest == load_recipe(name).digest
-
-
 def test_a_model_that_does_not_fit_the_data_is_named(tmp_path, data: Data) -> None:
     recipe = Recipe(**{**QUICK, "model": "capm.convsmall"})
-    with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
+    with pytest.raises(InputError, match=r"model = 'capm.convsmall'.*\(1, 8, 8\)"):
         train(recipe, *data, tmp_path / "net.json")
     assert steps_of(recipe, data[0]) == 10
+
+
+@pytest.mark.parametrize("classes", [1, 5, 11])
+def test_data_with_other_classes_than_the_model_are_named(tmp_path, data: Data, classes: int) -> None:
+    labels = data[0].labels.clamp(max=classes - 1)
+    other = ImageDataset("mine", data[0].images, labels, tuple(map(str, range(classes))))
+    with pytest.raises(InputError, match=f"'digits.maxpool': has 10 outputs, mine has {classes} class.*a mod"):
+        Trainer(Recipe(**QUICK), other, tmp_path / "net.json")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path, data: Data) -> None:

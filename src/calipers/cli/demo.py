@@ -15,7 +15,7 @@ def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -
     calipers demo --out calipers-runs
     """
     with stoppable("nothing changed", lambda: False):
-        trained = train_recipe("digits", out / "digits.json", out, resume=False, data_dir=None)
+        trained = train_recipe(("digits", ()), out / "digits.json", out, resume=False, data_dir=None)
         from calipers.api import measure
         from calipers.cli.output import finish
         from calipers.cli.said import command_line

@@ -33,7 +33,10 @@ for command in (
 ):
     app.command()(command)
 
-_LISTS = {"--eps"}
+# Options that take several values, and what a value looks like; the other words stay what they are.
+_LISTS = {"--eps": re.compile(r"-?[0-9.]|[^-]"), "--set": re.compile(r"[^-][^=]*=")}
+# Those whose values commas separate too.
+_COMMAS = {"--eps"}
 
 
 def _version(wanted: bool) -> bool:
@@ -51,7 +54,8 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 def expand_lists(arguments: Sequence[str]) -> list[str]:
     """`--eps 0.01 0.02` as `--eps 0.01 --eps 0.02`, which is how the parser takes lists; commas separate as well.
 
-    Whatever follows up to the next option is a value, so that one that is no radius is named as such.
+    Whatever follows --eps up to the next option is a value, so that one that is no radius is named as such; after
+    --set, whatever has an equals sign.
     """
     expanded: list[str] = []
     flag, waiting = "", False
@@ -59,10 +63,10 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
         first, equals, value = argument.partition("=")
         if first in _LISTS:
             flag = first
-            expanded += [text for one in _parts(value) for text in (flag, one)] if equals else []
+            expanded += [text for one in _parts(flag, value) for text in (flag, one)] if equals else []
             waiting = not equals
-        elif flag and not re.match(r"-(?![0-9.])", argument):
-            expanded += [text for one in _parts(argument) for text in (flag, one)]
+        elif flag and _LISTS[flag].match(argument):
+            expanded += [text for one in _parts(flag, argument) for text in (flag, one)]
             waiting = False
         else:
             expanded += [flag] if flag and waiting else []
@@ -71,8 +75,9 @@ def expand_lists(arguments: Sequence[str]) -> list[str]:
     return [*expanded, flag] if flag and waiting else expanded
 
 
-def _parts(values: str) -> list[str]:
-    return [part for part in values.split(",") if part] or [values]
+def _parts(flag: str, values: str) -> list[str]:
+    parts = values.split(",") if flag in _COMMAS else []
+    return [part for part in parts if part] or [values]
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """calipers train."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,13 +8,29 @@ import typer
 
 from calipers.cli.options import DataDir
 from calipers.cli.stopping import stoppable
+from calipers.core.errors import InputError
 
 if TYPE_CHECKING:
     from calipers.train import TrainedModel
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file (TOML), or the name of a built-in recipe.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A recipe file (TOML), or the name of a built-in recipe; without it, the list of them.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE ...",
+            help="Change the recipe: epochs=5 optimizer.learning_rate=2e-3. Values as in TOML; text needs no quotes.",
+        ),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the built-in recipes, and train nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Card to write (*.json); the weights go beside it.")] = Path("model.json"),
     runs: Annotated[
         Path, typer.Option(help="Folder of the run store, which keeps the history.", rich_help_panel="Output")
@@ -26,17 +43,41 @@ def train(
     [bold]Example[/]
 
     calipers train digits --out digits.json
+
+    calipers train digits --set epochs=5 optimizer.learning_rate=2e-3 --out quick.json
     """
+    if list_ or recipe is None:
+        if set_ and not list_:
+            raise InputError(f"--set {' '.join(set_)}: there is no recipe to change; accepted: its name or file before")
+        _print_recipes()
+        return
     with stoppable("--resume", out.with_suffix(".checkpoint").exists):
-        trained = train_recipe(recipe, out, runs, resume=resume, data_dir=data_dir)
+        trained = train_recipe((recipe, set_ or ()), out, runs, resume=resume, data_dir=data_dir)
     from calipers.cli.output import console
 
     summary = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in trained.metrics.items())
     console().print(f"{summary}\n{trained.card}", markup=False, soft_wrap=True)
 
 
-def train_recipe(recipe: str, out: Path, runs: Path, *, resume: bool, data_dir: Path | None) -> "TrainedModel":
-    """Train with a progress bar."""
+def _print_recipes() -> None:
+    from rich.table import Table
+
+    from calipers.cli.output import console
+    from calipers.train import built_in_recipes, load_recipe
+
+    table = Table(box=None, header_style="bold")
+    for column in ("name", "data", "objective", "description"):
+        table.add_column(column, no_wrap=column != "description")
+    for name in built_in_recipes():
+        recipe = load_recipe(name)
+        table.add_row(name, recipe.data, recipe.objective, recipe.description)
+    console().print(table, markup=False)
+
+
+def train_recipe(
+    recipe: tuple[str, Sequence[str]], out: Path, runs: Path, *, resume: bool, data_dir: Path | None
+) -> "TrainedModel":
+    """Train with a progress bar. recipe: by name or file, with changes of it."""
     from calipers.evaluate.progress import busy, track
 
     with busy("starting"):
@@ -46,7 +87,7 @@ def train_recipe(recipe: str, out: Path, runs: Path, *, resume: bool, data_dir: 
         from calipers.store.store import Store
         from calipers.train import Trainer, load_recipe, steps_of
 
-        parsed = load_recipe(recipe)
+        parsed = load_recipe(*recipe)
     with busy(f"loading {parsed.data}"):
         dataset = load_dataset(parsed.data, "train", parsed.samples, data_dir)
         held_out = load_dataset(parsed.data, "test", None, data_dir)

@@ -36,7 +36,7 @@ class TrainingTask:
 
     @property
     def digest(self) -> str:
-        return digest_json(self.to_dict())
+        return digest_json({**self.to_dict(), "recipe": self.recipe.digest})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -1,11 +1,8 @@
 """Recipes: everything that decides a training run, in one TOML file."""
 
-import tomllib
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import nn
 
 from calipers.core.digests import digest_json
@@ -54,6 +51,11 @@ class Adversary(_Strict):
     warmup: float = Field(default=0.0, ge=0)
 
     @property
+    def length(self) -> float:
+        """Of a step, as a share of the radius."""
+        return self.step_size or 2.5 / self.steps
+
+    @property
     def threat(self) -> ThreatModel:
         """The threat model to train against, its unit still to be settled for the model."""
         return ThreatModel(self.norm, self.epsilon, self.domain, self.unit)
@@ -62,6 +64,7 @@ class Adversary(_Strict):
 class Recipe(_Strict):
     """How to train a model. objective: by name; `settings` are its own, and adversarial ones need `adversary`.
 
+    description: one line for lists, which changes nothing and so is in no digest and on no card.
     data: a data set by name; samples: the first so many of its training split (default all). labelled: only the first
     so many of these samples have labels, for objectives that learn from the others too (default all).
     checkpoint_every: batches between checkpoints.
@@ -69,8 +72,9 @@ class Recipe(_Strict):
 
     model: str
     data: str
+    description: str = Field(default="", exclude=True)
     objective: str = "standard"
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     adversary: Adversary | None = None
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=1)
@@ -82,19 +86,32 @@ class Recipe(_Strict):
     schedule: Schedule = Field(default_factory=Schedule.model_construct)
     augmentation: Augmentation = Field(default_factory=Augmentation.model_construct)
 
-    @model_validator(mode="after")
-    def _objective_and_adversary(self) -> "Recipe":
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, name: str) -> str:
         try:
-            kind = OBJECTIVES[self.objective]
+            OBJECTIVES[name]
         except InputError as error:
             raise ValueError(str(error)) from error
+        return name
+
+    @field_validator("settings")
+    @classmethod
+    def _whole(cls, settings: dict[str, Any], info: Any) -> dict[str, Any]:
+        """With every default written out, so that whether a recipe does that makes no difference."""
+        if "objective" not in info.data:  # which is an error already
+            return settings
+        return OBJECTIVES[info.data["objective"]].settings.model_validate(settings).model_dump(mode="json")
+
+    @model_validator(mode="after")
+    def _objective_and_adversary(self) -> "Recipe":
+        kind = OBJECTIVES[self.objective]
         if kind.adversarial != (self.adversary is not None):
             needs = "needs a table [adversary]" if kind.adversarial else "must have no table [adversary]"
             raise ValueError(f"objective {self.objective!r} {needs}")
         if self.labelled is not None and not kind.unlabelled:
             able = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].unlabelled)
             raise ValueError(f"labelled: objective {self.objective!r} needs all labels; accepted with it: {able}")
-        kind.settings.model_validate(self.settings)
         return self
 
     def objective_for(self, model: nn.Module) -> Objective | Unfitted:
@@ -102,37 +119,14 @@ class Recipe(_Strict):
         kind, inner = OBJECTIVES[self.objective], None
         if self.adversary is not None:
             asked = self.adversary
-            length = asked.step_size or 2.5 / asked.steps
             threat = asked.threat.for_model(input_std(model))
-            inner = Inner(threat, asked.steps, length, asked.hold, asked.warmup)
+            inner = Inner(threat, asked.steps, asked.length, asked.hold, asked.warmup)
         return kind.make(kind.settings.model_validate(self.settings), inner)
 
     @property
     def digest(self) -> str:
-        return digest_json(self.model_dump(mode="json"))
-
-
-def built_in_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("calipers.train") / "recipes"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
-def load_recipe(reference: str) -> Recipe:
-    """A recipe by file, or by name of a built-in one. Raises InputError that names every field that is wrong."""
-    if reference in built_in_recipes():
-        text = (resources.files("calipers.train") / "recipes" / f"{reference}.toml").read_text()
-    else:
-        path = Path(reference)
-        if not path.is_file():
-            raise InputError(
-                f"recipe {reference!r}: neither a file nor a built-in recipe; built in: {', '.join(built_in_recipes())}"
-            )
-        text = path.read_text()
-    try:
-        return Recipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {reference}: not valid TOML ({error})") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise InputError(f"recipe {reference}: {faults}") from error
+        """Of all that decides the training, with every default written out: a recipe that says them is the same."""
+        content = self.model_dump(mode="json")
+        if self.adversary is not None:
+            content["adversary"]["step_size"] = self.adversary.length
+        return digest_json(content)

@@ -52,8 +52,8 @@ class Trainer:
             raise InputError(f"out: {self.out} must end in .json; the weights are written beside it as .safetensors")
         labelled, samples = self.recipe.labelled, len(self.dataset)
         if labelled is not None and labelled > samples:
-            raise InputError(f"recipe: {labelled} labelled samples of {samples}; accepted: 1 to {samples}")
-        _check_fit(self._model(), self.dataset)
+            raise InputError(f"labelled = {labelled}: there are {samples} samples; accepted: 1 to {samples}")
+        _check_fit(self.recipe.model, self._model(), self.dataset)
 
     @property
     def checkpoint(self) -> Path:
@@ -181,13 +181,17 @@ def _added(sums: dict[str, float] | None, metrics: Metrics, samples: int) -> dic
     return {name: before.get(name, 0.0) + samples * value for name, value in metrics.items()}
 
 
-def _check_fit(model: nn.Module, dataset: ImageDataset) -> None:
+def _check_fit(name: str, model: nn.Module, dataset: ImageDataset) -> None:
     try:
         with torch.no_grad():
             outputs = model.eval()(dataset.batch([0])[0]).shape[-1]
     except RuntimeError as error:
-        raise InputError(f"recipe: the model does not take images of shape {dataset.input_shape} ({error})") from error
-    if outputs != len(dataset.class_names):
         raise InputError(
-            f"recipe: the model has {outputs} outputs, {dataset.name} has {len(dataset.class_names)} classes"
+            f"model = {name!r}: does not take the images of {dataset.name}, of shape {dataset.input_shape} ({error})"
+        ) from error
+    classes = len(dataset.class_names)
+    if outputs != classes:
+        raise InputError(
+            f"model = {name!r}: has {outputs} output{'s' * (outputs != 1)}, {dataset.name} has {classes} "
+            f"class{'es' * (classes != 1)}; accepted: a model with {classes} outputs, or data with {outputs} classes"
         )
