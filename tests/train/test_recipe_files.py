@@ -29,7 +29,7 @@ BOTH = 'model = "m"\ndata = "d"\n'
         (BOTH + "[adversary]\nepsilon = 0.1", "must have no table"),
         (BOTH + 'objective = "trade"', "did you mean trades"),
         (BOTH + 'objective = "trade"\n[settings]\nbeta = 6', "did you mean trades"),
-        (BOTH + "[settings]\nbeta = 6", "settings.beta = 6: objective 'standard' has no settings"),
+        (BOTH + "[settings]\nbeta = 6", "settings.beta = 6: key 'beta' is unknown; known: penalties"),
         (BOTH + 'objective = "margin"\n[settings]\nwieght = 6', "settings.wieght = 6: .*did you mean weight?"),
         (BOTH + 'objective = "margin"\n[settings]\nweight = -1', "settings.weight = -1: accepted: greater than or eq"),
         (BOTH + "[optimizer]\nlearning = 6", "optimizer.learning = 6: .*did you mean learning_rate?"),
@@ -114,7 +114,8 @@ def test_changes_reach_their_key_as_its_type(change: str, path: list[str], value
 def test_changes_go_on_from_each_other_and_add_tables() -> None:
     changes = ["objective=trades", "settings.beta=2", "adversary.epsilon=0.3", "adversary.epsilon=0.2"]
     recipe = load_recipe("digits.small", changes)
-    assert (recipe.objective, recipe.settings, recipe.adversary) == ("trades", {"beta": 2.0}, Adversary(epsilon=0.2))
+    assert (recipe.objective, recipe.settings["beta"]) == ("trades", 2.0)
+    assert recipe.adversary == Adversary(epsilon=0.2)
     assert load_recipe("digits", ["objective=standard", "adversary=none"]).adversary is None
 
 

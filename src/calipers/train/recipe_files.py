@@ -112,10 +112,7 @@ def _fault(name: str, where: tuple[str, ...], kind: str, said: str, value: Any, 
 def _stranger(where: tuple[str, ...], raw: Mapping[str, Any]) -> str:
     """What a key that is not known may have been meant to be."""
     *tables, key = where
-    known: Sequence[str] = list(_fields(Recipe, tables, raw))
-    if not known:
-        return f"objective {raw.get('objective', 'standard')!r} has no settings"
-    return str(unknown("key", key, known))
+    return str(unknown("key", key, list(_fields(Recipe, tables, raw))))
 
 
 def _fields(table: type[BaseModel], tables: Sequence[str], raw: Mapping[str, Any]) -> Sequence[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from jaxtyping import Float, Int
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from torch import Tensor, nn
 
 from calipers.core.registry import Registry
@@ -51,5 +51,11 @@ def _penalty(entry: Any) -> Any:
         raise ValueError(f"penalty {name}: {faults}") from error
 
 
+def _tables(penalties: tuple[Penalty, ...]) -> list[dict[str, Any]]:
+    """Inverse of `_chosen`, with every setting written out."""
+    names = {PENALTIES[name]: name for name in PENALTIES}
+    return [{"name": names[type(one)], **one.model_dump(mode="json")} for one in penalties]
+
+
 # As settings have them: in a recipe a table each, whose `name` says which.
-Penalties = Annotated[tuple[Penalty, ...], BeforeValidator(_chosen)]
+Penalties = Annotated[tuple[Penalty, ...], BeforeValidator(_chosen), PlainSerializer(_tables)]
