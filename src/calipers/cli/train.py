@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calipers.cli.options import DataDir
+from calipers.cli.options import DataDir, Device
 from calipers.cli.stopping import stoppable
 from calipers.core.errors import InputError
 
@@ -36,6 +36,7 @@ def train(
         Path, typer.Option(help="Folder of the run store, which keeps the history.", rich_help_panel="Output")
     ] = Path("calipers-runs"),
     data_dir: DataDir = None,
+    device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
 ) -> None:
     """Train a model by recipe, save safetensors with a JSON card, and keep the history for `calipers report`.
@@ -52,7 +53,7 @@ def train(
         _print_recipes()
         return
     with stoppable("--resume", out.with_suffix(".checkpoint").exists):
-        trained = train_recipe((recipe, set_ or ()), out, runs, resume=resume, data_dir=data_dir)
+        trained = train_recipe((recipe, set_ or ()), out, runs, resume=resume, data_dir=data_dir, device=device)
     from calipers.cli.output import console
 
     summary = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in trained.metrics.items())
@@ -75,22 +76,29 @@ def _print_recipes() -> None:
 
 
 def train_recipe(
-    recipe: tuple[str, Sequence[str]], out: Path, runs: Path, *, resume: bool, data_dir: Path | None
+    recipe: tuple[str, Sequence[str]],
+    out: Path,
+    runs: Path,
+    *,
+    resume: bool,
+    data_dir: Path | None,
+    device: str = "cpu",
 ) -> "TrainedModel":
     """Train with a progress bar. recipe: by name or file, with changes of it."""
     from calipers.evaluate.progress import busy, track
 
     with busy("starting"):
         from calipers.cli.said import command_line
+        from calipers.core.devices import device_of
         from calipers.data.loading import load_dataset
         from calipers.evaluate.training import train_in
         from calipers.store.store import Store
         from calipers.train import Trainer, load_recipe, steps_of
 
-        parsed = load_recipe(*recipe)
+        parsed, place = load_recipe(*recipe), device_of(device)
     with busy(f"loading {parsed.data}"):
         dataset = load_dataset(parsed.data, "train", parsed.samples, data_dir)
         held_out = load_dataset(parsed.data, "test", None, data_dir)
-        trainer = Trainer(parsed, dataset, out)
+        trainer = Trainer(parsed, dataset, out, place)
     with Store(runs) as store, track(steps_of(parsed, dataset)) as tracker:
         return train_in(store, trainer, held_out, command_line(), tracker, resume=resume)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calipers.core.errors import InputError
 
@@ -34,6 +34,11 @@ def device_of(name: str | torch.device) -> torch.device:
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"device {name!r}: this machine has none; accepted here: {_accepted()}") from error
     return torch.device(device.type) if device.index in (None, 0) else device
+
+
+def home_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters and buffers are, by the first of them; the CPU if it has none."""
+    return next((one.device for one in (*model.parameters(), *model.buffers())), CPU)
 
 
 def described(device: torch.device) -> str:

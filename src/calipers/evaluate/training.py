@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from calipers.core.devices import described
 from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.tracker import Silent, Tracker
@@ -20,11 +21,12 @@ KIND = "training"
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """A recipe, the data it is trained on, and the card that is written."""
+    """A recipe, the data it is trained on, and the card that is written. device: on which, with its model's name."""
 
     recipe: Recipe
     data_digest: str
     card: str
+    device: str = "cpu"
 
     @property
     def kind(self) -> str:
@@ -40,7 +42,8 @@ class TrainingTask:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {"recipe": self.recipe.model_dump(mode="json"), "data_digest": self.data_digest, "card": self.card}
+        about = {"data_digest": self.data_digest, "card": self.card, "device": self.device}
+        return {"recipe": self.recipe.model_dump(mode="json"), **about}
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def train_in(
     """
     if not resume:
         trainer.checkpoint.unlink(missing_ok=True)
-    task = TrainingTask(trainer.recipe, trainer.dataset.digest, str(trainer.out))
+    task = TrainingTask(trainer.recipe, trainer.dataset.digest, str(trainer.out), described(trainer.device))
     started = begin(store, task, command, resume=resume)
     if resume and started.status == "complete" and not trainer.out.exists():
         started = begin(store, task, command, resume=False)

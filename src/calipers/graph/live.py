@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from calipers.core.devices import CPU
 from calipers.graph import ops
 from calipers.graph.check import check_graph
 from calipers.graph.from_torch import exported
@@ -46,7 +47,10 @@ class LiveGraph:
         BatchNorm is a scale there, which unlike torch's own has gradients of its statistics.
         """
         graph = self._walked(tensors)
-        return replace(graph, nodes=tuple(_scaled(node) for node in graph.nodes))
+        graph = replace(graph, nodes=tuple(_scaled(node) for node in graph.nodes))
+        # A walk reads constants on the CPU; gradients reach the tensors from wherever these are.
+        device = next((tensor.device for tensor in tensors.values()), CPU)
+        return graph if device == CPU else graph.to(device=device)
 
     def _walked(self, tensors: Mapping[str, Tensor]) -> Graph:
         return TorchWalk(self.program, self.input_shape, _BATCH, tensors).graph()

@@ -1,10 +1,12 @@
 """Checkpoints: enough to go on at any batch and end with the same weights."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.files import whole
@@ -40,11 +42,11 @@ class Checkpoint:
     seconds: float = 0.0
 
     def save(self, path: Path, recipe_digest: str) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all; wherever it was made, it can be read anywhere."""
         content = {
             "recipe": recipe_digest,
             "position": asdict(self.position),
-            "state": self.state.parts(),
+            "state": _on_cpu(self.state.parts()),
             "history": [asdict(record) for record in self.history],
             "sums": self.sums,
             "seconds": self.seconds,
@@ -64,7 +66,7 @@ class Checkpoint:
         StoreError if it is damaged.
         """
         try:
-            content: dict[str, Any] = torch.load(path, weights_only=True)
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damage makes the reader fail in any way
             raise StoreError(f"checkpoint {path} is damaged ({error}); remove it to start over") from error
         if content["recipe"] != recipe_digest:
@@ -75,3 +77,15 @@ class Checkpoint:
         history = tuple(EpochRecord(**record) for record in content["history"])
         restored = state.restored(content["state"])
         return cls(Position(**content["position"]), restored, history, content["sums"], content["seconds"])
+
+
+def _on_cpu(part: Any) -> Any:
+    """Parts of a state with all their tensors on the CPU."""
+    match part:
+        case Tensor():
+            return part.detach().cpu()
+        case Mapping():
+            return {key: _on_cpu(value) for key, value in part.items()}
+        case list() | tuple():
+            return type(part)(_on_cpu(value) for value in part)
+    return part

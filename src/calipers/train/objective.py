@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from calipers.core.devices import CPU, home_of
+
 Metrics = dict[str, float]
 
 
@@ -50,12 +52,14 @@ class State:
         }
 
     def restored(self, parts: Mapping[str, Any]) -> "State":
-        """The state that `parts` was taken of; networks and optimisers take it over in place."""
+        """The state that `parts`, on the CPU, was taken of; networks and optimisers take it over in place."""
         for name, network in self.networks.items():
             network.load_state_dict(parts["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(parts["optimizers"][name])
-        return State(self.networks, self.optimizers, parts["values"])
+        device = home_of(self.model)
+        values = {name: value.to(device) for name, value in parts["values"].items()}
+        return State(self.networks, self.optimizers, values)
 
 
 # Makes the optimiser of the recipe for some parameters.
@@ -75,10 +79,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class DataShape:
-    """What an objective may have to know of the data: the shape of one input, and how many classes there are."""
+    """What an objective may have to know of the data: the shape of one input, how many classes, and where they come."""
 
     inputs: tuple[int, ...]
     classes: int
+    device: torch.device = CPU
 
 
 @runtime_checkable

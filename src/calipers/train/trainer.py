@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from calipers.core.devices import CPU, home_of
 from calipers.core.errors import InputError
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.tracker import Tracker
@@ -39,13 +40,15 @@ def steps_of(recipe: Recipe, dataset: ImageDataset) -> int:
 class Trainer:
     """Trains by recipe, epoch by epoch, from the checkpoint beside `out` on, if there is one.
 
-    The final weights are those of an uninterrupted run, bit for bit on a CPU. out: card to write (*.json). Raises
-    InputError where recipe and data do not fit.
+    The final weights are those of an uninterrupted run, bit for bit on a CPU. out: card to write (*.json). device: to
+    train on; first weights, order and augmentation are drawn on the CPU. Raises InputError where recipe and data do not
+    fit.
     """
 
     recipe: Recipe
     dataset: ImageDataset
     out: Path
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".json":
@@ -93,10 +96,10 @@ class Trainer:
         return trained
 
     def _model(self) -> nn.Module:
-        return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0]
+        return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
 
     def _objective(self, model: nn.Module) -> Objective:
-        shape = DataShape(self.dataset.input_shape, len(self.dataset.class_names))
+        shape = DataShape(self.dataset.input_shape, len(self.dataset.class_names), self.device)
         return fitted(self.recipe.objective_for(model), shape)
 
     def _start(self, objective: Objective, model: nn.Module) -> Checkpoint:
@@ -129,7 +132,8 @@ class Trainer:
         # Seeding every batch makes dropout and random starts independent of where a run was resumed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(recipe.seed, "batch", here.epoch, here.batch))
-            state, metrics = objective.step(at.state, recipe.augmentation.apply(x), y, progress)
+            x, y = recipe.augmentation.apply(x).to(self.device), y.to(self.device)
+            state, metrics = objective.step(at.state, x, y, progress)
         if not math.isfinite(metrics["loss"]):
             raise InputError(
                 f"training: the loss is {metrics['loss']} in epoch {here.epoch + 1}, batch {here.batch + 1}; the last "
@@ -153,11 +157,11 @@ class Trainer:
 def accuracy(model: nn.Module, dataset: ImageDataset) -> float:
     """Share of samples classified correctly, in eval mode."""
     model.eval()
-    hits = 0
+    hits, device = 0, home_of(model)
     with torch.no_grad():
         for first in range(0, len(dataset), 1000):
             x, y = dataset.batch(slice(first, first + 1000))
-            hits += int((model(x).argmax(1) == y).sum())
+            hits += int((model(x.to(device)).argmax(1).cpu() == y).sum())
     return hits / len(dataset)
 
 
@@ -184,7 +188,7 @@ def _added(sums: dict[str, float] | None, metrics: Metrics, samples: int) -> dic
 def _check_fit(name: str, model: nn.Module, dataset: ImageDataset) -> None:
     try:
         with torch.no_grad():
-            outputs = model.eval()(dataset.batch([0])[0]).shape[-1]
+            outputs = model.eval()(dataset.batch([0])[0].to(home_of(model))).shape[-1]
     except RuntimeError as error:
         raise InputError(
             f"model = {name!r}: does not take the images of {dataset.name}, of shape {dataset.input_shape} ({error})"

@@ -15,7 +15,7 @@ from calipers.core.errors import InputError
 from calipers.core.modes import frozen
 from calipers.models.loading import load_model
 from calipers.train.objective import DataShape, Loss, Metrics, Objective, OptimizerMaker, Progress, State
-from calipers.train.objectives.fixed import check_fixed
+from calipers.train.objectives.fixed import fixed
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
 from calipers.train.objectives.settings import LossSettings
 
@@ -50,8 +50,7 @@ class DistillationTraining:
         settings = self.settings
         if settings.teacher is None:
             return TaughtFirst(settings)
-        teacher = load_model(settings.teacher).module
-        check_fixed(f"distillation: teacher {settings.teacher}", teacher, shape)
+        teacher = fixed(f"distillation: teacher {settings.teacher}", load_model(settings.teacher).module, shape)
         return settings.minimised(Distilled(teacher, settings.temperature))
 
 
