@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -184,6 +185,41 @@ def test_train_takes_changes_of_a_recipe_and_names_what_is_wrong_with_them(tmp_p
     done = run("train", "digits", "--set", "epoch=1", cwd=tmp_path, expect=2)
     assert "epoch = 1: key 'epoch' is unknown; did you mean epochs?" in done.stderr
     assert "no recipe to change" in run("train", "--set", "epochs=1", cwd=tmp_path, expect=2).stderr
+
+
+def test_train_measures_what_it_trained_as_measure_does(tmp_path: Path) -> None:
+    (tmp_path / "a_dozen.py").write_text(
+        "from calipers.data.loading import load_dataset\ndef load(split): return load_dataset('digits', split, 12)"
+    )
+    quick = ["train", "digits.small", "--set", "epochs=2", "data=a_dozen:load", "--out", "net.json"]
+    done = run(*quick, "--measure", "linf 0.02 8/255", "--measure", "l2 0.1", "--json", "all.json", cwd=tmp_path)
+    assert "train accuracy" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.endswith(".html")]) == 2
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert {"loss", "test_accuracy", "certified", "empirical"} <= {row["name"] for row in found["rows"]}
+    linf, l2 = found["measured"]
+    assert ([*linf["task"]["epsilons"]], linf["task"]["norm"]) == ([0.02, 8 / 255], "linf")
+    assert (l2["task"]["epsilons"], l2["task"]["norm"], l2["task"]["samples"]) == ([0.1], "l2", 12)
+    said = shlex.split(linf["command"])
+    again = json.loads(run(*said[1:], "--json", "-", cwd=tmp_path).stdout)
+    measured = [[row["measured"] for row in one["rows"]] for one in (linf, again)]
+    assert measured[0] == measured[1]
+    assert linf["task"]["model_digest"] == again["task"]["model_digest"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "threat", "message"),
+    [
+        ("digits.small", "linf", "--measure: 'linf' is no threat; accepted: a norm (linf, l2, l1) and one or more"),
+        ("digits.small", "l3 0.1", "is no threat"),
+        ("digits.small", "linf O.1", "--measure: 'O.1' is not a radius"),
+        ("digits.small", "linf 0.1 normalised", "unit: 'normalised' needs a model"),
+    ],
+)
+def test_a_threat_that_is_none_ends_a_training_before_it_begins(recipe, threat, message, tmp_path: Path) -> None:
+    done = run("train", recipe, "--measure", threat, cwd=tmp_path, expect=2)
+    assert message in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "calipers-runs").exists()
 
 
 def test_train_lists_its_recipes_with_a_line_for_each(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import torch
 
 from calipers.core.errors import InputError
 from calipers.core.space import RadiusUnit
-from calipers.core.threat import ThreatModel
+from calipers.core.threat import ThreatModel, as_threat
 
 
 def test_epsilon_without_unit_on_a_normalising_model_is_an_error_that_names_both_units() -> None:
@@ -42,3 +42,24 @@ def test_sets_need_a_settled_unit_and_matching_channels() -> None:
         ThreatModel("linf", 0.1).around(torch.zeros(1, 1, 2, 2))
     with pytest.raises(InputError, match="2 channels, the images have 3"):
         ThreatModel("linf", 0.1, unit="normalised").for_model((0.1, 0.2)).around(torch.zeros(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "norm", "radii", "unit"),
+    [
+        ("linf 0.1", "linf", (0.1,), None),
+        ("L2 0.5, 1 8/255", "l2", (0.5, 1.0, 8 / 255), None),
+        ("linf 8/255 Pixel", "linf", (8 / 255,), "pixel"),
+    ],
+)
+def test_a_threat_is_read_as_people_write_it(text, norm, radii, unit) -> None:
+    threat = as_threat(text, domain=None)
+    assert (threat.norm, threat.epsilons, threat.unit, threat.domain) == (norm, radii, unit, None)
+
+
+@pytest.mark.parametrize("text", ["", "linf", "0.1", "linf pixel", "l3 0.1", "0.1 linf"])
+def test_what_is_no_threat_is_told_what_one_looks_like(text) -> None:
+    with pytest.raises(
+        InputError, match=f'--measure: {text!r} is no threat; accepted: a norm .* as in "linf 0.1 8/255"'
+    ):
+        as_threat(text, "--measure")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from calipers.cli.options import Json, Out, Seed
 from calipers.cli.stopping import stoppable
-from calipers.cli.train import train_recipe
 
 
 def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -> None:
@@ -14,8 +13,14 @@ def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -
 
     calipers demo --out calipers-runs
     """
+    from calipers.evaluate.progress import busy
+
     with stoppable("nothing changed", lambda: False):
-        trained = train_recipe(("digits", ()), out / "digits.json", out, resume=False, data_dir=None)
+        with busy("starting"):
+            from calipers.cli.training import Training
+            from calipers.train import load_recipe
+
+        trained = Training(load_recipe("digits"), out / "digits.json", out).trained(resume=False)
         from calipers.api import measure
         from calipers.cli.output import finish
         from calipers.cli.said import command_line
@@ -23,7 +28,7 @@ def demo(out: Out = Path("calipers-runs"), seed: Seed = 0, json_: Json = None) -
         from calipers.data.loading import load_dataset
 
         report = measure(
-            trained.model,
+            trained.model.model,
             load_dataset("digits"),
             ThreatModel("linf", 0.05),
             epsilons=[0.01, 0.02, 0.03, 0.04, 0.05],

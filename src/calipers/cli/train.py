@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calipers.cli.options import DataDir, Device
-from calipers.cli.stopping import stoppable
+from calipers.cli.options import DataDir, Device, Json
+from calipers.cli.stopping import finished_parts, stoppable
 from calipers.core.errors import InputError
 
 if TYPE_CHECKING:
-    from calipers.train import TrainedModel
+    from calipers.cli.training import Trained
 
 
 def train(
@@ -32,12 +32,21 @@ def train(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the built-in recipes, and train nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Card to write (*.json); the weights go beside it.")] = Path("model.json"),
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="THREAT",
+            help='Then measure it as `calipers measure` does, in this norm and at these radii: "linf 0.05 0.1". '
+            "Repeatable.",
+        ),
+    ] = None,
     runs: Annotated[
         Path, typer.Option(help="Folder of the run store, which keeps the history.", rich_help_panel="Output")
     ] = Path("calipers-runs"),
     data_dir: DataDir = None,
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
+    json_: Json = None,
 ) -> None:
     """Train a model by recipe, save safetensors with a JSON card, and keep the history for `calipers report`.
 
@@ -45,19 +54,48 @@ def train(
 
     calipers train digits --out digits.json
 
-    calipers train digits --set epochs=5 optimizer.learning_rate=2e-3 --out quick.json
+    calipers train digits --set epochs=5 optimizer.learning_rate=2e-3 --measure "linf 0.05" --out quick.json
     """
     if list_ or recipe is None:
-        if set_ and not list_:
-            raise InputError(f"--set {' '.join(set_)}: there is no recipe to change; accepted: its name or file before")
+        if not list_ and (set_ or measure):
+            raise InputError("train: there is no recipe to change or to measure; accepted: its name or file, first")
         _print_recipes()
         return
-    with stoppable("--resume", out.with_suffix(".checkpoint").exists):
-        trained = train_recipe((recipe, set_ or ()), out, runs, resume=resume, data_dir=data_dir, device=device)
-    from calipers.cli.output import console
+    with stoppable("--resume", lambda: out.with_suffix(".checkpoint").exists() or finished_parts(runs)()):
+        asked = (recipe, set_ or ()), measure or (), (out, runs)
+        trained = _trained(*asked, resume=resume, data_dir=data_dir, device=device)
+        from calipers.cli.output import console, print_report, write_json
 
-    summary = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in trained.metrics.items())
-    console().print(f"{summary}\n{trained.card}", markup=False, soft_wrap=True)
+        if json_ != "-":
+            metrics = trained.model.metrics.items()
+            summary = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in metrics)
+            console().print(f"{summary}\n{trained.model.card}", markup=False, soft_wrap=True)
+        reports = list(trained.measured(resume=resume))
+    for report in reports:
+        page = report.save(runs / f"{report.numbers.run_id}.html")
+        if json_ != "-":
+            print_report(report, page)
+    if json_ is not None:
+        write_json(trained.to_json(reports), json_)
+
+
+def _trained(
+    recipe: tuple[str, Sequence[str]],
+    threats: Sequence[str],
+    places: tuple[Path, Path],
+    *,
+    resume: bool,
+    data_dir: Path | None,
+    device: str,
+) -> "Trained":
+    from calipers.evaluate.progress import busy
+
+    with busy("starting"):
+        from calipers.cli.training import Training
+        from calipers.train import load_recipe
+
+        training = Training(load_recipe(*recipe), *places, data_dir, tuple(threats), device)
+    return training.trained(resume=resume)
 
 
 def _print_recipes() -> None:
@@ -73,32 +111,3 @@ def _print_recipes() -> None:
         recipe = load_recipe(name)
         table.add_row(name, recipe.data, recipe.objective, recipe.description)
     console().print(table, markup=False)
-
-
-def train_recipe(
-    recipe: tuple[str, Sequence[str]],
-    out: Path,
-    runs: Path,
-    *,
-    resume: bool,
-    data_dir: Path | None,
-    device: str = "cpu",
-) -> "TrainedModel":
-    """Train with a progress bar. recipe: by name or file, with changes of it."""
-    from calipers.evaluate.progress import busy, track
-
-    with busy("starting"):
-        from calipers.cli.said import command_line
-        from calipers.core.devices import device_of
-        from calipers.data.loading import load_dataset
-        from calipers.evaluate.training import train_in
-        from calipers.store.store import Store
-        from calipers.train import Trainer, load_recipe, steps_of
-
-        parsed, place = load_recipe(*recipe), device_of(device)
-    with busy(f"loading {parsed.data}"):
-        dataset = load_dataset(parsed.data, "train", parsed.samples, data_dir)
-        held_out = load_dataset(parsed.data, "test", None, data_dir)
-        trainer = Trainer(parsed, dataset, out, place)
-    with Store(runs) as store, track(steps_of(parsed, dataset)) as tracker:
-        return train_in(store, trainer, held_out, command_line(), tracker, resume=resume)

@@ -82,3 +82,18 @@ class ThreatModel:
     def __str__(self) -> str:
         inside = "unclipped" if self.domain is None else f"clipped to [{self.domain[0]:g}, {self.domain[1]:g}]"
         return f"{self.norm} epsilon {self.epsilon:g} ({self.unit or 'unit not settled'}), {inside}"
+
+
+def as_threat(text: str, name: str = "threat", domain: tuple[float, float] | None = (0.0, 1.0)) -> ThreatModel:
+    """A threat as people write it: "linf 0.1", with several radii "linf 1/255 8/255", with a unit "l2 0.5 pixel".
+
+    name: of the argument, for the InputError that says what is wrong with it.
+    """
+    words = text.replace(",", " ").split()
+    unit = words.pop() if words and words[-1].lower() in list(RadiusUnit) else None
+    if len(words) < 2 or words[0].lower() not in list(Norm):
+        raise InputError(
+            f"{name}: {text!r} is no threat; accepted: a norm ({', '.join(Norm)}) and one or more radii, as in "
+            f'"linf 0.1 8/255", and for a model that normalises its input a unit ({", ".join(RadiusUnit)})'
+        )
+    return ThreatModel(words[0], as_radii(words[1:], name), domain, unit and unit.lower())

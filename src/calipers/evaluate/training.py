@@ -98,6 +98,11 @@ class TrainingWorker:
         return {"accuracies": ended[0]} if ended else {}
 
 
+def task_of(trainer: Trainer) -> TrainingTask:
+    """The task of a training."""
+    return TrainingTask(trainer.recipe, trainer.dataset.digest, str(trainer.out), described(trainer.device))
+
+
 def train_in(
     store: Store, trainer: Trainer, held_out: ImageDataset, command: str, tracker: Tracker, *, resume: bool = False
 ) -> TrainedModel:
@@ -107,7 +112,7 @@ def train_in(
     """
     if not resume:
         trainer.checkpoint.unlink(missing_ok=True)
-    task = TrainingTask(trainer.recipe, trainer.dataset.digest, str(trainer.out), described(trainer.device))
+    task = task_of(trainer)
     started = begin(store, task, command, resume=resume)
     if resume and started.status == "complete" and not trainer.out.exists():
         started = begin(store, task, command, resume=False)
