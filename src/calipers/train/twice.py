@@ -13,6 +13,8 @@ from calipers.train.objective import DataShape
 
 # Under the square root of the l2 norm, whose gradient at 0 would be infinite.
 _EPSILON = 1e-12
+# Backward passes in one batch.
+_TOGETHER = 3
 
 
 def check_twice_differentiable(name: str, model: nn.Module, shape: DataShape) -> None:
@@ -56,3 +58,22 @@ def dual_size(slope: Float[Tensor, "batch *shape"], norm: Norm) -> Float[Tensor,
     if norm is Norm.L2:
         return (flat(slope).square().sum(1) + _EPSILON).sqrt()
     return norm.dual(flat(slope))
+
+
+def slopes(
+    logits: Float[Tensor, "batch classes"],
+    x: Float[Tensor, "batch *shape"],
+    rows: Float[Tensor, "rows batch classes"],
+    *,
+    create_graph: bool = False,
+) -> Float[Tensor, "rows batch *shape"]:
+    """Gradients at x of the sums of logits that rows weight; the graph of the logits stays.
+
+    Some at a time: together they are one larger batch, which is faster where layers are small and slower where they are
+    convolutions that leave the cache.
+    """
+    parts = [
+        torch.autograd.grad(logits, x, part, create_graph=create_graph, retain_graph=True, is_grads_batched=True)[0]
+        for part in rows.split(_TOGETHER)
+    ]
+    return torch.cat(parts)

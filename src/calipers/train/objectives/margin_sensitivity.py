@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.core.norms import Norm
-from calipers.train.twice import dual_size
+from calipers.train.twice import dual_size, slopes
 
 
 def sensitivity(
@@ -35,8 +35,8 @@ def steepest_rival(
 ) -> Int[Tensor, " batch"]:
     """The class other than y for which ||grad f_j - grad f_y|| is largest, in the dual norm.
 
-    rivals: only so many classes come into question, those with the largest logits; None: all. One backward pass for
-    all of them, whose graph is not kept: the choice counts as constant.
+    rivals: only so many classes come into question, those with the largest logits; None: all. A backward pass
+    each, whose graph is not kept: the choice counts as constant.
     """
     classes = logits.shape[1]
     own = F.one_hot(y, classes)
@@ -45,8 +45,7 @@ def steepest_rival(
     if chosen.shape[1] == 1:
         return chosen[:, 0]
     rows = (F.one_hot(chosen, classes) - own[:, None]).transpose(0, 1).to(logits)
-    (slopes,) = torch.autograd.grad(logits, x, rows, retain_graph=True, is_grads_batched=True)
-    steepest = norm.dual(slopes.flatten(2)).argmax(0)
+    steepest = norm.dual(slopes(logits, x, rows).flatten(2)).argmax(0)
     return chosen.gather(1, steepest[:, None])[:, 0]
 
 
@@ -62,7 +61,6 @@ def geometric_margin(
     others = torch.arange(classes - 1, device=y.device)
     rivals = others + (others >= y[:, None])
     rows = (F.one_hot(y, classes)[:, None] - F.one_hot(rivals, classes)).transpose(0, 1).to(logits)
-    (slopes,) = torch.autograd.grad(logits, x, rows, retain_graph=True, is_grads_batched=True)
-    size = norm.dual(slopes.flatten(2)).clamp_min(torch.finfo(logits.dtype).tiny)
+    size = norm.dual(slopes(logits, x, rows).flatten(2)).clamp_min(torch.finfo(logits.dtype).tiny)
     gaps = logits.detach().gather(1, y[:, None]) - logits.detach().gather(1, rivals)
     return (gaps.transpose(0, 1) / size).amin(0)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from calipers.train.penalties.penalty import PENALTIES
 from calipers.train.penalties.slope_penalty import SlopePenalty, looked_at
+from calipers.train.twice import slopes
 
 
 @PENALTIES.add("contractive")
@@ -23,9 +24,7 @@ class Contractive(SlopePenalty):
     def value(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """See `Penalty`."""
         logits, here = looked_at(model, x)
-        rows = self._rows(logits)
-        (slopes,) = torch.autograd.grad(logits, here, rows, create_graph=True, is_grads_batched=True)
-        return slopes.square().sum() / len(x)
+        return slopes(logits, here, self._rows(logits), create_graph=True).square().sum() / len(x)
 
     def _rows(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "rows batch classes"]:
         """Directions of which the squared derivatives sum up to the penalty, drawn from the global CPU generator."""
