@@ -68,7 +68,7 @@ def test_a_given_teacher_stays_as_it_is() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(InputError, match=r"distillation: teacher digits\.small has 10 outputs; accepted: 3"):
+    with pytest.raises(InputError, match=r"distillation: teacher digits\.small has 10 outputs, the data 3 classes"):
         objective(DataShape((1, 8, 8), 3), teacher="digits.small")
     made, (x, y) = objective(), batch()
     model = load_model("digits.small").module.requires_grad_(True)

@@ -53,7 +53,10 @@ def test_sources_have_to_fit_the_data() -> None:
     assert isinstance(made(DataShape((1, 8, 8), 10), "digits.small", "digits.robust"), Minimised)
     with pytest.raises(InputError, match=r"ensemble: source digits.small does not take inputs of shape \(1, 28, 28\)"):
         made(DataShape((1, 28, 28), 10), "digits.small")
-    with pytest.raises(InputError, match=r"ensemble: source digits\.small has 10 outputs; accepted: 2, one per class"):
+    with pytest.raises(
+        InputError,
+        match=r"ensemble: source digits\.small has 10 outputs, the data 2 classes",
+    ):
         made(DataShape((1, 8, 8), 2), "digits.small")
     with pytest.raises(ValueError, match="at least 1 item"):
         made(DataShape((1, 8, 8), 10))

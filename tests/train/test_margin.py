@@ -162,10 +162,10 @@ def test_a_step_learns_digits() -> None:
 def test_models_that_do_not_fit_are_refused() -> None:
     one, _, _ = linear(1)
     many = DataShape((6,), 4)
-    with pytest.raises(InputError, match=r"1 output for 4 classes; accepted: 4 outputs, one per class$"):
+    with pytest.raises(InputError, match=r"margin: the model has 1 output, the data 4 classes; .* \(batch, 4\)$"):
         fitted(MarginTraining(MarginSettings()), many).init(one, lambda p: torch.optim.SGD(p, 0.1))
     three, _, _ = linear(3)
-    with pytest.raises(InputError, match=r"3 outputs for 2 classes; accepted: 2 outputs.*or one whose sign"):
+    with pytest.raises(InputError, match=r"3 outputs, the data 2 classes; .* whose sign tells"):
         fitted(MarginTraining(MarginSettings()), DataShape((6,), 2)).init(three, lambda p: torch.optim.SGD(p, 0.1))
     with pytest.raises(InputError, match="1 class"):
         fitted(MarginTraining(MarginSettings()), DataShape((6,), 1))

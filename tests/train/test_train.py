@@ -203,7 +203,7 @@ def test_a_model_that_does_not_fit_the_data_is_named(tmp_path, data: Data) -> No
 def test_data_with_other_classes_than_the_model_are_named(tmp_path, data: Data, classes: int) -> None:
     labels = data[0].labels.clamp(max=classes - 1)
     other = ImageDataset("mine", data[0].images, labels, tuple(map(str, range(classes))))
-    with pytest.raises(InputError, match=f"'digits.maxpool': has 10 outputs, mine has {classes} class.*a mod"):
+    with pytest.raises(InputError, match=f"'digits.maxpool': has 10 outputs, mine {classes} class.*a mod"):
         Trainer(Recipe(**QUICK), other, tmp_path / "net.json")
 
 

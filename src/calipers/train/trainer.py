@@ -18,6 +18,7 @@ from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
 from calipers.train.checkpoint import Checkpoint, EpochRecord, Position
+from calipers.train.fit import check_fit, check_trainable
 from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
 from calipers.train.recipe import Recipe
 
@@ -56,7 +57,9 @@ class Trainer:
         labelled, samples = self.recipe.labelled, len(self.dataset)
         if labelled is not None and labelled > samples:
             raise InputError(f"labelled = {labelled}: there are {samples} samples; accepted: 1 to {samples}")
-        _check_fit(self.recipe.model, self._model(), self.dataset)
+        model, name = self._model(), f"model = {self.recipe.model!r}:"
+        check_fit(name, model, self._shape, self.dataset.name)
+        check_trainable(name, model)
 
     @property
     def checkpoint(self) -> Path:
@@ -99,8 +102,11 @@ class Trainer:
         return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
 
     def _objective(self, model: nn.Module) -> Objective:
-        shape = DataShape(self.dataset.input_shape, len(self.dataset.class_names), self.device)
-        return fitted(self.recipe.objective_for(model), shape)
+        return fitted(self.recipe.objective_for(model), self._shape)
+
+    @property
+    def _shape(self) -> DataShape:
+        return DataShape(self.dataset.input_shape, len(self.dataset.class_names), self.device)
 
     def _start(self, objective: Objective, model: nn.Module) -> Checkpoint:
         with torch.random.fork_rng(devices=[]):
@@ -183,19 +189,3 @@ def _order(seed: int, epoch: int, samples: int) -> Tensor:
 def _added(sums: dict[str, float] | None, metrics: Metrics, samples: int) -> dict[str, float]:
     before = sums or {}
     return {name: before.get(name, 0.0) + samples * value for name, value in metrics.items()}
-
-
-def _check_fit(name: str, model: nn.Module, dataset: ImageDataset) -> None:
-    try:
-        with torch.no_grad():
-            outputs = model.eval()(dataset.batch([0])[0].to(home_of(model))).shape[-1]
-    except RuntimeError as error:
-        raise InputError(
-            f"model = {name!r}: does not take the images of {dataset.name}, of shape {dataset.input_shape} ({error})"
-        ) from error
-    classes = len(dataset.class_names)
-    if outputs != classes:
-        raise InputError(
-            f"model = {name!r}: has {outputs} output{'s' * (outputs != 1)}, {dataset.name} has {classes} "
-            f"class{'es' * (classes != 1)}; accepted: a model with {classes} outputs, or data with {outputs} classes"
-        )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from calipers.attacks.high_confidence import Unrolled
 from calipers.core.errors import InputError
 from calipers.core.modes import constant, evaluating
+from calipers.train.fit import check_fit
 from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State
 from calipers.train.objectives.critic_losses import critic_loss, cycle_loss, fooling_loss
 from calipers.train.objectives.critic_network import CriticNetwork
@@ -75,7 +76,8 @@ class AdversaryCritic:
     targets: Targets
 
     def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
-        """See `Objective`. Raises InputError where gradients of the model have no gradient themselves."""
+        """See `Objective`. Raises InputError for a model without an output per class, or without second derivatives."""
+        check_fit("critic: the model", model, self.shape)
         check_twice_differentiable("critic", model, self.shape)
         inputs = torch.Size(self.shape.inputs).numel()
         parameter = next(model.parameters())

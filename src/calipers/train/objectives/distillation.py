@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from calipers.core.errors import InputError
 from calipers.core.modes import frozen
 from calipers.models.loading import load_model
+from calipers.train.fit import check_fit
 from calipers.train.objective import DataShape, Loss, Metrics, Objective, OptimizerMaker, Progress, State
-from calipers.train.objectives.fixed import fixed
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
 from calipers.train.objectives.settings import LossSettings
 
@@ -50,7 +50,8 @@ class DistillationTraining:
         settings = self.settings
         if settings.teacher is None:
             return TaughtFirst(settings)
-        teacher = fixed(f"distillation: teacher {settings.teacher}", load_model(settings.teacher).module, shape)
+        teacher = load_model(settings.teacher).module.to(shape.device)
+        check_fit(f"distillation: teacher {settings.teacher}", teacher, shape)
         return settings.minimised(Distilled(teacher, settings.temperature))
 
 

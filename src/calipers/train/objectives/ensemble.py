@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from calipers.core.modes import frozen
 from calipers.models.loading import load_model
+from calipers.train.fit import check_fit
 from calipers.train.objective import DataShape, Objective, Progress
-from calipers.train.objectives.fixed import fixed
 from calipers.train.objectives.inner import ascended
 from calipers.train.objectives.registry import OBJECTIVES, Inner, ObjectiveKind
 from calipers.train.objectives.settings import LossSettings
@@ -32,8 +32,9 @@ class EnsembleTraining:
 
     def fitted(self, shape: DataShape) -> Objective:
         """See `Unfitted`."""
-        named = ((f"ensemble: source {source}", load_model(source).module) for source in self.settings.sources)
-        sources = tuple(fixed(name, source, shape) for name, source in named)
+        sources = tuple(load_model(source).module.to(shape.device) for source in self.settings.sources)
+        for name, source in zip(self.settings.sources, sources, strict=True):
+            check_fit(f"ensemble: source {name}", source, shape)
         return self.settings.minimised(EnsembleAdversarial(self.inner, sources, self.settings.clean))
 
 

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
-from calipers.core.modes import evaluating
 from calipers.core.norms import Norm
+from calipers.train.fit import check_fit
 from calipers.train.objective import DataShape, Metrics, Objective, OptimizerMaker, Progress, State
 from calipers.train.objectives.margin_sensitivity import sensitivity
 from calipers.train.objectives.registry import OBJECTIVES, ObjectiveKind
@@ -82,15 +81,7 @@ class MarginObjective:
 
     def init(self, model: nn.Module, optimizer: OptimizerMaker) -> State:
         """See `Objective`. Raises InputError where outputs are too few, or cannot be differentiated twice."""
-        with torch.no_grad(), evaluating(model):
-            outputs = model(torch.zeros(2, *self.shape.inputs).to(next(model.parameters()))).shape[1]
-        classes = self.shape.classes
-        if outputs != classes and not (outputs == 1 and classes == 2):
-            binary = ", or one whose sign tells the two classes apart" if classes == 2 else ""
-            raise InputError(
-                f"margin: the model has {outputs} output{'s' * (outputs != 1)} for {classes} classes; accepted: "
-                f"{classes} outputs, one per class{binary}"
-            )
+        check_fit("margin: the model", model, self.shape, single=True)
         check_twice_differentiable("margin", model, self.shape)
         return self.of.init(model, optimizer)
 
