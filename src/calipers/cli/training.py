@@ -28,8 +28,8 @@ from calipers.train import Recipe, TrainedModel, Trainer, steps_of
 class Training:
     """What is asked. out: the card. runs: folder of the store. measured: threats as text, measured afterwards.
 
-    device: to train and to measure on. Raises InputError where a threat or a device is none, or a threat does not fit the
-    model, before anything is trained.
+    device: to train and to measure on. Raises InputError where a threat or a device is none, or a threat does not fit
+    the model, before anything is trained.
     """
 
     recipe: Recipe
