@@ -36,6 +36,14 @@ class Attack(Protocol):
         """Spend queries on the problem; the best one inside each set counts."""
 
 
+@runtime_checkable
+class ScalableAttack(Attack, Protocol):
+    """An attack whose effort can be raised, for the check that more effort breaks no more."""
+
+    def doubled(self) -> Attack:
+        """The same attack with twice the steps and twice the restarts."""
+
+
 ATTACKS: Registry[Attack] = Registry("attack")
 
 # library -> the attack of that library with this name, as an attack of ours.

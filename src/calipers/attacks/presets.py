@@ -2,6 +2,7 @@
 
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
+from calipers.attacks.monte_carlo import BASELINES
 from calipers.core.distances import Distance
 from calipers.core.norms import Norm
 
@@ -15,7 +16,7 @@ GROUPS = {
 
 def expand(names: tuple[str, ...], norm: Norm) -> tuple[str, ...]:
     """The names with groups replaced by those of their attacks that know the norm; each name once."""
-    every = tuple(name for name in (*ATTACKS, *MINIMUM_NORM_ATTACKS) if not name.startswith("monte-carlo"))
+    every = tuple(name for name in (*ATTACKS, *MINIMUM_NORM_ATTACKS) if name not in BASELINES)
     found: list[str] = []
     for name in names:
         found += [one for one in GROUPS[name] or every if _knows(one, norm)] if name in GROUPS else [name]

@@ -1,6 +1,9 @@
 """Figures against epsilon: what methods of a reproduction say or take, and accuracy under nearest examples."""
 
+import itertools
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +18,45 @@ from calipers.report.nearest import NearestReport
 from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
 from calipers.report.svg import STYLE
 
-_MARKS = {
-    "attack:monte-carlo-10000": (GAP.light, "<", ":"),
-    "attack:monte-carlo-1000": (GAP.light, ">", ":"),
-    "attack:monte-carlo-100": (GAP.light, ".", ":"),
-    "attack:pgd": (ATTACK.light, "^", "-"),
-    "verify:complete": (PROOF.light, "s", "-"),
-    "verify:optimised": (PROOF.light, "D", "--"),
-    "verify:combined": (PROOF.light, "o", ":"),
-    "verify:capm": (INK.light, "p", "-"),
-    "verify:crown": (MUTED.light, "v", "--"),
-    "verify:deepz": (GAP.light, "o", "-."),
-}
 _ASIDE = 0.01  # of the largest radius
-_LABELS = {"crown": "crown (DeepPoly)", "pgd": "PGD attack"}
+# Methods take these in turn, in the order of their experiments.
+_ATTACKS = ((ATTACK.light, "^", "-"), (GAP.light, "<", ":"), (GAP.light, ">", ":"), (ATTACK.light, "x", "--"))
+_VERIFIERS = (
+    (GAP.light, "o", "-."),
+    (MUTED.light, "v", "--"),
+    (INK.light, "p", "-"),
+    (PROOF.light, "o", ":"),
+    (PROOF.light, "D", "--"),
+    (PROOF.light, "s", "-"),
+)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How the line of one method is drawn."""
+
+    label: str
+    colour: str
+    marker: str
+    style: str
+
+
+def lines(reproduced: Reproduced, asked: Curves) -> dict[str, _Line]:
+    """The line of every method of the experiments, by the name of its rows; attacks first."""
+    experiments = [finding.experiment for finding in reproduced.findings]
+    attacks = dict.fromkeys(f"attack:{one.name}" for experiment in experiments for one in reversed(experiment.attacks))
+    verifiers = dict.fromkeys(f"verify:{one.name}" for experiment in experiments for one in experiment.verifiers)
+    return {
+        row: _Line(asked.names.get(row, row.partition(":")[2]), *style)
+        for rows, styles in ((attacks, _ATTACKS), (verifiers, _VERIFIERS))
+        for row, style in zip(rows, itertools.cycle(styles), strict=False)
+    }
 
 
 def save_curves(reproduced: Reproduced, asked: Curves, path: Path) -> Path:
     """Draw the curves that are asked for into `path` (*.png)."""
     paint = {"rate": _rates, "seconds": _times}[asked.quantity]
+    drawn = lines(reproduced, asked)
     labels = list(dict.fromkeys(finding.experiment.label for finding in reproduced.findings))
     units = list(dict.fromkeys(finding.experiment.unit for finding in reproduced.findings))
     with mpl.rc_context({**STYLE, "font.size": 10.0}):  # type: ignore[dict-item]
@@ -43,7 +66,7 @@ def save_curves(reproduced: Reproduced, asked: Curves, path: Path) -> Path:
         for finding in reproduced.findings:
             experiment = finding.experiment
             axes = grid[units.index(experiment.unit)][labels.index(experiment.label)]
-            paint(axes, finding, experiment.unit)
+            paint(axes, finding, drawn)
             axes.set_facecolor("none")
             axes.set_title(f"{experiment.label}, n = {_n(finding)}", fontsize=10, loc="left")
             axes.set_xticks(experiment.epsilons, [f"{epsilon:g}" for epsilon in experiment.epsilons])
@@ -64,46 +87,42 @@ def _n(finding: Finding) -> int:
     return next((rate.n for rate in finding.report.rates if rate.name.endswith("|correct")), 0)
 
 
-def _rates(axes: Axes, finding: Finding, unit: str) -> None:
+def _rates(axes: Axes, finding: Finding, drawn: Mapping[str, _Line]) -> None:
     """The rates with their 95 % intervals as bars, and crosses where the paper prints a figure."""
     epsilons = finding.report.task.epsilons
-    for number, (method, (colour, mark, line)) in enumerate(_MARKS.items()):
+    for number, (method, line) in enumerate(drawn.items()):
         rows = [finding.row(method, epsilon) for epsilon in epsilons]
         if not all(rows):
             continue
         # Side by side, or equal rates would hide each other.
-        x = [epsilon + (number - len(_MARKS) / 2) * _ASIDE * epsilons[-1] for epsilon in epsilons]
+        x = [epsilon + (number - len(drawn) / 2) * _ASIDE * epsilons[-1] for epsilon in epsilons]
         y = [100 * row.measured for row in rows if row]
         spread = [[100 * (row.measured - row.low), 100 * (row.high - row.measured)] for row in rows if row]
         axes.errorbar(
-            x, y, [*zip(*spread, strict=True)], color=colour, marker=mark, linestyle=line,
-            label=_name(method), elinewidth=0.6, linewidth=1.4, markersize=5,
+            x, y, [*zip(*spread, strict=True)], color=line.colour, marker=line.marker, linestyle=line.style,
+            label=line.label, elinewidth=0.6, linewidth=1.4, markersize=5,
         )  # fmt: skip
     for (method, epsilon), value in finding.experiment.paper.items():
-        if method in _MARKS:
-            axes.plot(epsilon, 100 * value, "x", color=_MARKS[method][0], markersize=8, label="in the paper")
+        if method in drawn:
+            axes.plot(epsilon, 100 * value, "x", color=drawn[method].colour, markersize=8, label="in the paper")
     axes.set_ylim(-2, 103)
 
 
-def _times(axes: Axes, finding: Finding, unit: str) -> None:
+def _times(axes: Axes, finding: Finding, drawn: Mapping[str, _Line]) -> None:
     """Seconds per image, on a logarithmic scale."""
     epsilons = finding.report.task.epsilons
-    for method, (colour, mark, line) in _MARKS.items():
+    for method, line in drawn.items():
         rows = [finding.row(method, epsilon) for epsilon in epsilons]
         if all(row is not None and row.seconds for row in rows):
             y = [row.seconds for row in rows if row and row.seconds]
             axes.plot(
-                epsilons, y, color=colour, marker=mark, linestyle=line, label=_name(method), linewidth=1.4, markersize=5
-            )
+                epsilons, y, color=line.colour, marker=line.marker, linestyle=line.style, label=line.label,
+                linewidth=1.4, markersize=5,
+            )  # fmt: skip
     for (method, epsilon), value in finding.experiment.paper_seconds.items():
-        if method in _MARKS:
-            axes.plot(epsilon, value, "x", color=_MARKS[method][0], markersize=8, label="in the paper")
+        if method in drawn:
+            axes.plot(epsilon, value, "x", color=drawn[method].colour, markersize=8, label="in the paper")
     axes.set_yscale("log")
-
-
-def _name(method: str) -> str:
-    short = method.partition(":")[2]
-    return _LABELS.get(short, short)
 
 
 def save_distance_curve(nearest: NearestReport, path: Path) -> Path | None:

@@ -54,8 +54,8 @@ def recipe(network: str, training: str, budget: Budget) -> Recipe:
 def methods(network: str, budget: Budget) -> tuple[Verifier, ...]:
     """The verifiers that the budget affords on a network."""
     names = CHEAP if network in LARGE and not budget.complete_large else ALL
-    resources = Limits(timeout=budget.timeout)
-    return tuple(VERIFIERS[name](resources) for name in names)
+    limits = Limits(timeout=budget.timeout)
+    return tuple(VERIFIERS[name](limits) for name in names)
 
 
 def experiments(
@@ -152,7 +152,7 @@ def cifar10(budget: Budget) -> tuple[Experiment, ...]:
 
 def montecarlo(budget: Budget) -> tuple[Experiment, ...]:
     """Sampling beside an attack and a proof, where the attack breaks much."""
-    attacks: tuple[Attack, ...] = (MonteCarlo(100), MonteCarlo(1_000 if budget.name == "quick" else 10_000), PGD())
+    attacks: tuple[Attack, ...] = (MonteCarlo(100), MonteCarlo(budget.draws), PGD())
     networks: list[tuple[str, Published | Trained]] = [
         ("published", Published("capm.convsmall", "convSmall_normal_mnist.safetensors")),
         ("ours", Trained(recipe("capm.convsmall", "normal", budget))),
@@ -175,7 +175,11 @@ def montecarlo(budget: Budget) -> tuple[Experiment, ...]:
 
 
 _NOTES = (UNIT_NOTE, WEIGHTS_NOTE)
-_SHARES, _SECONDS = Curves("rate", "share of correct images, %"), Curves("seconds", "seconds per image")
+_NAMES = {"verify:crown": "crown (DeepPoly)", "attack:pgd": "PGD attack"}
+_SHARES, _SECONDS = (
+    Curves("rate", "share of correct images, %", _NAMES),
+    Curves("seconds", "seconds per image", _NAMES),
+)
 REPRODUCTIONS = (
     Reproduction("capm-table1", "CAPM, table 1: network parameters", facts=table1),
     Reproduction("capm-table2", "CAPM, table 2: verified robustness and time on MNIST", table2, notes=_NOTES),

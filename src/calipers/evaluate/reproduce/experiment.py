@@ -20,7 +20,8 @@ from calipers.verify import Verifier
 class Budget:
     """How much to spend: samples per experiment (fewer on `large` networks), seconds per sample of a search, training.
 
-    epochs, images: of the training set (None: all of it). complete_large: search on large networks too.
+    epochs, images: of the training set (None: all of it). complete_large: search on large networks too. draws: of the
+    larger simulation.
     """
 
     name: str
@@ -30,10 +31,11 @@ class Budget:
     epochs: int
     images: int | None
     complete_large: bool
+    draws: int
 
 
-QUICK = Budget("quick", samples=20, large=2, timeout=2.0, epochs=2, images=20_000, complete_large=False)
-FULL = Budget("full", samples=100, large=100, timeout=60.0, epochs=10, images=None, complete_large=True)
+QUICK = Budget("quick", samples=20, large=2, timeout=2.0, epochs=2, images=20_000, complete_large=False, draws=1_000)
+FULL = Budget("full", samples=100, large=100, timeout=60.0, epochs=10, images=None, complete_large=True, draws=10_000)
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,15 @@ def no_relatives(budget: Budget) -> tuple[RelativeExperiment, ...]:
 
 @dataclass(frozen=True)
 class Curves:
-    """A figure of methods against epsilon: their rates, or their seconds per image. label: of the other axis."""
+    """A figure of methods against epsilon: their rates, or their seconds per image.
+
+    label: of the other axis. names: what the legend calls a method's row ("verify:crown"), where not by the method's
+    name.
+    """
 
     quantity: Literal["rate", "seconds"]
     label: str
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,22 +22,23 @@ def doubts(task: RobustnessTask, records: Sequence[SampleRecord]) -> list[Sanity
     return [*remarks, *_one_step(task, records), *_blind(task, records), *_unfinished(records)]
 
 
+_OVERSTATED = ": rates and distances may be overstated"
 # Code and wording of what attacks remark about gradients and outputs.
 _REMARKS = {
     Remark.NO_GRADIENT: (
         "no-gradient",
         "no gradient reaches the input (does the model detach it, or run under no_grad?), so attacks that follow one "
-        "are blind",
+        f"are blind{_OVERSTATED}",
     ),
     Remark.ZERO_GRADIENT: (
         "zero-gradient",
         "the gradient is exactly zero most of the time (rounding, a threshold, a saturated layer?), so attacks that "
-        "follow it are blind",
+        f"follow it are blind{_OVERSTATED}",
     ),
     Remark.GRADIENT_NOT_FINITE: (
         "non-finite-gradient",
         "the gradient is NaN or infinite at some inputs (a square root, a logarithm or a norm of 0?); attacks went on "
-        "with its finite part, and looked beside these inputs",
+        f"with its finite part, and looked beside these inputs{_OVERSTATED}",
     ),
     Remark.OUTPUT_NOT_FINITE: (
         "non-finite-output",
@@ -65,8 +66,7 @@ def _remarks(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[
             continue
         joined = len(hit & told[Remark.SEARCHED_WITHOUT])
         also = f"; a search without gradients joined for {joined}" if joined else ""
-        left = "" if code in ("non-finite-output", "not-confirmed") else ": rates and distances may be overstated"
-        yield SanityWarning(code, message + left, f"{len(hit)} of {of} samples{also}")
+        yield SanityWarning(code, message, f"{len(hit)} of {of} samples{also}")
 
 
 def _one_step(task: RobustnessTask, records: Sequence[SampleRecord]) -> Iterator[SanityWarning]:

@@ -1,9 +1,10 @@
-"""Checks of the evaluation itself, made on live objects before the work starts."""
+"""Checks of the evaluation itself, made on the model and the attacks before the work starts."""
 
 import torch
 from torch import Tensor
 
 from calipers.attacks import PGD
+from calipers.attacks.attack import ScalableAttack
 from calipers.attacks.query import Query
 from calipers.core.norms import Norm
 from calipers.core.warnings import SanityWarning
@@ -74,11 +75,11 @@ def unbounded(subject: Subject, task: RobustnessTask, proven: set[int]) -> list[
 
 
 def _more_effort(subject: Subject, task: RobustnessTask, correct: Tensor) -> list[SanityWarning]:
-    """Four times PGD's passes should break what it breaks, not more."""
-    given = next((attack for attack in subject.attacks.values() if isinstance(attack, PGD)), None)
+    """An attack with more effort should break what it breaks, not more."""
+    given = next((attack for attack in subject.attacks.values() if isinstance(attack, ScalableAttack)), None)
     if given is None:
         return []
-    more = PGD(2 * given.steps, 2 * given.restarts, None if given.step_size is None else given.step_size / 2)
+    more = given.doubled()
     problem = subject.problem(task, correct[:_FEW], max(task.epsilons))
     left = {}
     for attack in (given, more):
@@ -90,8 +91,8 @@ def _more_effort(subject: Subject, task: RobustnessTask, correct: Tensor) -> lis
     return [
         SanityWarning(
             "effort-helps",
-            "PGD with twice the steps and twice the restarts breaks more: the empirical rates would fall further with "
-            "more effort; give more of both, or a minimum-norm attack (--attacks standard)",
+            f"{given.name} with twice the steps and twice the restarts breaks more: the empirical rates would "
+            "fall further with more effort; give more of both, or a minimum-norm attack (--attacks standard)",
             f"{left[given]} of {len(problem)} samples survive epsilon {max(task.epsilons):g}, with more effort "
             f"{left[more]}",
         )
