@@ -29,8 +29,8 @@ from calipers.graph.graph import Graph
 from calipers.models.loading import load_model
 from calipers.verify.branching.beta_crown import Search
 from calipers.verify.branching.dual import ascend
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.pseudo_costs import PseudoCosts
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.branching.subdomains import Root, Subdomains
 from calipers.verify.branching.tighten import Tightening
@@ -58,13 +58,13 @@ class Proportional(PseudoCosts):
 
 def plain(
     search: Search, costs: type[PseudoCosts], graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget
-) -> Found:
+) -> SearchResult:
     """One search, without tightening."""
     root = Root.of(PAIRED.propagate(graph, problem.input_set, budget), problem.input_set, problem.specification)
     return search.run(root, rows, budget, costs=costs(root.places, root.device))
 
 
-VARIANTS: dict[str, Callable[[Graph, Problem, list[int], WorkBudget], Found]] = {
+VARIANTS: dict[str, Callable[[Graph, Problem, list[int], WorkBudget], SearchResult]] = {
     "gap": partial(plain, Search(choices=1), Unlearning),
     "pseudo-costs": partial(plain, Search(), PseudoCosts),
     "proportional": partial(plain, Search(), Proportional),

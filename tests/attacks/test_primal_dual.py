@@ -13,7 +13,6 @@ from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import GameSettings, Surrogate, evenly, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
 from calipers.attacks.primal_dual.schedule import (
-    Again,
     Balanced,
     Decay,
     Extent,
@@ -22,6 +21,7 @@ from calipers.attacks.primal_dual.schedule import (
     FromRandom,
     Kind,
     Phase,
+    Restart,
     StepRate,
     lengths,
 )
@@ -182,7 +182,7 @@ def test_what_cannot_run_is_refused() -> None:
             GameSettings("odd", AdamPlayer(), Surrogate.HINGE, runs, 0.9)
     centre = Phase(Kind(FromCentre(Balanced(1.0)), rate, rate), 5)
     with pytest.raises(InputError, match="run 1 repeats nothing; accepted: after a run from a draw"):
-        GameSettings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Again(5)), 0.9)
+        GameSettings("odd", AdamPlayer(), Surrogate.HINGE, (centre, Restart(5)), 0.9)
 
 
 def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
@@ -192,7 +192,7 @@ def test_every_sample_goes_on_with_the_kind_that_brought_it_nearest() -> None:
         Phase(Kind(start, rate, rate), 2)
         for start in (FromCentre(Balanced(1.0)), FromRandom(Balanced(1.0), 0.1), FromRandom(Balanced(1.0), 0.9))
     )
-    settings = GameSettings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Again(7), Again(7)), 0.5)
+    settings = GameSettings("mix", AdamPlayer(), Surrogate.SOFTPLUS, (centre, near, far, Restart(7), Restart(7)), 0.5)
     task = problem(domain=(0.0, 1.0))
     played: list[tuple[int, float, list[int]]] = []
 
@@ -213,7 +213,7 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
     net, task = linear(5, (2, 3, 3), distance, None)
     rate = StepRate(0.1, 0.01, Decay.LINEAR)
     drawn = Kind(FromRandom(Balanced(1.0), 0.1), rate, rate)
-    runs = (Phase(drawn, 2), Phase(drawn, 17, 1), Again(17, 3), Again(17, 5), Again(17))
+    runs = (Phase(drawn, 2), Phase(drawn, 17, 1), Restart(17, 3), Restart(17, 5), Restart(17))
     played: list[tuple[int, list[int] | None]] = []
 
     class Listening(Session):
@@ -238,7 +238,7 @@ def test_rivals_are_the_nearest_boundaries_of_a_linear_network(distance: Distanc
 def test_rivals_are_not_met_where_that_takes_more_than_a_fifth_of_a_run() -> None:
     net, task = linear(5, (2, 3, 3), Distance.L2, None)
     rate = StepRate(0.1, 0.01, Decay.LINEAR)
-    runs = (Phase(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Again(14, 1))
+    runs = (Phase(Kind(FromRandom(Balanced(1.0), 0.1), rate, rate), 2), Restart(14, 1))
     session = Session(nearest_query(net, task), GameSettings("rivals", AdamPlayer(), Surrogate.SOFTPLUS, runs, 0.5), 0)
     standing = session.after(1, session.after(0, Standing.start(session.query)))
     assert standing.rivals is None

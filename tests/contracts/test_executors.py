@@ -35,7 +35,7 @@ class Square:
     times: int = 0
     marks: Path = Path()
 
-    def do(self, unit: Number) -> tuple[int, int]:
+    def execute(self, unit: Number) -> tuple[int, int]:
         if unit.value == self.fails:
             raise InputError(f"number {unit.value} is not accepted")
         if unit.value == self.dies and len(list(self.marks.iterdir())) < self.times:
@@ -46,7 +46,7 @@ class Square:
 
 def done(executor: Executor, work: Square, count: int = 7) -> tuple[Counter, set[int]]:
     begun: list[Number] = []
-    pairs = list(executor.map(work.do, [Number(i) for i in range(count)], begun.append))
+    pairs = list(executor.map(work.execute, [Number(i) for i in range(count)], begun.append))
     assert {unit.value for unit in begun} == set(range(count))
     return Counter((unit.value, square) for unit, (square, _) in pairs), {process for _, (_, process) in pairs}
 
@@ -60,7 +60,7 @@ def test_every_unit_is_done_once(executor: Executor) -> None:
 
 @pytest.mark.parametrize("executor", EXECUTORS, ids=str)
 def test_nothing_to_do_is_fine(executor: Executor) -> None:
-    assert list(executor.map(Square().do, [], lambda unit: None)) == []
+    assert list(executor.map(Square().execute, [], lambda unit: None)) == []
 
 
 @pytest.mark.parametrize("executor", EXECUTORS, ids=str)

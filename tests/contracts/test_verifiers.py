@@ -15,7 +15,7 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph, GraphModule
-from calipers.verify import VERIFIERS, Limits, Selective, Verifier
+from calipers.verify import VERIFIERS, Limits, RestrictedVerifier, Verifier
 from tests.elsewhere import elsewhere
 from tests.limits import NEVER
 from tests.nets import BASIC, FAMILIES, random_graph
@@ -42,7 +42,7 @@ def broken(family: str, seed: int, epsilon: float) -> tuple[bool, ...]:
 
 def accepted(verifier: Verifier, graph: Graph, task: Problem) -> bool:
     """Whether a verifier takes a task; one that does not says so both before the work and in it."""
-    if isinstance(verifier, Selective):
+    if isinstance(verifier, RestrictedVerifier):
         try:
             verifier.require(graph, task.input_set)
         except InputError as error:

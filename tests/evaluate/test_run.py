@@ -86,7 +86,7 @@ class CountWorker:
             units.append(CountUnit("sum", sum(r.value for unit in units for r in done[unit.name])))
         return units
 
-    def do(self, unit: CountUnit) -> Done[Counted]:
+    def execute(self, unit: CountUnit) -> Done[Counted]:
         if unit.name == "sum":
             return Done([Counted(self.most, unit.number)], warnings=[SanityWarning("done", "that was all", "a sum")])
         if unit.number == self.stops:

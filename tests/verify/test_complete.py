@@ -101,8 +101,8 @@ def test_other_balls_are_searched_too(norm: Norm) -> None:
     for radius in (0.1, 0.3, 1.0):
         ball = LpBall(center, torch.full((1,), radius, dtype=torch.float64), norm, torch.ones(()), None)
         # The smallest is proven, however long it takes; what stays open in the others shows nothing.
-        resources = Limits(timeout=NEVER if radius == 0.1 else 0.5)
-        result = Complete(resources).verify(graph, Problem("net", (0,), ball, problem.specification))
+        limits = Limits(timeout=NEVER if radius == 0.1 else 0.5)
+        result = Complete(limits).verify(graph, Problem("net", (0,), ball, problem.specification))
         if result.verdicts[0] is Verdict.FALSIFIED:
             assert result.witness[0] is not None
             assert bool(ball.contains(result.witness[0]))

@@ -10,14 +10,14 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.results import Termination, Verdict
 from calipers.core.sets import Box, LpBall
 from calipers.verify import Limits
-from calipers.verify.branching.found import Found
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.stages import Stages
 from tests.nets import random_graph
 
 UNKNOWN = Verdict.UNKNOWN
 
 
-def ask(answer: Found | Exception, shift: float = -0.01):
+def ask(answer: SearchResult | Exception, shift: float = -0.01):
     """One row, whose smallest value is near `shift`, in an l1 ball, for which there is no attack."""
     graph = random_graph("mlp", 0, torch.float32)
     x = torch.full((1, *graph.input_shape), 0.5)
@@ -26,7 +26,7 @@ def ask(answer: Found | Exception, shift: float = -0.01):
     asked = Specification(row, shift - graph.evaluate(x)[:, :1])
     seen = []
 
-    def search(graph, problem, rows, budget) -> Found:
+    def search(graph, problem, rows, budget) -> SearchResult:
         seen.append(rows)
         if isinstance(answer, Exception):
             raise answer
@@ -39,10 +39,10 @@ def ask(answer: Found | Exception, shift: float = -0.01):
 @pytest.mark.parametrize(
     ("found", "verdict", "termination"),
     [
-        (Found({0: torch.inf}, None, 1, True), Verdict.VERIFIED, Termination.COMPLETED),
-        (Found({0: -0.001}, None, 1, True), UNKNOWN, Termination.COMPLETED),
-        (Found({0: -0.001}, None, 1, False), UNKNOWN, Termination.TIMEOUT),
-        (Found({0: -torch.inf}, None, 1, False, failed=True), UNKNOWN, Termination.ERROR),
+        (SearchResult({0: torch.inf}, None, 1, True), Verdict.VERIFIED, Termination.COMPLETED),
+        (SearchResult({0: -0.001}, None, 1, True), UNKNOWN, Termination.COMPLETED),
+        (SearchResult({0: -0.001}, None, 1, False), UNKNOWN, Termination.TIMEOUT),
+        (SearchResult({0: -torch.inf}, None, 1, False, failed=True), UNKNOWN, Termination.ERROR),
         (MemoryError(), UNKNOWN, Termination.OUT_OF_MEMORY),
     ],
 )
@@ -56,7 +56,7 @@ def test_findings_become_answers(found, verdict: Verdict, termination: Terminati
 
 def test_a_witness_falsifies() -> None:
     witness = torch.full((1, 4), 0.5)
-    result, _ = ask(Found({}, witness, 1, False))
+    result, _ = ask(SearchResult({}, witness, 1, False))
     assert result.verdicts == (Verdict.FALSIFIED,)
     assert result.witness[0] is witness
 
@@ -84,7 +84,7 @@ def test_bounds_that_take_too_long_leave_the_rest_to_the_search(shift: float, ve
     problem = Problem("net", (0,), Box(x - 0.01, x + 0.01), Specification(row, shift - graph.evaluate(x)[:, :1]))
     slow = Slow()
 
-    def search(graph, problem, rows, budget) -> Found:
+    def search(graph, problem, rows, budget) -> SearchResult:
         assert rows == [0]
         raise OutOfTimeError
 
@@ -96,7 +96,7 @@ def test_bounds_that_take_too_long_leave_the_rest_to_the_search(shift: float, ve
 
 
 def test_what_the_cheap_bounds_prove_is_not_searched() -> None:
-    result, seen = ask(Found({}, None, 1, True), shift=1.0)
+    result, seen = ask(SearchResult({}, None, 1, True), shift=1.0)
     assert seen == []
     assert result.verdicts == (Verdict.VERIFIED,)
 

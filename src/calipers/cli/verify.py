@@ -76,15 +76,15 @@ def verify(
     elif results is not None or resume:
         raise InputError("verify: --results and --resume belong to --instances")
     else:
-        resources = Limits(budget, 60.0 if timeout is None else timeout)
-        _single(network, property_, output, resources, certificate, device, json_)
+        limits = Limits(budget, 60.0 if timeout is None else timeout)
+        _single(network, property_, output, limits, certificate, device, json_)
 
 
 def _single(
     network: Path,
     property_: Path,
     output: str | None,
-    resources: "Limits",
+    limits: "Limits",
     certificate: Path | None,
     device: str,
     json_: str | None,
@@ -96,19 +96,19 @@ def _single(
     from calipers.verify.vnnlib import Instance, Property, Score, decide, decide_with_evidence
 
     place = device_of(device)
-    with Console(stderr=True).status(f"{network.name} {property_.name}, up to {resources.timeout:g} s"):
+    with Console(stderr=True).status(f"{network.name} {property_.name}, up to {limits.timeout:g} s"):
         asked = Property.load(property_)
         loaded = load_onnx_network(network, output=output, inputs=asked.inputs)
         if certificate is None:
-            answer = decide(loaded, asked, resources, place)
+            answer = decide(loaded, asked, limits, place)
         else:
-            answer = decide_with_evidence(loaded, asked, resources, certificate, place)
+            answer = decide_with_evidence(loaded, asked, limits, certificate, place)
     if json_ is not None:
         from calipers.cli.output import write_json
         from calipers.cli.said import command_line
         from calipers.report.instances import answer_json
 
-        score = Score(Instance(network, property_, resources.timeout), answer, note=asked.note or answer.reason)
+        score = Score(Instance(network, property_, limits.timeout), answer, note=asked.note or answer.reason)
         write_json(answer_json(score, command_line()), json_)
     if json_ != "-":
         print(answer)
@@ -116,7 +116,7 @@ def _single(
             Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
-def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", json_: str | None) -> None:
+def _family(file: Path, output: str | None, limits: "Limits", kept: "Kept", json_: str | None) -> None:
     from calipers.cli.output import console, write_json
     from calipers.cli.said import command_line
     from calipers.core.devices import device_of
@@ -131,11 +131,11 @@ def _family(file: Path, output: str | None, resources: "Limits", kept: "Kept", j
     from calipers.verify.vnnlib import load_instances
     from calipers.verify.vnnlib.results import require_free, write_results
 
-    task = FamilyTask(str(file), load_instances(file), resources.timeout, output, str(device_of(kept.device)))
+    task = FamilyTask(str(file), load_instances(file), limits.timeout, output, str(device_of(kept.device)))
     if kept.results is not None and not kept.resume:
         require_free(kept.results)
-    shared = replace(resources.budget, bytes=max(1, resources.budget.bytes // kept.workers))
-    worker = FamilyWorker(task, replace(resources, budget=shared))
+    shared = replace(limits.budget, bytes=max(1, limits.budget.bytes // kept.workers))
+    worker = FamilyWorker(task, replace(limits, budget=shared))
     with Store(kept.out) as store:
         started = begin(store, task, command_line(), resume=kept.resume)
         try:

@@ -1,4 +1,4 @@
-"""What is to be done, and who does it: the kernel of every kind of run.
+"""Tasks, units and workers: the kernel of every kind of run.
 
 A task is planned into units, a worker does them one by one, and each leaves records, arrays and warnings. Nothing here
 knows what a kind of run measures.
@@ -73,8 +73,8 @@ class Worker(Protocol[U, R]):
         done: records of the finished units, by their names. It is asked again when they are done, until nothing is new.
         """
 
-    def do(self, unit: U) -> Done[R]:
-        """One unit."""
+    def execute(self, unit: U) -> Done[R]:
+        """The records, arrays and warnings of one unit."""
 
     def summarise(self, records: Sequence[R], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """JSON values to keep with the run, by name. Raises SoundnessError where records contradict each other."""

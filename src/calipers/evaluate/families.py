@@ -106,7 +106,7 @@ class FamilyWorker:
     """Decides the instances of a task."""
 
     task: FamilyTask
-    resources: Limits
+    limits: Limits
 
     @property
     def steps(self) -> int:
@@ -116,11 +116,11 @@ class FamilyWorker:
         """See `Worker`."""
         return [InstanceUnit(number, one) for number, one in enumerate(self.task.instances, start=1)]
 
-    def do(self, unit: InstanceUnit) -> Done[InstanceRecord]:
+    def execute(self, unit: InstanceUnit) -> Done[InstanceRecord]:
         """See `Worker`."""
         timeout = min(self.task.timeout, unit.instance.timeout)
         found = score(
-            unit.instance, Limits(self.resources.budget, timeout), self.task.output, device_of(self.task.device)
+            unit.instance, Limits(self.limits.budget, timeout), self.task.output, device_of(self.task.device)
         )
         unsafe = None if found.answer is None else found.answer.unsafe
         arrays = None if unsafe is None else {"input": unsafe.x[None], "output": unsafe.y[None]}

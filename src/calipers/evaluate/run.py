@@ -61,7 +61,7 @@ def _do(run_id: str, worker: Worker[U, R], codec: Codec[R], store: Store, execut
             return
         over = sum(unit.count for unit in planned if unit.name in done)
         # The closure reads `over` when a unit is begun, not as it is now.
-        for unit, answer in executor.map(worker.do, left, lambda unit: tracker.advance(unit.doing, over)):  # noqa: B023
+        for unit, answer in executor.map(worker.execute, left, lambda unit: tracker.advance(unit.doing, over)):  # noqa: B023
             store.add_unit(run_id, unit.name, answer, codec)
             over += unit.count
             tracker.advance(unit.doing, over)

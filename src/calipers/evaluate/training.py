@@ -86,7 +86,7 @@ class TrainingWorker:
         units = [EpochUnit(epoch, False, batches) for epoch in range(min(over + 1, epochs))]
         return [*units, EpochUnit(epochs, True, 0)] if over == epochs else units
 
-    def do(self, unit: EpochUnit) -> Done[EpochRecord]:
+    def execute(self, unit: EpochUnit) -> Done[EpochRecord]:
         """See `Worker`."""
         if not unit.last:
             return Done([self.trainer.epoch(unit.epoch, self.tracker)])

@@ -12,10 +12,10 @@ D = TypeVar("D")
 class Executor(Protocol):
     """Does units, in any order; what comes out does not depend on which executor did them."""
 
-    def map(self, do: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
+    def map(self, execute: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
         """Every unit with what came out, as soon as it is there.
 
-        started: called in this process whenever a unit is begun. An exception of `do` ends it and is raised here.
+        started: called in this process whenever a unit is begun. An exception of `execute` ends it and is raised here.
         """
 
 
@@ -23,8 +23,8 @@ class Executor(Protocol):
 class Here:
     """One unit after the other, in this process."""
 
-    def map(self, do: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
+    def map(self, execute: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
         """See `Executor`."""
         for unit in units:
             started(unit)
-            yield unit, do(unit)
+            yield unit, execute(unit)

@@ -41,9 +41,9 @@ class Processes:
         if self.count < 1:
             raise InputError(f"workers: {self.count}; accepted: 1 or more")
 
-    def map(self, do: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
+    def map(self, execute: Callable[[U], D], units: Sequence[U], started: Callable[[U], None]) -> Iterator[tuple[U, D]]:
         """See `Executor`."""
-        work = _pickled(do)
+        work = _pickled(execute)
         waiting, deaths = deque(units), Counter[int]()
         crew = [_Hand(work) for _ in range(min(self.count, len(units)))]
         try:
@@ -117,12 +117,12 @@ class _Hand:
 def _serve(wire: Connection, work: bytes) -> None:
     """What a process does: units, until nobody sends any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops the others
-    do = pickle.loads(work)
+    execute = pickle.loads(work)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             unit = wire.recv()
             try:
-                answer = (False, do(unit))
+                answer = (False, execute(unit))
             except Exception as error:  # whatever it is, it is raised where the answer is awaited
                 answer = (True, _sendable(error))
             wire.send(answer)

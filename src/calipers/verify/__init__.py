@@ -6,7 +6,7 @@ from calipers.verify.bound import BoundVerifier
 from calipers.verify.certify import Certifier
 from calipers.verify.complete import Complete
 from calipers.verify.grade import run_verifier
-from calipers.verify.verifier import VERIFIERS, Limitable, Limits, Selective, Verifier
+from calipers.verify.verifier import VERIFIERS, Limitable, Limits, RestrictedVerifier, Verifier
 
 if TYPE_CHECKING:
     from calipers.verify.milp import Milp as Milp
@@ -19,18 +19,18 @@ __all__ = [
     "Limitable",
     "Milp",
     "Limits",
-    "Selective",
+    "RestrictedVerifier",
     "Verifier",
     "run_verifier",
 ]
 
 
 @VERIFIERS.add("milp")
-def _milp(resources: Limits) -> Verifier:
+def _milp(limits: Limits) -> Verifier:
     """Milp, imported when it is asked for: its solver and scipy's matrices take a tenth of a second."""
     from calipers.verify.milp import Milp
 
-    return Milp(resources)
+    return Milp(limits)
 
 
 def __getattr__(name: str) -> Any:

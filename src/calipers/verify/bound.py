@@ -25,9 +25,9 @@ class BoundVerifier:
     budget: WorkBudget = field(default_factory=WorkBudget)
 
     @classmethod
-    def within(cls, bound: BoundMethod, resources: Limits) -> "BoundVerifier":
+    def within(cls, bound: BoundMethod, limits: Limits) -> "BoundVerifier":
         """The verifier with the memory it may take; its time follows from the network."""
-        return cls(bound, resources.budget)
+        return cls(bound, limits.budget)
 
     @property
     def name(self) -> str:

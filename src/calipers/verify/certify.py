@@ -30,7 +30,7 @@ class Certifier:
     cheap: evidence that is quick to check.
     """
 
-    resources: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=Limits)
     cheap: LinearBounds = FUSED
     inputs: InputSearch = field(default_factory=InputSearch)
     splits: SplitSearch = field(default_factory=SplitSearch)
@@ -43,7 +43,7 @@ class Certifier:
         assert len(problem) == 1
         graph, problem = with_maxima(graph.to(device="cpu")), moved(problem, "cpu")
         network = network_of(graph)
-        budget = self.resources.budget.until(time.monotonic() + self.resources.timeout)
+        budget = self.limits.budget.until(time.monotonic() + self.limits.timeout)
         claim = claim_of(network, problem, about)
         with torch.no_grad():
             for parts in (self._linear, self._searched):

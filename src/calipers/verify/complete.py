@@ -13,8 +13,8 @@ from calipers.core.problem import Problem
 from calipers.core.results import VerificationResult
 from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.input_search import InputSearch
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.stages import Stages
 from calipers.verify.verifier import VERIFIERS, Limits
@@ -28,11 +28,12 @@ _CHEAP = Cascade("fused, paired", (FUSED, PAIRED))
 class Complete:
     """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to split.
 
-    glance: a few steps of an attack on all instances. cheap: then bounds them. attack: looks for witnesses where that
-    does not do. inputs: searches sets of few inputs; splits: all others.
+    limits: memory, and seconds per instance and in all. glance: a few steps of an attack on all instances. cheap: then
+    bounds them. attack: looks for witnesses where that does not do. inputs: searches sets of few
+    inputs; splits: all others.
     """
 
-    resources: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=Limits)
     glance: Attack = _GLANCE
     cheap: BoundMethod = _CHEAP
     attack: Attack = field(default_factory=PGD)
@@ -43,20 +44,15 @@ class Complete:
     def name(self) -> str:
         return "complete"
 
-    @property
-    def limits(self) -> Limits:
-        """See `Limitable`."""
-        return self.resources
-
     def limited(self, limits: Limits) -> "Complete":
         """See `Limitable`."""
-        return replace(self, resources=limits)
+        return replace(self, limits=limits)
 
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "memory_bytes": self.resources.budget.bytes,
-            "timeout": self.resources.timeout,
+            "memory_bytes": self.limits.budget.bytes,
+            "timeout": self.limits.timeout,
             "glance": {"name": self.glance.name, **self.glance.parameters},
             "cheap": self.cheap.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
@@ -65,10 +61,10 @@ class Complete:
         }
 
     def verify(self, graph: Graph, problem: Problem, original: nn.Module | None = None) -> VerificationResult:
-        stages = Stages(self.resources, (self.glance,), self.cheap, (self.attack,), self._search)
+        stages = Stages(self.limits, (self.glance,), self.cheap, (self.attack,), self._search)
         return stages.verify(self.name, graph, problem, original)
 
-    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
+    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> SearchResult:
         graph = with_maxima(graph)
         search = self.inputs.run if self.inputs.suits(problem.input_set) else self.splits.run
         found = search(graph, problem, rows, budget)

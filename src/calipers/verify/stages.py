@@ -15,7 +15,7 @@ from calipers.core.problem import Problem
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.graph import Graph, GraphModule
 from calipers.verify.bound import out_of_memory
-from calipers.verify.branching.found import Found
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.verifier import Limits
 
 WITHIN_ROUNDING = (
@@ -23,14 +23,14 @@ WITHIN_ROUNDING = (
     "found; what is left is usually a boundary within rounding"
 )
 # Searches the given rows of one instance within a budget.
-Search = Callable[[Graph, Problem, list[int], WorkBudget], Found]
+Search = Callable[[Graph, Problem, list[int], WorkBudget], SearchResult]
 
 
 @dataclass(frozen=True)
 class Stages:
     """before: attacks all instances. cheap: bounds what they leave, `after` attacks that. search: decides the rest."""
 
-    resources: Limits
+    limits: Limits
     before: tuple[Attack, ...]
     cheap: BoundMethod
     after: tuple[Attack, ...]
@@ -41,16 +41,14 @@ class Stages:
     ) -> VerificationResult:
         """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or nothing is left to try."""
         start, begun = time.perf_counter(), time.monotonic()
-        end = begun + self.resources.total
+        end = begun + self.limits.total
         answers = [_Answer.nothing(problem, i) for i in range(len(problem))]
         model = GraphModule(graph) if original is None else original
-        model = _UntilDeadline(
-            model, self.resources.budget.until(min(end, begun + self.resources.timeout * len(problem)))
-        )
+        model = _UntilDeadline(model, self.limits.budget.until(min(end, begun + self.limits.timeout * len(problem))))
         self._attacked(self.before, model, problem, answers)
         left = _unknown(answers)
         if left:
-            patience = min(end, begun + self.resources.timeout * len(problem))
+            patience = min(end, begun + self.limits.timeout * len(problem))
             bounds = self._bounded(graph, problem[left], patience)
             for k, i in enumerate(left):
                 answers[i] = answers[i].bounded(bounds, k)
@@ -59,7 +57,7 @@ class Stages:
         for i, answer in enumerate(answers):
             taken = time.perf_counter()
             if answer.verdict is Verdict.UNKNOWN:
-                deadline = min(time.monotonic() + self.resources.timeout, end)
+                deadline = min(time.monotonic() + self.limits.timeout, end)
                 answer = self._decide(graph, problem[i : i + 1], answer, deadline)
             answers[i] = answer.after(shared + time.perf_counter() - taken)
         return VerificationResult(
@@ -91,7 +89,7 @@ class Stages:
                     answers[i] = answers[i].refuted(attacked.adversarial[k : k + 1])
 
     def _bounded(self, graph: Graph, problem: Problem, deadline: float) -> MarginBounds:
-        budget = self.resources.budget.until(deadline)
+        budget = self.limits.budget.until(deadline)
         try:
             with torch.no_grad():
                 return refined_margins(self.cheap, graph, problem.input_set, problem.specification, budget)
@@ -102,7 +100,7 @@ class Stages:
     def _decide(self, graph: Graph, problem: Problem, answer: "_Answer", deadline: float) -> "_Answer":
         try:
             with torch.no_grad():
-                found = self.search(graph, problem, answer.open, self.resources.budget.until(deadline))
+                found = self.search(graph, problem, answer.open, self.limits.budget.until(deadline))
         except OutOfTimeError:
             return answer.stopped(Termination.TIMEOUT)
         except (MemoryError, RuntimeError) as error:
@@ -168,7 +166,7 @@ class _Answer:
     def after(self, seconds: float) -> "_Answer":
         return replace(self, seconds=seconds)
 
-    def with_found(self, found: Found) -> "_Answer":
+    def with_found(self, found: SearchResult) -> "_Answer":
         """What the search adds. A row that it proved has a positive minimum, of which 0 is a bound."""
         lower = self.lower.clone()
         for row, bound in found.lower.items():

@@ -31,8 +31,8 @@ class Verifier(Protocol):
 
 
 @runtime_checkable
-class Selective(Protocol):
-    """A verifier that does not take every network and every set; `verify` refuses what `require` refuses."""
+class RestrictedVerifier(Protocol):
+    """A verifier of some networks and sets only; `verify` raises InputError where `require` does."""
 
     def require(self, graph: Graph, input_set: InputSet) -> None:
         """Raise InputError that names what is not accepted, and what would be."""
@@ -49,7 +49,7 @@ class Limits:
 
 @runtime_checkable
 class Limitable(Protocol):
-    """A verifier that can be had with other resources."""
+    """A verifier that can be had with other limits."""
 
     @property
     def limits(self) -> Limits:
@@ -59,5 +59,5 @@ class Limitable(Protocol):
         """The same verifier that may spend these."""
 
 
-# Each name makes a verifier within its resources.
+# Each name makes a verifier within its limits.
 VERIFIERS: Registry[Callable[[Limits], Verifier]] = Registry("verifier")

@@ -39,7 +39,7 @@ def worker(aims: tuple[Aim, ...] = AIMS, domain: tuple[float, float] | None = No
 
 
 def found(of: RelativeWorker) -> dict[str, list[RelativeRecord]]:
-    records = [record for unit in of.plan({}) for record in of.do(unit).records]
+    records = [record for unit in of.plan({}) for record in of.execute(unit).records]
     return {one.aim: list(one.records) for one in relatives_of(records, [aim.name for aim in of.task.aims])}
 
 

@@ -13,8 +13,8 @@ from calipers.core.sets import Box, LpBall
 from calipers.graph.graph import Graph
 from calipers.verify.branching import input_search
 from calipers.verify.branching.box_bounds import bound_boxes
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.input_search import InputSearch
+from calipers.verify.branching.result import SearchResult
 from tests.limits import NEVER
 from tests.milp import exact_minimum
 from tests.nets import BASIC, FAMILIES, random_graph
@@ -31,7 +31,7 @@ def few_inputs(graph: Graph, seed: int, radius: float) -> Box:
     return Box(x - free.reshape(x.shape), x + free.reshape(x.shape))
 
 
-def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = NEVER) -> Found:
+def search(graph: Graph, box: Box, row: Tensor, shift: float, seconds: float = NEVER) -> SearchResult:
     spec = Specification(row[None, None], torch.full((1, 1), shift, dtype=torch.float64))
     budget = WorkBudget(deadline=time.monotonic() + seconds)
     return InputSearch().run(graph, Problem("net", (0,), box, spec), [0], budget)

@@ -12,8 +12,8 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box
 from calipers.graph.graph import Graph
 from calipers.verify.branching.beta_crown import Search
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.journal import Journal
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.split_search import SplitSearch
 from tests.limits import NEVER
 from tests.milp import exact_minimum
@@ -58,7 +58,7 @@ def test_what_is_searched_anew_leaves_one_tree_of_evidence() -> None:
 
 
 def test_a_second_search_adds_to_the_first() -> None:
-    first = Found({0: -1.0, 1: math.inf, 2: -3.0}, None, 10, False)
-    both = first.then(Found({0: math.inf, 2: -4.0}, None, 5, False))
+    first = SearchResult({0: -1.0, 1: math.inf, 2: -3.0}, None, 10, False)
+    both = first.then(SearchResult({0: math.inf, 2: -4.0}, None, 5, False))
     assert both.lower == {0: math.inf, 1: math.inf, 2: -3.0}
     assert (both.subdomains, both.open, both.proven) == (15, [2], False)

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player, Turn
-from calipers.attacks.primal_dual.schedule import Again, Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Phase
+from calipers.attacks.primal_dual.schedule import Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Phase, Restart
 from calipers.attacks.query import NearestQuery
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
@@ -58,7 +58,7 @@ class GameSettings:
     name: str
     player: Player
     surrogate: Surrogate
-    runs: tuple[Phase | Again, ...]
+    runs: tuple[Phase | Restart, ...]
     memory: float
     refinements: int = 0
     ceiling: float | None = None
@@ -68,7 +68,7 @@ class GameSettings:
         first = self.runs[0] if self.runs else None
         if first is None or (isinstance(first, Phase) and isinstance(first.kind.start, FromBest)):
             raise InputError(f"settings {self.name!r}: the first run starts from nothing; accepted: a centre or a draw")
-        again = next((number for number, run in enumerate(self.runs) if isinstance(run, Again)), None)
+        again = next((number for number, run in enumerate(self.runs) if isinstance(run, Restart)), None)
         if again is not None and not self.drawn(again):
             raise InputError(f"settings {self.name!r}: run {again} repeats nothing; accepted: after a run from a draw")
 

@@ -109,11 +109,11 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Again:
-    """One more random start, for every sample of the kind that brought it nearest.
+class Restart:
+    """A random restart: a run of the kind that has found a sample's nearest adversarial example so far.
 
-    The choice is among the kinds of runs before it that start from a draw; where none of them leads, they take turns.
-    rival: as in Phase.
+    Kinds that start from a draw are candidates; a sample whose nearest example comes from none of them takes the
+    candidates in turn. steps, rival: as in Phase.
     """
 
     steps: int

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from calipers.attacks.primal_dual.game import GameSettings, Surrogate
 from calipers.attacks.primal_dual.primal import Player
 from calipers.attacks.primal_dual.schedule import (
-    Again,
     Balanced,
     Decay,
     Extent,
@@ -15,6 +14,7 @@ from calipers.attacks.primal_dual.schedule import (
     FromRandom,
     Kind,
     Phase,
+    Restart,
     StepRate,
     lengths,
 )
@@ -141,11 +141,11 @@ def within(
     """
     refinements = min(8, propagations // 12)
     every = lengths(propagations - refinements - pruning, steps)
-    runs: list[Phase | Again] = [
+    runs: list[Phase | Restart] = [
         Phase(opening.kind, length, opening.rival) for opening, length in zip(openings, every, strict=False)
     ]
     later = every[len(openings) :]
-    runs += [Again(length, RIVALS[number % len(RIVALS)]) for number, length in enumerate(later)]
+    runs += [Restart(length, RIVALS[number % len(RIVALS)]) for number, length in enumerate(later)]
     return GameSettings("budget", player, Surrogate.SOFTPLUS, tuple(runs), 0.5, refinements, ceiling, pruning)
 
 

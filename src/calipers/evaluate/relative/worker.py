@@ -38,7 +38,7 @@ class RelativeWorker:
             for first in starts
         ]
 
-    def do(self, unit: AimUnit) -> Done[RelativeRecord]:
+    def execute(self, unit: AimUnit) -> Done[RelativeRecord]:
         """See `Worker`."""
         aim, samples = self.task.aims[unit.aim], self.task.samples[unit.first : unit.first + unit.count]
         images, labels = self.dataset.batch(samples)

@@ -29,7 +29,7 @@ from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
 from calipers.models.placing import placed
 from calipers.models.presented import examples, present
-from calipers.verify import BoundVerifier, Selective, Verifier
+from calipers.verify import BoundVerifier, RestrictedVerifier, Verifier
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def prepare(
         settings = replace(settings, verifiers=())
     else:
         for verifier in settings.verifiers:
-            if isinstance(verifier, Selective):
+            if isinstance(verifier, RestrictedVerifier):
                 verifier.require(graph, ThreatModel(distance, max(radii), space=space).around(images[:1]))
     task = RobustnessTask(
         model=model.name,

@@ -21,7 +21,7 @@ from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.verify import run_verifier
 
 
-def do(unit: MethodUnit, task: RobustnessTask, subject: Subject) -> Done[SampleRecord]:
+def measured(unit: MethodUnit, task: RobustnessTask, subject: Subject) -> Done[SampleRecord]:
     """The records and arrays of one unit; the same for the same task whenever it runs."""
     labels = subject.labels[unit.samples]
     if unit.question is Question.CLEAN:

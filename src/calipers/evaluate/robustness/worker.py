@@ -24,7 +24,7 @@ from calipers.evaluate.robustness.requirement import Requirement
 from calipers.evaluate.robustness.sanity import inspect, unbounded
 from calipers.evaluate.robustness.subject import Subject
 from calipers.evaluate.robustness.task import RobustnessTask
-from calipers.evaluate.robustness.work import do
+from calipers.evaluate.robustness.work import measured
 from calipers.evaluate.threads import multiplications_of, threads_for
 from calipers.verify import Limitable, Verifier
 
@@ -63,7 +63,7 @@ class RobustnessWorker:
         """See `Worker`."""
         return plan(self.task, done)
 
-    def do(self, unit: RobustnessUnit) -> Done[SampleRecord]:
+    def execute(self, unit: RobustnessUnit) -> Done[SampleRecord]:
         """See `Worker`."""
         with threads_for(self._work(unit)):
             match unit:
@@ -72,7 +72,7 @@ class RobustnessWorker:
                 case ReviewUnit():
                     return Done(warnings=tuple(unbounded(self.subject, self.task, set(unit.proven))))
                 case MethodUnit():
-                    return do(unit, self.task, self.subject)
+                    return measured(unit, self.task, self.subject)
 
     def summarise(self, records: Sequence[SampleRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """See `Worker`."""

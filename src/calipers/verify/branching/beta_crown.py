@@ -17,10 +17,10 @@ from torch import Tensor
 from calipers.bounds.budget import WorkBudget
 from calipers.verify.branching.choices import Account, Choice
 from calipers.verify.branching.dual import Ascent, ascend, ascent_bytes
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.journal import Journal
 from calipers.verify.branching.linear_program import optimal
 from calipers.verify.branching.pseudo_costs import PseudoCosts
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.splits import MaximumSplit
 from calipers.verify.branching.subdomains import Root, Subdomains, Variables
 from calipers.verify.branching.ties import TieWatch
@@ -63,7 +63,7 @@ class Search:
         journal: Journal | None = None,
         costs: PseudoCosts | None = None,
         most: float = math.inf,
-    ) -> Found:
+    ) -> SearchResult:
         """Prove that `rows` of the root's one specification are positive, or find an input where one is not.
 
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
@@ -192,12 +192,12 @@ class _Tree:
         """Whether rounding decides, so that going on is of no use."""
         return self._ties.over(self.bounded)
 
-    def found(self, rows: list[int]) -> Found:
+    def found(self, rows: list[int]) -> SearchResult:
         if self.witness is not None:
-            return Found({}, self.witness, self.bounded, False)
+            return SearchResult({}, self.witness, self.bounded, False)
         left = [(entry.row, entry.lower) for entry in self.open] + self._stuck
         lowest = {row: min((lower for r, lower in left if r == row), default=torch.inf) for row in rows}
-        return Found(lowest, self.witness, self.bounded, not self.open or self.tied)
+        return SearchResult(lowest, self.witness, self.bounded, not self.open or self.tied)
 
     def _tried(self, offers: Sequence[tuple[_Open, Choice]]) -> Tensor:
         """What both sides of splits raise by, with one walk each, (2, offers); fewer offers when time is up."""

@@ -20,8 +20,8 @@ from calipers.core.problem import Problem, Specification
 from calipers.core.sets import Box, InputSet, is_box
 from calipers.graph.graph import Graph
 from calipers.verify.branching.box_bounds import BoxBounds, bound_boxes, bound_boxes_forward
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.journal import Journal
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.ties import TieWatch
 
 Known = dict[int, IntervalBounds]
@@ -62,7 +62,7 @@ class InputSearch:
         rows: list[int],
         budget: WorkBudget,
         journal: Journal | None = None,
-    ) -> Found:
+    ) -> SearchResult:
         """Prove that `rows` of the one instance are positive on its box, or find an input where one is not.
 
         Bounds only rise, so a search that is out of time has proven what it has proven. journal: takes down every
@@ -72,7 +72,7 @@ class InputSearch:
         asked = Specification(problem.specification.C[:, rows], problem.specification.d[:, rows])
         widest = max(math.prod(node.shape) for node in graph.nodes)
         if budget.left <= 0:
-            return Found(dict.fromkeys(rows, -math.inf), None, 0, False)
+            return SearchResult(dict.fromkeys(rows, -math.inf), None, 0, False)
         start = self.base.propagate(graph, problem.input_set, budget)
         work = walk_work(start)
         most = max(1, min(budget.fit(widest * widest * asked.d.element_size()), int(_TURN / max(1, work))))
@@ -104,7 +104,7 @@ class InputSearch:
             bounded += len(boxes)
             point, margin = _lowest(graph, asked, bounds)
             if margin <= 0:
-                return Found({}, point, bounded, False)
+                return SearchResult({}, point, bounded, False)
             ties.met(point, margin, bounded)
             proven = bounds.lower > 0
             done = proven.all(1)
@@ -120,7 +120,7 @@ class InputSearch:
             batch = min(max(2 * batch, _FILL), most)
         left = stuck.joined(open_)
         lowest = left.bound.amin(0) if len(left) else asked.d.new_full((len(rows),), torch.inf)
-        return Found(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
+        return SearchResult(dict(zip(rows, lowest.tolist(), strict=True)), None, bounded, not len(open_))
 
     def _bound(self, graph: Graph, budget: WorkBudget, quick: bool) -> Bound:
         """What bounds boxes: walks, or one pass forward."""

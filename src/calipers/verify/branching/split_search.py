@@ -8,9 +8,9 @@ from calipers.bounds import PAIRED, LinearBounds, WorkBudget
 from calipers.core.problem import Problem
 from calipers.graph.graph import Graph
 from calipers.verify.branching.beta_crown import Search
-from calipers.verify.branching.found import Found
 from calipers.verify.branching.journal import Journal
 from calipers.verify.branching.pseudo_costs import PseudoCosts
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.branching.subdomains import Root
 from calipers.verify.branching.tighten import Tightening
 
@@ -29,7 +29,7 @@ class SplitSearch:
 
     def run(
         self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget, journal: Journal | None = None
-    ) -> Found:
+    ) -> SearchResult:
         """Search the given rows of one instance. journal: takes down the evidence, as one part."""
         propagation = self.base.propagate(graph, problem.input_set, budget)
         root = Root.of(propagation, problem.input_set, problem.specification)

@@ -19,7 +19,7 @@ from calipers.graph.graph import Graph
 from calipers.graph.rewrite import with_maxima
 from calipers.solve.highs import TOLERANCE
 from calipers.solve.mixed import minimise
-from calipers.verify.branching.found import Found
+from calipers.verify.branching.result import SearchResult
 from calipers.verify.milp.encode import encode, require
 from calipers.verify.milp.tolerance import CHARGED, Scales, allowance
 from calipers.verify.stages import Stages
@@ -30,10 +30,11 @@ from calipers.verify.verifier import Limits
 class Milp:
     """VERIFIED, FALSIFIED with a witness, or UNKNOWN when time is up or a minimum is too close to 0 to tell.
 
-    base: bounds the neurons; rows that it proves need no program. attack: finds most witnesses sooner than the solver.
+    limits: memory, and seconds per instance and in all. base: bounds the neurons; rows that it proves need no program.
+    attack: finds most witnesses sooner than the solver.
     """
 
-    resources: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=Limits)
     base: LinearBounds = FUSED
     attack: Attack = field(default_factory=PGD)
 
@@ -41,20 +42,15 @@ class Milp:
     def name(self) -> str:
         return "milp"
 
-    @property
-    def limits(self) -> Limits:
-        """See `Limitable`."""
-        return self.resources
-
     def limited(self, limits: Limits) -> "Milp":
         """See `Limitable`."""
-        return replace(self, resources=limits)
+        return replace(self, limits=limits)
 
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "memory_bytes": self.resources.budget.bytes,
-            "timeout": self.resources.timeout,
+            "memory_bytes": self.limits.budget.bytes,
+            "timeout": self.limits.timeout,
             "base": self.base.name,
             "attack": {"name": self.attack.name, **self.attack.parameters},
             "tolerance": TOLERANCE,
@@ -69,10 +65,10 @@ class Milp:
         """Raises InputError where `require` does."""
         graph = with_maxima(graph)
         require(graph, problem.input_set)
-        stages = Stages(self.resources, (), self.base, (self.attack,), self._search)
+        stages = Stages(self.limits, (), self.base, (self.attack,), self._search)
         return stages.verify(self.name, graph, problem, original)
 
-    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> Found:
+    def _search(self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget) -> SearchResult:
         exact = moved(doubled(problem), "cpu")
         sets, asked = exact.input_set, exact.specification
         asked = Specification(asked.C[:, rows], asked.d[:, rows])
@@ -80,7 +76,7 @@ class Milp:
         reached = asked.margins(propagation.graph.evaluate(sets.center))
         lower = dict.fromkeys(rows, -np.inf)
         if budget.left <= 0:
-            return Found(lower, None, 0, False)
+            return SearchResult(lower, None, 0, False)
         bounds = specification_bounds(propagation, sets, asked, budget)
         scales = Scales.of(propagation.graph, sets)
         encoding = encode(propagation.graph, scales.outwards(propagation.bounds), sets)
@@ -100,11 +96,11 @@ class Milp:
             found = minimise(encoding.program, row, enough, breaks, budget.left)
             nodes += found.nodes
             if found.point is not None:
-                return Found({}, point(found.point), nodes, False)
+                return SearchResult({}, point(found.point), nodes, False)
             if found.bound > float(reached[0, k]) + enough:
                 # No bound can exceed what the row is known to reach: the solver has lost the network's own points.
-                return Found(lower, None, nodes, False, failed=True)
+                return SearchResult(lower, None, nodes, False, failed=True)
             lower[rows[k]] = np.inf if found.bound > enough else found.bound
             if found.termination is not Termination.COMPLETED:
-                return Found(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
-        return Found(lower, None, nodes, True)
+                return SearchResult(lower, None, nodes, False, failed=found.termination is Termination.ERROR)
+        return SearchResult(lower, None, nodes, True)

@@ -60,39 +60,39 @@ class Answer:
 
 
 def decide_with_evidence(
-    network: OnnxNetwork, asked: Property, resources: Limits, certificate: Path, device: torch.device = CPU
+    network: OnnxNetwork, asked: Property, limits: Limits, certificate: Path, device: torch.device = CPU
 ) -> Answer:
     """As `decide`; unsat is said only where the evidence, written to `certificate`, passes the checker."""
-    answer = decide(network, asked, resources, device)
+    answer = decide(network, asked, limits, device)
     if answer.outcome is not SatOutcome.UNSAT:
         return answer
-    written = certify(network.graph, asked, resources, certificate)
+    written = certify(network.graph, asked, limits, certificate)
     missing = written.count(None)
     if not missing:
         return answer
     reason = (
         f"the search says unsat, but for {missing} of {len(written)} cases no evidence was found within "
-        f"{resources.timeout:g} s that the checker accepts: it charges more for rounding than the search does"
+        f"{limits.timeout:g} s that the checker accepts: it charges more for rounding than the search does"
     )
     return replace(answer, outcome=SatOutcome.UNKNOWN, reason=reason)
 
 
-def decide(network: OnnxNetwork, asked: Property, resources: Limits, device: torch.device = CPU) -> Answer:
-    """Search within resources.timeout for all cases together. sat is said of what onnxruntime confirms only.
+def decide(network: OnnxNetwork, asked: Property, limits: Limits, device: torch.device = CPU) -> Answer:
+    """Search within limits.timeout for all cases together. sat is said of what onnxruntime confirms only.
 
     device: where bounds and attacks are computed.
     Raises InputError if the property belongs to another network.
     """
     start = time.monotonic()
-    end = start + resources.timeout
+    end = start + limits.timeout
     open_: set[SatOutcome] = set()
     require_fit(network.graph, asked)
     if asked.cases:
-        budget = resources.budget.until(end)
+        budget = limits.budget.until(end)
         asked = without_impossible(network.graph, boxes(network.graph, asked.cases), asked, budget)
     for reduction in reduce_property(network.graph, asked):
         left = max(0.0, end - time.monotonic())
-        verifier = Complete(replace(resources, timeout=left, total=left))
+        verifier = Complete(replace(limits, timeout=left, total=left))
         with standard_kernels(device):
             result = verifier.verify(reduction.graph.to(device=device), moved(reduction.problem, device))
         unsafe = _confirmed(network, reduction, result)

@@ -79,12 +79,12 @@ def load_instances(path: Path) -> tuple[Instance, ...]:
     return tuple(instances)
 
 
-def score(instance: Instance, resources: Limits, output: str | None = None, device: torch.device = CPU) -> Score:
+def score(instance: Instance, limits: Limits, output: str | None = None, device: torch.device = CPU) -> Score:
     """What comes of an instance; whatever is wrong with it is its score, as the others have to go on."""
     try:
         asked = Property.load(instance.vnnlib)
         network = load_onnx_network(instance.onnx, output=output, inputs=asked.inputs)
-        return Score(instance, decide(network, asked, resources, device), note=asked.note)
+        return Score(instance, decide(network, asked, limits, device), note=asked.note)
     except CalipersError as error:
         return Score(instance, None, str(error))
     except Exception as error:  # a fault of ours, of torch or of onnxruntime: one instance must not end a family

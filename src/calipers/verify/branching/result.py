@@ -1,4 +1,4 @@
-"""What a search brings back."""
+"""The result of a branch-and-bound search."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a search knows when it ends or is stopped.
+class SearchResult:
+    """What a search has proven when it ends or is stopped.
 
-    lower: of every row that was searched, the least over its open subdomains; infinite where none is open.
-    witness: an input that breaks the specification, if one was met; then nothing is said of rows.
-    subdomains: how many were bounded. exhausted: nothing is left to try.
-    failed: a solver that the search rests on gave no answer.
+    lower: a lower bound of every specification row that was searched, by its index: the least over the row's open
+    subdomains; infinite where none is open. witness: an input (1, *shape) that breaks the specification, if one was
+    found; `lower` is empty then. subdomains: how many were bounded. exhausted: no subdomain is left that could be
+    split. failed: the solver that the search rests on gave no answer.
     """
 
     lower: dict[int, float]
@@ -33,7 +33,7 @@ class Found:
         """Whether every row that was searched is positive."""
         return self.witness is None and not self.open
 
-    def then(self, later: "Found") -> "Found":
+    def then(self, later: "SearchResult") -> "SearchResult":
         """What is known after a second search of the rows that the first has left open."""
         lower = {row: max(bound, later.lower.get(row, bound)) for row, bound in self.lower.items()}
         return replace(later, lower=lower, subdomains=self.subdomains + later.subdomains)
