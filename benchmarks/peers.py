@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from calipers.attacks import MinimumNormAttack
 from calipers.attacks.adapters.autoattack import AutoAttackNearest
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.seeds import derive_seed
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.norms import Norm
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.sets import Box, InputSet, LpBall

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from calipers.attacks import DDN, run_minimum_norm
-from calipers.attacks.query import cross_entropy, log_odds
+from calipers.attacks.losses import cross_entropy, log_odds
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem
 from tests.attacks.linear import SHAPES, exact, linear

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from calipers.attacks import PGD, EstimatedPGD, run_attack
-from calipers.attacks.query import Query, smallest_margin
+from calipers.attacks.losses import smallest_margin
+from calipers.attacks.query import Query
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem
 from calipers.core.sets import LpBall

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from calipers.attacks import at_epsilon, run_minimum_norm
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification

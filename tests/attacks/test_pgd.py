@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from calipers.attacks import FGSM, PGD, run_attack
+from calipers.attacks.losses import cross_entropy
 from calipers.attacks.pgd import random_points, steepest_ascent
-from calipers.attacks.query import cross_entropy
 from calipers.core.norms import Norm
 from calipers.core.problem import Specification
 from tests.attacks.linear import linear_balls

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import GameSettings, Surrogate, evenly, pull
@@ -27,7 +28,6 @@ from calipers.attacks.primal_dual.schedule import (
 )
 from calipers.attacks.primal_dual.session import FARTHEST, Session, Standing, noise, play
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
-from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.pruning import prune
-from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
 from tests.nets import nearest_query

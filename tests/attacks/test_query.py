@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from calipers.attacks.query import CountedModel, Query, smallest_margin
+from calipers.attacks.counted import CountedModel
+from calipers.attacks.losses import smallest_margin
+from calipers.attacks.query import Query
 from calipers.core.distances import Distance
 from tests.contracts.test_minimum_norm_attacks import problem
 from tests.nets import nearest_query

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.refine import project, refine
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification

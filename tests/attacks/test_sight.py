@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from calipers.attacks import MINIMUM_NORM_ATTACKS, PGD, GeoDA, Nearest, run_attack, run_minimum_norm
-from calipers.attacks.query import Query, log_odds
+from calipers.attacks.losses import log_odds
+from calipers.attacks.query import Query
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem, Specification
 from calipers.core.results import Remark

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from calipers.attacks import DDN, PGD, DeepFool, MinimumNormAttack
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.several import Several, SeveralNearest
 from calipers.core.distances import Distance
 from calipers.evaluate.progress import track

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calipers.attacks.losses import smallest_margin
 from calipers.attacks.pgd import PGD
-from calipers.attacks.query import Query, smallest_margin
+from calipers.attacks.query import Query
 from calipers.bounds import METHODS
 from calipers.bounds.budget import WorkBudget
 from calipers.core.problem import Problem, Specification

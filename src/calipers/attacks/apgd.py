@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
+from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import random_points, steepest_ascent
-from calipers.attacks.query import Query, log_odds
+from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed

@@ -7,7 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from calipers.attacks.geoda import LEAST, GeoDA
-from calipers.attacks.query import NearestQuery, Query
+from calipers.attacks.nearest_query import NearestQuery
+from calipers.attacks.query import Query
 from calipers.core.distances import Distance
 from calipers.core.problem import MinimumNormProblem
 from calipers.core.sets import LpBall

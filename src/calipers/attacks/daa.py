@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
+from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import random_points, steepest_ascent
-from calipers.attacks.query import Query, log_odds
+from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm
 from calipers.core.seeds import derive_seed

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.attacks.losses import smallest_margin
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.primal_dual.schedule import Decay, StepRate, lengths
-from calipers.attacks.query import NearestQuery, smallest_margin
 from calipers.attacks.recorded import Recorded
 from calipers.attacks.refine import project
 from calipers.attacks.solver import solve

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.recorded import Recorded
 from calipers.attacks.refine import SHARE, project
 from calipers.core.distances import Distance, has_channels

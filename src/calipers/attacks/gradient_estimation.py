@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
+from calipers.attacks.losses import smallest_margin
 from calipers.attacks.pgd import steepest_ascent
-from calipers.attacks.query import Query, smallest_margin
+from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed, generator

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.attacks.losses import log_odds
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.query import NearestQuery, log_odds
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError

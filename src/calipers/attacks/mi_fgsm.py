@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 
 from calipers.attacks.attack import ATTACKS
+from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import steepest_ascent
-from calipers.attacks.query import Query, log_odds
+from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
 from calipers.core.norms import Norm, flat, per_sample
 

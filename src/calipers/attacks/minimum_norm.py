@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from calipers.attacks.blind import nearest_without
 from calipers.attacks.geoda import GeoDA
 from calipers.attacks.grade import grade
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import flat, per_sample

@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS, MinimumNormAttack
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.pdpgd import PDGD, PDPGD
 from calipers.attacks.primal_dual.schedule import lengths
-from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 
 

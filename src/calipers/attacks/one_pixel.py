@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance, has_channels
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem

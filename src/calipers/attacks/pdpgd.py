@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.primal_dual.game import GameSettings
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer
 from calipers.attacks.primal_dual.session import play
 from calipers.attacks.primal_dual.variants import COUNTS, DENSE, DESCENT, OPERATORS, author, sparse, text, within
-from calipers.attacks.query import NearestQuery
 from calipers.core.distances import Distance
 
 

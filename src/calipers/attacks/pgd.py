@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
-from calipers.attacks.query import Query, log_odds
+from calipers.attacks.losses import log_odds
+from calipers.attacks.query import Query
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.sets import Box, InputSet, LpBall

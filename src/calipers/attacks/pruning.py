@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.attacks.losses import smallest_margin
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance, has_channels
 from calipers.core.norms import flat
 

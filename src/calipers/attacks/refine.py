@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.attacks.query import NearestQuery
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.norms import flat, per_sample
 from calipers.core.projections import project_l1, project_l2

@@ -5,7 +5,8 @@ from typing import Any
 
 from calipers.attacks.attack import Attack
 from calipers.attacks.minimum_norm import MinimumNormAttack
-from calipers.attacks.query import NearestQuery, Query
+from calipers.attacks.nearest_query import NearestQuery
+from calipers.attacks.query import Query
 from calipers.core.distances import Distance
 from calipers.core.norms import Norm
 

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.deepfool import step_to_boundary
+from calipers.attacks.losses import smallest_margin
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
-from calipers.attacks.query import NearestQuery, smallest_margin
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.recorded import Recorded
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError

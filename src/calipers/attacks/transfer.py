@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from calipers.attacks.attack import ATTACK_LIBRARIES, Attack
+from calipers.attacks.losses import Loss
 from calipers.attacks.pgd import PGD
-from calipers.attacks.query import Loss, Query
+from calipers.attacks.query import Query
 from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError
 from calipers.core.norms import Norm

@@ -13,7 +13,8 @@ from calipers.attacks.adapters.library import load, quietly, version
 from calipers.attacks.adapters.watched import search_balls, search_nearest
 from calipers.attacks.attack import ATTACK_LIBRARIES
 from calipers.attacks.minimum_norm import MINIMUM_NORM_LIBRARIES
-from calipers.attacks.query import NearestQuery, Query
+from calipers.attacks.nearest_query import NearestQuery
+from calipers.attacks.query import Query
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm

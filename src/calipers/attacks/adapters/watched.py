@@ -13,7 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from calipers.attacks.adapters.library import quietly, seeded
-from calipers.attacks.query import CountedModel, NearestQuery, Query
+from calipers.attacks.counted import CountedModel
+from calipers.attacks.nearest_query import NearestQuery
+from calipers.attacks.query import Query
 from calipers.core.errors import InputError
 from calipers.core.norms import flat, per_sample
 from calipers.core.problem import Specification

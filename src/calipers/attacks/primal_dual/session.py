@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import Game, GameSettings, evenly, pull
 from calipers.attacks.primal_dual.schedule import Extent, FromBest, FromCentre, FromRandom, Kind, Phase
 from calipers.attacks.pruning import prune
-from calipers.attacks.query import NearestQuery
 from calipers.attacks.refine import refine
 from calipers.attacks.solver import solve
 from calipers.core.norms import per_sample
