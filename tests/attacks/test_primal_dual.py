@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from calipers.attacks.nearest_query import NearestQuery
-from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.game import GameSettings, Surrogate, evenly, pull
 from calipers.attacks.primal_dual.primal import AdamPlayer, GradientPlayer, InnerStepsPlayer, MetricPlayer, Turn
@@ -28,6 +27,7 @@ from calipers.attacks.primal_dual.schedule import (
 )
 from calipers.attacks.primal_dual.session import FARTHEST, Session, Standing, noise, play
 from calipers.attacks.proximal import L1Prox, L2Prox, LinfProx
+from calipers.core.adam import Moments
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.problem import MinimumNormProblem, Specification

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from calipers.attacks.nearest_query import NearestQuery
-from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.primal_dual.primal import Player, Turn
 from calipers.attacks.primal_dual.schedule import Balanced, Extent, Fixed, FromBest, FromRandom, Kind, Phase, Restart
+from calipers.core.adam import Moments
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
 from calipers.core.problem import MinimumNormProblem

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from calipers.attacks.primal_dual.adam import Moments
 from calipers.attacks.primal_dual.dual import Dual
 from calipers.attacks.proximal.operator import MetricOperator, ProximalOperator
+from calipers.core.adam import Moments
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.problem import MinimumNormProblem
 

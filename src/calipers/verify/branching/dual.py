@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from calipers.bounds.budget import WorkBudget
+from calipers.core.adam import Moments
 from calipers.core.norms import per_sample
 from calipers.verify.branching.subdomains import DualWalk, Root, Subdomains, Variables
 
@@ -35,16 +36,17 @@ def ascend(subdomains: Subdomains, variables: Variables, steps: int, rate: float
     """
     walk = subdomains.walk(variables)
     best = Ascent(variables, walk)
-    adam = _Adam()
+    moments: dict[int, Moments] = {}
+    pushed = _start(variables.multiplier)
     for step in range(1, steps):
         if budget.left <= 0:
             break
         slopes, excess = _slopes(subdomains, variables, walk)
         length = rate * _DECAY ** (step / steps)
-        below = {p: adam.moved(p, variables.below[p], slope, length, step) for p, slope in slopes.items()}
-        multiplier = variables.multiplier
-        if multiplier.numel():
-            multiplier = adam.moved(-1, multiplier, excess, length, step)
+        moments = {p: (moments[p] if p in moments else _start(slope)).add(slope) for p, slope in slopes.items()}
+        pushed = pushed.add(excess)
+        below = {p: _uphill(moments[p], variables.below[p], length) for p in slopes}
+        multiplier = _uphill(pushed, variables.multiplier, length)
         variables = subdomains.admissible(below, multiplier)
         walk = subdomains.walk(variables)
         best = _better(best, Ascent(variables, walk))
@@ -92,18 +94,10 @@ def _slopes(subdomains: Subdomains, variables: Variables, walk: DualWalk) -> tup
     return slopes, excess
 
 
-class _Adam:
-    """Kingma & Ba (2015), for named arrays."""
+def _start(like: Tensor) -> Moments:
+    return Moments.start(0.9, like, squares=0.99, epsilon=1e-10)
 
-    def __init__(self, first: float = 0.9, second: float = 0.99) -> None:
-        self._first, self._second = first, second
-        self._mean: dict[int, Tensor] = {}
-        self._square: dict[int, Tensor] = {}
 
-    def moved(self, name: int, here: Tensor, slope: Tensor, length: float, step: int) -> Tensor:
-        """The array `name` after a step uphill."""
-        mean = self._mean.setdefault(name, torch.zeros_like(slope)).lerp_(slope, 1 - self._first)
-        square = self._square.setdefault(name, torch.zeros_like(slope))
-        square.mul_(self._second).addcmul_(slope, slope, value=1 - self._second)
-        scale = square.sqrt().mul_((1 - self._second**step) ** -0.5).add_(1e-10)
-        return here.addcdiv(mean, scale, value=length / (1 - self._first**step))
+def _uphill(moments: Moments, here: Tensor, length: float) -> Tensor:
+    """After a step of Adam that makes the bound larger."""
+    return here.addcdiv(moments.direction, moments.metric, value=length)
