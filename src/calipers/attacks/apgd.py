@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from calipers.attacks.attack import ATTACKS
@@ -11,6 +12,7 @@ from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import random_points, steepest_ascent
 from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
+from calipers.attacks.solver import solve
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed
 
@@ -39,19 +41,8 @@ class APGD(Recorded):
                 return
             names = [query.problem.sample_id[i] for i in active.tolist()]
             seeds = [derive_seed(seed, "apgd", name, restart) for name in names]
-            self._climb(query, active, random_points(query.problem.input_set[active], seeds))
-
-    def _climb(self, query: Query, active: Tensor, x: Tensor) -> None:
-        state = _State.start(query, active, x)
-        before = 0
-        for k in range(1, self.steps + 1):
-            state = state.unbroken(query)
-            if not len(state.active):
-                return
-            state = state.moved(query, 1.0 if k == 1 else MOMENTUM)
-            if k in checkpoints(self.steps):
-                state = state.checked(self.progress * (k - before))
-                before = k
+            start = random_points(query.problem.input_set[active], seeds)
+            solve(_Run(query, active, start, self), self.steps)
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
@@ -127,6 +118,33 @@ class _State:
             halved=stalled,
             checked_loss=self.best_loss,
         )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run from the points x, as a solver."""
+
+    query: Query
+    active: Int[Tensor, " active"]
+    x: Float[Tensor, "active *shape"]
+    settings: APGD
+
+    def init(self) -> _State:
+        return _State.start(self.query, self.active, self.x)
+
+    def step(self, state: _State, k: int) -> _State:
+        state = state.unbroken(self.query)
+        if not len(state.active):
+            return state
+        state = state.moved(self.query, MOMENTUM if k else 1.0)
+        marks = (0, *checkpoints(self.settings.steps))
+        if k + 1 not in marks:
+            return state
+        return state.checked(self.settings.progress * (k + 1 - max(mark for mark in marks if mark <= k)))
+
+    def finish(self, state: _State) -> _State:
+        # The last step has queried its points.
+        return state
 
 
 ATTACKS.add("apgd")(APGD())

@@ -8,13 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.attacks.ascent import Ascent, Points
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import random_points, steepest_ascent
 from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
+from calipers.attacks.solver import solve
 from calipers.core.norms import Norm
 from calipers.core.seeds import derive_seed
+from calipers.core.sets import InputSet
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,18 @@ class DAA(Recorded):
     repulsion: float = 1.0
 
     def run(self, query: Query, seed: int) -> None:
-        active = query.everyone
-        x = self._starts(query, seed)
-        for k in range(self.steps):
-            each = active.repeat_interleave(self.starts)
-            _, gradient = query.gradient(x.flatten(0, 1), each, log_odds)
-            keep = query.best_margin[active] > 0
-            active, x, gradient = active[keep], x[keep], gradient.unflatten(0, (-1, self.starts))[keep]
-            if not len(active):
-                return
+        def direction(points: Points, k: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+            _, gradient = query.gradient(points.x, points.active, log_odds)
             weight = self.repulsion * max(0.0, 1 - 2 * k / self.steps)
-            direction = gradient + weight * repulsion(x.flatten(2)).reshape(x.shape)
-            sets = query.problem.input_set[active.repeat_interleave(self.starts)]
-            moved = x.flatten(0, 1) + steepest_ascent(sets, direction.flatten(0, 1), self.step_size)
-            x = sets.project(moved).reshape(x.shape)
-        query.margins(x.flatten(0, 1), active.repeat_interleave(self.starts))
+            particles = points.x.unflatten(0, (-1, self.starts)).flatten(2)
+            return gradient + weight * repulsion(particles).reshape(points.x.shape), ()
+
+        def move(sets: InputSet, x: Tensor, direction: Tensor, k: int) -> Tensor:
+            return steepest_ascent(sets, direction, self.step_size)
+
+        # The particles of an image come one after the other, and drop out together.
+        start = Points(query.everyone.repeat_interleave(self.starts), self._starts(query, seed).flatten(0, 1))
+        solve(Ascent(query, start, direction, move), self.steps)
 
     def _starts(self, query: Query, seed: int) -> Float[Tensor, "batch starts *shape"]:
         sets, names = query.problem.input_set, query.problem.sample_id

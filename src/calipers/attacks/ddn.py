@@ -4,17 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from calipers.attacks.losses import log_odds
+from calipers.attacks.losses import Loss, log_odds
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.nearest_query import NearestQuery
-from calipers.attacks.primal_dual.schedule import Decay, StepRate, lengths
+from calipers.attacks.normalised import Look, Perturbed, descend, size
 from calipers.attacks.recorded import Recorded
-from calipers.attacks.solver import solve
 from calipers.core.distances import Distance
-from calipers.core.norms import flat, per_sample
+from calipers.core.norms import per_sample
 
 
 @dataclass(frozen=True)
@@ -33,48 +30,22 @@ class DDN(Recorded):
     radius: float = 1.0
     gamma: float = 0.05
 
-    def run(self, query: NearestQuery, seed: int) -> None:
-        (steps,) = lengths(self.propagations, self.propagations)
-        solve(_Descent(query, self, steps), steps)
-
-
-@dataclass(frozen=True)
-class _State:
-    r: Float[Tensor, "batch *shape"]
-    radius: Float[Tensor, " batch"]
-
-
-@dataclass(frozen=True)
-class _Descent:
-    query: NearestQuery
-    settings: DDN
-    steps: int
-
-    def init(self) -> _State:
-        center = self.query.problem.center
-        radius = torch.full_like(self.query.best_distance, self.settings.radius * self._width)
-        return _State(torch.zeros_like(center), radius)
-
-    def step(self, state: _State, k: int) -> _State:
-        problem, settings = self.query.problem, self.settings
-        # The step is normalised, so any loss with the gradient direction of the cross-entropy will do.
-        rows, gradient = self.query.gradient(problem.perturbed(state.r), self.query.everyone, log_odds)
-        rate = StepRate(settings.step, settings.step / 100, Decay.COSINE).at(k, self.steps) * self._width
-        r = state.r + rate * _unit(problem.scale * gradient)
-        radius = state.radius * torch.where(rows.amin(1) <= 0, 1 - settings.gamma, 1 + settings.gamma)
-        return _State(problem.clip(per_sample(radius, r) * _unit(r)), radius)
-
-    def finish(self, state: _State) -> _State:
-        self.query.margins(self.query.problem.perturbed(state.r), self.query.everyone)
-        return state
-
     @property
-    def _width(self) -> float:
-        return float(self.query.problem.width.max())
+    def loss(self) -> Loss:
+        # The step is normalised, so any loss with the gradient direction of the cross-entropy will do.
+        return log_odds
 
+    def run(self, query: NearestQuery, seed: int) -> None:
+        descend(query, self)
 
-def _unit(r: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
-    return r / per_sample(flat(r).norm(dim=1).clamp_min(torch.finfo(r.dtype).tiny), r)
+    def first_radius(self, query: NearestQuery) -> float:
+        return self.radius * float(query.problem.width.max())
+
+    def moved(self, query: NearestQuery, state: Perturbed, look: Look) -> Perturbed:
+        gradient = query.problem.scale * look.gradient
+        r = state.r + look.length * (gradient / size(gradient))
+        radius = state.radius * torch.where(look.margin <= 0, 1 - self.gamma, 1 + self.gamma)
+        return Perturbed(per_sample(radius, r) * (r / size(r)), radius)
 
 
 MINIMUM_NORM_ATTACKS.add("ddn")(DDN)

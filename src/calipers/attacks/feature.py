@@ -8,11 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.attacks.ascent import Ascent, Points
 from calipers.attacks.pgd import steepest_ascent
 from calipers.attacks.query import Query
+from calipers.attacks.solver import solve
 from calipers.core.digests import digest_tensors
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, flat
+from calipers.core.sets import InputSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +52,20 @@ class FeatureAdversary:
         return frozenset({Norm.LINF})
 
     def run(self, query: Query, seed: int) -> None:
-        x, active = query.problem.input_set.center, query.everyone
-        with torch.no_grad():
-            wanted = query.features(self._guides(query), active, self.layer)
-        for k in range(self.steps):
-            x = x.detach().requires_grad_(True)
+        def direction(points: Points, k: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+            x = points.x.detach().requires_grad_(True)
             with torch.enable_grad():
-                found = query.features(x, active, self.layer)
-                (gradient,) = torch.autograd.grad(flat(found - wanted).square().sum(), x)
-            keep = query.best_margin[active] > 0
-            active, x, gradient, wanted = active[keep], x.detach()[keep], gradient[keep], wanted[keep]
-            if not len(active):
-                return
-            sets = query.problem.input_set[active]
-            length = self.step_size * (1 - k / self.steps)
-            x = sets.project(x + steepest_ascent(sets, -gradient, length))
-        query.margins(x, active)
+                found = query.features(x, points.active, self.layer)
+                (gradient,) = torch.autograd.grad(flat(found - points.memory[0]).square().sum(), x)
+            return -gradient, points.memory
+
+        def move(sets: InputSet, x: Tensor, down: Tensor, k: int) -> Tensor:
+            return steepest_ascent(sets, down, self.step_size * (1 - k / self.steps))
+
+        with torch.no_grad():
+            wanted = query.features(self._guides(query), query.everyone, self.layer)
+        start = Points(query.everyone, query.problem.input_set.center, (wanted,))
+        solve(Ascent(query, start, direction, move), self.steps)
 
     def _guides(self, query: Query) -> Float[Tensor, "batch *shape"]:
         center, guides = query.problem.input_set.center, []

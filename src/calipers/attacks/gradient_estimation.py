@@ -7,14 +7,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from calipers.attacks.ascent import Ascent, Points
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.losses import smallest_margin
 from calipers.attacks.pgd import steepest_ascent
 from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
+from calipers.attacks.solver import solve
 from calipers.core.norms import Norm, per_sample
 from calipers.core.seeds import derive_seed, generator
-from calipers.core.sets import LpBall
+from calipers.core.sets import InputSet, LpBall
 
 NAME = "estimated-pgd"
 
@@ -41,18 +43,21 @@ class EstimatedPGD(Recorded):
     decay: float = 0.9
 
     def run(self, query: Query, seed: int) -> None:
-        x, active = query.problem.input_set.center, query.everyone
-        mean = torch.zeros_like(x)
-        for k in range(self.steps):
-            query.margins(x, active)
-            keep = query.best_margin[active] > 0
-            active, x, mean = active[keep], x[keep], mean[keep]
-            if not len(active):
-                return
-            mean = self.decay * mean + (1 - self.decay) * self.estimate(query, active, x, seed, k)
-            sets = query.problem.input_set[active]
-            x = sets.project(x + steepest_ascent(sets, mean, self.step_size))
-        query.margins(x, active)
+        def direction(points: Points, k: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+            query.margins(points.x, points.active)
+            (mean,) = points.memory
+            left = (query.best_margin[points.active] > 0).nonzero()[:, 0]
+            if len(left):
+                estimate = self.estimate(query, points.active[left], points.x[left], seed, k)
+                mean = mean.index_copy(0, left, self.decay * mean[left] + (1 - self.decay) * estimate)
+            return mean, (mean,)
+
+        def move(sets: InputSet, x: Tensor, mean: Tensor, k: int) -> Tensor:
+            return steepest_ascent(sets, mean, self.step_size)
+
+        center = query.problem.input_set.center
+        start = Points(query.everyone, center, (torch.zeros_like(center),))
+        solve(Ascent(query, start, direction, move), self.steps)
 
     def estimate(
         self, query: Query, active: Int[Tensor, " active"], x: Float[Tensor, "active *shape"], seed: int, step: int

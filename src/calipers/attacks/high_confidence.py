@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from calipers.attacks.minimum_norm import MINIMUM_NORM_ATTACKS
 from calipers.attacks.nearest_query import NearestQuery
 from calipers.attacks.recorded import Recorded
+from calipers.attacks.solver import solve
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm, per_sample
@@ -148,25 +149,51 @@ class Walk:
 
     def run(self, query: NearestQuery, short: Short) -> None:
         """Walk from all centres."""
-        active, beyond = query.everyone, 1 + self.overshoot
-        r = torch.zeros_like(query.problem.center)
-        for _ in range(self.steps):
-            x = query.problem[active].perturbed(beyond * r)
-            lacking, slope = _slope(query, x, active, short)
-            left = (lacking > 0) | query.best_distance[active].isinf()
-            active, x, r, lacking, slope = active[left], x[left], r[left], lacking[left], slope[left]
-            if not len(active):
-                return
-            problem = query.problem[active]
-            slope = problem.scale * problem.inward(x, slope)
-            r = problem.clip(beyond * (r + step_towards(lacking, slope, self.longest))) / beyond
-        query.margins(query.problem[active].perturbed(beyond * r), active)
+        solve(_Steps(query, short, self.longest, 1 + self.overshoot), self.steps)
 
 
-def _slope(query: NearestQuery, x: Tensor, active: Tensor, short: Short) -> tuple[Tensor, Tensor]:
-    """By how much instances are short at x, and the gradient of log p_t there."""
-    rows, slope = query.gradient(x, active, lambda rows: -short(rows, active))
-    return short(rows, active), slope
+@dataclass(frozen=True)
+class _Left:
+    """The instances that still walk, and the sums of their steps."""
+
+    active: Int[Tensor, " active"]
+    r: Float[Tensor, "active *shape"]
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The walk as a solver. beyond: points are at so many times the sum of the steps."""
+
+    query: NearestQuery
+    short: Short
+    longest: float | None
+    beyond: float
+
+    def init(self) -> _Left:
+        return _Left(self.query.everyone, torch.zeros_like(self.query.problem.center))
+
+    def step(self, state: _Left, k: int) -> _Left:
+        if not len(state.active):
+            return state
+        active, x = state.active, self._points(state)
+        rows, slope = self.query.gradient(x, active, lambda rows: -self.short(rows, active))
+        lacking = self.short(rows, active)
+        left = (lacking > 0) | self.query.best_distance[active].isinf()
+        active, x, r, lacking, slope = active[left], x[left], state.r[left], lacking[left], slope[left]
+        if not len(active):
+            return _Left(active, r)
+        problem = self.query.problem[active]
+        slope = problem.scale * problem.inward(x, slope)
+        step = step_towards(lacking, slope, self.longest)
+        return _Left(active, problem.clip(self.beyond * (r + step)) / self.beyond)
+
+    def finish(self, state: _Left) -> _Left:
+        if len(state.active):
+            self.query.margins(self._points(state), state.active)
+        return state
+
+    def _points(self, state: _Left) -> Float[Tensor, "active *shape"]:
+        return self.query.problem[state.active].perturbed(self.beyond * state.r)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
+from calipers.attacks.ascent import Ascent, Points
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.losses import log_odds
 from calipers.attacks.pgd import steepest_ascent
 from calipers.attacks.query import Query
 from calipers.attacks.recorded import Recorded
+from calipers.attacks.solver import solve
 from calipers.core.norms import Norm, flat, per_sample
+from calipers.core.sets import InputSet
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,19 @@ class MIFGSM(Recorded):
     decay: float = 1.0
 
     def run(self, query: Query, seed: int) -> None:
-        x = query.problem.input_set.center
-        active = query.everyone
-        velocity = torch.zeros_like(x)
-        for _ in range(self.steps):
+        def direction(points: Points, k: int) -> tuple[Tensor, tuple[Tensor, ...]]:
             # Gradients are normalised, so any loss with the direction of the cross-entropy will do.
-            margins, gradient = query.gradient(x, active, log_odds)
+            _, gradient = query.gradient(points.x, points.active, log_odds)
             size = Norm.L1(flat(gradient)).clamp_min(torch.finfo(gradient.dtype).tiny)
-            velocity = self.decay * velocity + gradient / per_sample(size, gradient)
-            keep = margins.amin(1) > 0
-            active, x, velocity = active[keep], x[keep], velocity[keep]
-            if not len(active):
-                return
-            sets = query.problem.input_set[active]
-            x = sets.project(x + steepest_ascent(sets, velocity, 1 / self.steps))
-        query.margins(x, active)
+            velocity = self.decay * points.memory[0] + gradient / per_sample(size, gradient)
+            return velocity, (velocity,)
+
+        def move(sets: InputSet, x: Tensor, velocity: Tensor, k: int) -> Tensor:
+            return steepest_ascent(sets, velocity, 1 / self.steps)
+
+        center = query.problem.input_set.center
+        start = Points(query.everyone, center, (torch.zeros_like(center),))
+        solve(Ascent(query, start, direction, move), self.steps)
 
 
 ATTACKS.add("mi-fgsm")(MIFGSM())

@@ -8,15 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calipers.attacks.ascent import Ascent, Move, Points
 from calipers.attacks.attack import ATTACKS
 from calipers.attacks.losses import log_odds
 from calipers.attacks.query import Query
+from calipers.attacks.solver import solve
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.sets import Box, InputSet, LpBall
-
-# What is added to x, from the sets, x and the gradient of the loss there.
-Step = Callable[[InputSet, Tensor, Tensor], Tensor]
 
 
 def steepest_ascent(input_set: InputSet, gradient: Tensor, length: float) -> Tensor:
@@ -51,18 +50,14 @@ def from_starts(query: Query, seed: int, attack: str, starts: int, run: Callable
         )
 
 
-def climb(query: Query, active: Tensor, x: Tensor, step: Step, steps: int) -> None:
-    """Projected steps up the cross-entropy; instances drop out once broken."""
-    # Steps take the direction of the gradient alone, and that of the log-odds is the same and never vanishes.
-    for _ in range(steps):
-        margins, gradient = query.gradient(x, active, log_odds)
-        keep = margins.amin(1) > 0
-        active, x, gradient = active[keep], x[keep], gradient[keep]
-        if not len(active):
-            return
-        sets = query.problem.input_set[active]
-        x = sets.project(x + step(sets, x, gradient))
-    query.margins(x, active)
+def climb(query: Query, active: Tensor, x: Tensor, move: Move, steps: int) -> None:
+    """Projected steps along the gradient of the cross-entropy from x; instances drop out once broken."""
+
+    def gradient(points: Points, k: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        # Moves take the direction of the gradient alone, and that of the log-odds is the same and never vanishes.
+        return query.gradient(points.x, points.active, log_odds)[1], ()
+
+    solve(Ascent(query, Points(active, x), gradient, move), steps)
 
 
 @dataclass(frozen=True)
@@ -121,11 +116,11 @@ class PGD:
         return PGD(2 * self.steps, 2 * self.restarts, None if self.step_size is None else self.step_size / 2)
 
     def run(self, query: Query, seed: int) -> None:
-        def step(sets: InputSet, x: Tensor, gradient: Tensor) -> Tensor:
+        def move(sets: InputSet, x: Tensor, gradient: Tensor, k: int) -> Tensor:
             return steepest_ascent(sets, gradient, self._length)
 
         def run(active: Tensor, x: Tensor) -> None:
-            climb(query, active, x, step, self.steps)
+            climb(query, active, x, move, self.steps)
 
         from_starts(query, seed, "pgd", self.restarts, run)
 

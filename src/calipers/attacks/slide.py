@@ -43,8 +43,11 @@ class SLIDE:
         return 2.5 / self.steps if self.step_size is None else self.step_size
 
     def run(self, query: Query, seed: int) -> None:
+        def move(sets: InputSet, x: Tensor, gradient: Tensor, k: int) -> Tensor:
+            return self.step(sets, x, gradient)
+
         def run(active: Tensor, x: Tensor) -> None:
-            climb(query, active, x, self.step, self.steps)
+            climb(query, active, x, move, self.steps)
 
         from_starts(query, seed, "slide", self.restarts, run)
 

@@ -1,4 +1,4 @@
-"""Iterative attacks: a solver says what a step is, the loop over steps is written here once."""
+"""Iterative attacks: a solver defines a step, the loop over steps is written here once."""
 
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -7,7 +7,10 @@ State = TypeVar("State")
 
 @runtime_checkable
 class Solver(Protocol[State]):
-    """`init`, `step` and `finish` of one run. States are values: a step returns a new one."""
+    """`init`, `step` and `finish` of one run. States are values: a step returns a new one.
+
+    Solvers whose instances drop out return a state without instances as it is.
+    """
 
     def init(self) -> State: ...
 
