@@ -67,3 +67,28 @@ def test_an_instance_may_come_several_times_in_a_call(nearest: bool) -> None:
     assert one.forwards.tolist() == two.forwards.tolist() == (2 * active.bincount()).tolist()
     assert one.backwards.tolist() == (3 * active.bincount()).tolist()  # two rows
     assert two.backwards.tolist() == (2 * active.bincount()).tolist()
+
+
+@pytest.mark.parametrize("nearest", [True, False])
+def test_the_outputs_of_the_best_queries_are_kept(nearest: bool) -> None:
+    """They need no pass, and are the model's; any other input takes one."""
+    net, task = problem(Distance.L2, ids=(0, 2, 3))
+    passes = []
+    net.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    query = nearest_query(net, task) if nearest else Query(net, task.within(20.0))
+    assert torch.equal(query.outputs(task.center), net(task.center))
+    for seed in range(30):
+        points = torch.rand(2, *task.center.shape[1:], generator=torch.Generator().manual_seed(seed))
+        query.margins(points, torch.tensor([0, 2]))
+    kept = (query.best != task.center).flatten(1).any(1)
+    assert kept.tolist() == [True, False, True]
+    expected = net(query.best)
+    passes.clear()
+    assert torch.allclose(query.outputs(query.best), expected, atol=1e-6)
+    assert passes == [1]
+    other = query.best.clone()
+    other[0] = task.center[0]
+    passes.clear()
+    assert torch.allclose(query.outputs(other), net(other), atol=1e-6)
+    assert passes == [2, 3]
+    assert query.forwards.tolist() == [30, 0, 30]

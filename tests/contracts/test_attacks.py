@@ -110,8 +110,10 @@ def test_passes_are_counted(name: str, norm: Norm) -> None:
     handle = net.register_forward_hook(count)
     result = run_attack(ATTACKS[name], net, task, seed=0)
     handle.remove()
-    # The grading itself is not the attack's: once in a batch, and whatever is broken alone as well.
-    assert int(result.forwards.sum()) == forwards - len(task) - int(result.success.sum())
+    # The grading itself is not the attack's: what is broken once more, alone; what no query was or is moved, once.
+    graded = forwards - int(result.forwards.sum())
+    assert int(result.success.sum()) <= graded <= len(task) + int(result.success.sum())
+    assert norm is not Norm.LINF or graded == int(result.success.sum())
     assert int(result.backwards.sum()) == backwards
     assert bool((result.backwards <= result.forwards).all())
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from calipers.attacks.blind import balls_without
-from calipers.attacks.grade import grade
+from calipers.attacks.grade import graded
 from calipers.attacks.query import Query
 from calipers.core.errors import InputError
 from calipers.core.norms import Norm
@@ -60,7 +60,7 @@ def attack_named(name: str) -> Attack:
 
 
 def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) -> AttackResult:
-    """Run an attack and grade it: the best query inside each set is evaluated again on the model itself.
+    """Run an attack and grade the best query inside each set by its outputs on the model, a success once more alone.
 
     Where gradients are of no use, a search without them spends the passes that the attack would have spent.
     Raises InputError if the attack does not know the set's norm.
@@ -74,7 +74,7 @@ def run_attack(attack: Attack, model: nn.Module, problem: Problem, seed: int) ->
     attack.run(query, seed)
     joined = balls_without(model, query, seed)
     x = problem.input_set.project(query.best)
-    prediction, margin = grade(model, problem.specification, x)
+    prediction, margin = graded(model, problem.specification, x, query.outputs(x))
     return AttackResult(
         method=attack.name,
         adversarial=x,

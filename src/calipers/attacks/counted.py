@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from calipers.attacks.losses import Loss
+from calipers.attacks.passes import LARGEST, sound, tally
 from calipers.attacks.sight import Sight
 from calipers.core.errors import InputError
 from calipers.core.modes import constant
@@ -17,9 +18,6 @@ from calipers.core.norms import flat
 from calipers.core.problem import MinimumNormProblem, Problem, Specification
 from calipers.core.results import Remark
 from calipers.models.hooks import activations
-
-# Sums of gradients from here on are looked at entry by entry.
-_LARGEST = 1e15
 
 
 class CountedModel(ABC):
@@ -37,6 +35,8 @@ class CountedModel(ABC):
         self._model = model
         self._specification = specification
         self.best = like.clone()
+        self._kept = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+        self._logits: Tensor | None = None
         self.forwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.backwards = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.sight = Sight(like, problem)
@@ -112,7 +112,7 @@ class CountedModel(ABC):
             self.sight.lacks(whose)
             slopes = [torch.zeros_like(asked)] * count
             self.sight.judge(whose, rows, self.backwards)
-        elif not _sound(slopes):
+        elif not sound(slopes):
             rows = self._numbers(rows, whose)
             slopes = list(self.sight.mended(torch.stack(slopes, 1), whose, rows.amin(1) > 0).unbind(1))
             self.sight.judge(whose, rows, self.backwards)
@@ -142,7 +142,7 @@ class CountedModel(ABC):
             with torch.no_grad():
                 logits, rows = self._forward(x.detach(), active)
             return logits, rows, None
-        _count(self.backwards, active, count)
+        tally(self.backwards, active, count)
         return logits.detach(), rows.detach(), slopes
 
     def logits(self, x: Tensor, active: Int[Tensor, " active"]) -> Float[Tensor, "active classes"]:
@@ -169,7 +169,7 @@ class CountedModel(ABC):
         return copy
 
     def _mended(self, active: Tensor, gradient: Tensor) -> Tensor:
-        if bool((flat(gradient).sum(1).abs() < _LARGEST).all()):
+        if bool((flat(gradient).sum(1).abs() < LARGEST).all()):
             return gradient
         return self.sight.mended(gradient[:, None], active, torch.ones_like(active) > 0)[:, 0]
 
@@ -193,7 +193,7 @@ class CountedModel(ABC):
         return output
 
     def _went_back(self, active: Tensor, gradient: Tensor) -> None:
-        _count(self.backwards, active)
+        tally(self.backwards, active)
 
     def logits_of(self, x: Float[Tensor, "points *shape"], instance: int) -> Float[Tensor, "points classes"]:
         """The model's output at points for one instance, for code that is not ours; one forward pass each.
@@ -210,7 +210,7 @@ class CountedModel(ABC):
 
     def _forward(self, x: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         logits = self._model(x)
-        _count(self.forwards, active)
+        tally(self.forwards, active)
         return logits, self._specification[active].margins(logits)
 
     def remarks(
@@ -221,6 +221,24 @@ class CountedModel(ABC):
         joined: where a search without gradients joined. lost: where what broke it was not confirmed.
         """
         return {**self.sight.remarks(self.backwards), Remark.SEARCHED_WITHOUT: joined, Remark.NOT_CONFIRMED: lost}
+
+    def outputs(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+        """The model's outputs at one input of every instance, for grading; what this takes is not counted.
+
+        Where the input is the best query, to the last bit, they are those of that query, made in the batch of its call.
+        """
+        known = self._kept & flat(x == self.best).all(1)
+        with torch.no_grad():
+            if self._logits is None or not bool(known.any()):
+                return self._model(x)
+            left = (~known).nonzero()[:, 0]
+            return self._logits.index_copy(0, left, self._model(x[left])) if len(left) else self._logits.clone()
+
+    def _remember(self, whose: Int[Tensor, " chosen"], x: Tensor, logits: Tensor) -> None:
+        """Take x of these instances for their best queries."""
+        if self._logits is None:
+            self._logits = logits.new_full((len(self.best), logits.shape[1]), torch.nan)
+        self.best[whose], self._logits[whose], self._kept[whose] = x, logits, True
 
     @property
     @abstractmethod
@@ -234,28 +252,3 @@ class CountedModel(ABC):
     @abstractmethod
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         """Remember x in `best` where it is the best query so far."""
-
-
-def _sound(slopes: list[Tensor]) -> bool:
-    """Whether all gradients are finite and none is zero; their sums are the cheapest look, and err on the safe side."""
-    for slope in slopes:
-        sums = flat(slope).sum(1)
-        if not bool(((sums.abs() < _LARGEST) & (sums != 0)).all()):
-            return False
-    return True
-
-
-def _count(passes: Int[Tensor, " batch"], active: Int[Tensor, " active"], times: int = 1) -> None:
-    """Add to the passes of every instance as often as it is active."""
-    passes.index_add_(0, active, torch.full_like(active, times))
-
-
-def improvements(
-    score: Float[Tensor, " active"], active: Int[Tensor, " active"], best: Float[Tensor, " batch"]
-) -> Int[Tensor, " chosen"]:
-    """The entries with the lowest score of their instance, where it is lower than the best; the first of equal ones."""
-    lower = (score < best[active]).nonzero()[:, 0]
-    order = lower[score[lower].argsort(stable=True)]
-    first = torch.full_like(best, len(order), dtype=torch.long)
-    first.scatter_reduce_(0, active[order], torch.arange(len(order), device=order.device), "amin")
-    return order[first[first < len(order)]]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calipers.attacks.blind import nearest_without
 from calipers.attacks.geoda import GeoDA
-from calipers.attacks.grade import grade
+from calipers.attacks.grade import grade, graded
 from calipers.attacks.nearest_query import NearestQuery
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError
@@ -63,7 +63,7 @@ def minimum_norm_attack_named(name: str) -> Callable[[int], MinimumNormAttack]:
 def run_minimum_norm(
     attack: MinimumNormAttack, model: nn.Module, problem: MinimumNormProblem, seed: int
 ) -> MinimumNormResult:
-    """Run an attack and grade it: the nearest of all its queries is evaluated and measured again on the model itself.
+    """Run an attack and grade it: the nearest of all its queries, by its outputs on the model, and once more alone.
 
     Where gradients are of no use, a search without them spends the passes that the attack would have spent.
 
@@ -75,7 +75,7 @@ def run_minimum_norm(
         raise InputError(f"attack {attack.name!r} minimises {known}, not {problem.distance}; choose another attack")
     start = time.perf_counter()
     clean_prediction, clean_margin = grade(model, problem.specification, problem.center)
-    adversarial = problem.center.clone()
+    adversarial, prediction, margin = problem.center.clone(), clean_prediction.clone(), clean_margin.clone()
     forwards = torch.ones(len(problem), dtype=torch.long, device=adversarial.device)
     backwards = torch.zeros_like(forwards)
     unbroken = (clean_margin > 0).nonzero()[:, 0]
@@ -83,10 +83,13 @@ def run_minimum_norm(
         query = NearestQuery(model, problem[unbroken], clean_margin[unbroken])
         attack.run(query, seed)
         joined = nearest_without(model, query, seed)
-        adversarial[unbroken] = query.best
         forwards[unbroken] += query.forwards
         backwards[unbroken] = query.backwards
-    adversarial, prediction, margin = _confirmed(model, problem, adversarial)
+        near = query.best_distance.isfinite().nonzero()[:, 0]
+        if len(near):
+            whose = unbroken[near]
+            x, outputs = query.best[near], query.outputs(query.best)[near]
+            adversarial[whose], prediction[whose], margin[whose] = _confirmed(model, problem[whose], x, outputs)
     found = (margin <= 0) | (clean_margin <= 0)
     remarks: dict[Remark, Tensor] = {}
     if len(unbroken):
@@ -109,12 +112,16 @@ def run_minimum_norm(
     )
 
 
-def _confirmed(model: nn.Module, problem: MinimumNormProblem, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _confirmed(
+    model: nn.Module, problem: MinimumNormProblem, x: Tensor, logits: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The inputs, their predictions and margins; what is not broken alone is moved further out, a little and then more.
+
+    logits: the outputs at x.
 
     Where the rounding of a network is larger than what its outputs show, the nearest query may lie within it.
     """
-    prediction, margin = grade(model, problem.specification, x)
+    prediction, margin = graded(model, problem.specification, x, logits)
     moved = flat(x != problem.center).any(1)
     for beyond in _BEYOND:
         left = (moved & ~(margin <= 0)).nonzero()[:, 0]

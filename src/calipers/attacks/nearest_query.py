@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from calipers.attacks.counted import CountedModel, improvements
+from calipers.attacks.counted import CountedModel
+from calipers.attacks.passes import improvements
 from calipers.core.problem import MinimumNormProblem
 
 # Units in the last place of the largest output.
@@ -45,7 +46,8 @@ class NearestQuery(CountedModel):
         self.backwards[active] += found.backwards
         nearer = found.best_distance < self.best_distance[active]
         self.best_distance[active[nearer]] = found.best_distance[nearer]
-        self.best[active[nearer]] = found.best[nearer]
+        if found._logits is not None:
+            self._remember(active[nearer], found.best[nearer], found._logits[nearer])
 
     def _keep(self, x: Tensor, active: Tensor, logits: Tensor, rows: Tensor) -> None:
         slack = rounding(logits)
@@ -53,9 +55,9 @@ class NearestQuery(CountedModel):
         broken = (rows.amin(1) <= -slack).nonzero()[:, 0]
         if not len(broken):
             return
-        x, active = x[broken], active[broken]
+        x, active, logits = x[broken], active[broken], logits[broken]
         distance = self.problem.distance((x - self.problem.center[active]) / self.problem.scale)
         distance = distance.masked_fill(~self.problem.admits(x), torch.inf)
         chosen = improvements(distance, active, self.best_distance)
         self.best_distance[active[chosen]] = distance[chosen]
-        self.best[active[chosen]] = x[chosen]
+        self._remember(active[chosen], x[chosen], logits[chosen])

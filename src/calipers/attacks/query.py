@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from calipers.attacks.counted import CountedModel, improvements
+from calipers.attacks.counted import CountedModel
 from calipers.attacks.nearest_query import NearestQuery
+from calipers.attacks.passes import improvements
 from calipers.core.norms import per_sample
 from calipers.core.problem import Problem
 from calipers.core.sets import LpBall
@@ -54,4 +55,4 @@ class Query(CountedModel):
         margin = margin.masked_fill(~self.problem.input_set[active].contains(x), torch.inf)
         chosen = improvements(margin, active, self.best_margin)
         self.best_margin[active[chosen]] = margin[chosen]
-        self.best[active[chosen]] = x[chosen]
+        self._remember(active[chosen], x[chosen], logits[chosen])
