@@ -119,9 +119,7 @@ class FamilyWorker:
     def execute(self, unit: InstanceUnit) -> Done[InstanceRecord]:
         """See `Worker`."""
         timeout = min(self.task.timeout, unit.instance.timeout)
-        found = score(
-            unit.instance, Limits(self.limits.budget, timeout), self.task.output, device_of(self.task.device)
-        )
+        found = score(unit.instance, Limits(self.limits.budget, timeout), self.task.output, device_of(self.task.device))
         unsafe = None if found.answer is None else found.answer.unsafe
         arrays = None if unsafe is None else {"input": unsafe.x[None], "output": unsafe.y[None]}
         return Done([_record(unit.number, found)], arrays)
