@@ -1,7 +1,7 @@
 """The loop of DDN and FMN: normalised gradient steps, whose size is limited by a radius of each instance."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,7 @@ class Look:
         return _falling(first, last, self.step, self.steps)
 
 
+@runtime_checkable
 class Rule(Protocol):
     """What an attack adds to the loop: its loss, its radii and its moves."""
 
