@@ -151,6 +151,10 @@ class _Whole(TorchFunctionMode):
 def registered() -> list[torch.library.Library]:
     """Makes the device known, once. Autograd counts the devices when it first runs backward: call it before that."""
     _setup_privateuseone_for_python_backend(NAME)
+    # It has no random numbers of its own; `fork_rng` asks every kind of device for theirs.
+    backend = getattr(torch, NAME)
+    backend.get_rng_state = lambda device=None: torch.empty(0, dtype=torch.uint8)
+    backend.set_rng_state = lambda state, device=None: None
     library = torch.library.Library("aten", "IMPL")
     library.impl("empty_strided", _empty_strided, "PrivateUse1")
     library.impl("_copy_from", _copy_from, "PrivateUse1")
