@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from calipers.api import attack as attack
+    from calipers.api import compare as compare
     from calipers.api import load_model as load_model
     from calipers.api import measure as measure
     from calipers.core.resources import Resources as Resources
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "attack": "calipers.api",
+    "compare": "calipers.api",
     "measure": "calipers.api",
     "Resources": "calipers.core.resources",
     "ThreatModel": "calipers.core.threat",
@@ -22,7 +24,7 @@ _PUBLIC = {
     "load_model": "calipers.api",
     "Normalise": "calipers.models.normalise",
 }
-__all__ = ["Normalise", "Resources", "ThreatModel", "attack", "load_dataset", "load_model", "measure"]
+__all__ = ["Normalise", "Resources", "ThreatModel", "attack", "compare", "load_dataset", "load_model", "measure"]
 
 
 def __getattr__(name: str) -> Any:

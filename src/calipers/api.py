@@ -12,11 +12,13 @@ from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
 from calipers.core.radius import as_radii
 from calipers.core.resources import DEFAULTS, Keeping, Options, Resources, gathered
-from calipers.core.space import InputSpace
+from calipers.core.space import InputSpace, RadiusUnit
 from calipers.core.threat import ThreatModel
 from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
 from calipers.data.wrap import as_image_dataset
+from calipers.evaluate.comparison.compare import compare as run_comparison
+from calipers.evaluate.comparison.names import distinct, made
 from calipers.evaluate.progress import busy, track
 from calipers.evaluate.robustness.certify import certify_run
 from calipers.evaluate.robustness.measure import measure as run_measurement
@@ -32,9 +34,11 @@ from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
 from calipers.report.call import Name, call_of
+from calipers.report.frame import View
 from calipers.report.load import load_report
 from calipers.report.nearest import NearestReport, load_nearest
 from calipers.report.page import Report
+from calipers.report.views import view_of
 from calipers.store.store import Store
 from calipers.verify import Certifier, Verifier
 
@@ -161,6 +165,48 @@ def attack(
         with busy("evaluating the examples again"):
             replay(store, found.run_id, worker.subject)
             return load_nearest(store, found.run_id)
+
+
+def compare(
+    models: Sequence[str | Path],
+    dataset: Any,
+    threat: ThreatModel,
+    *,
+    attacks: AttackLike | Sequence[AttackLike] | None = ("standard",),
+    verifiers: VerifierLike | Sequence[VerifierLike] | None = ("combined",),
+    resources: Resources | None = None,
+    **options: Unpack[Options],
+) -> View:
+    """Measure several models on the same samples against the same threat, and put them side by side.
+
+    models: two or more, as `load_model` takes them. The rest: as of `measure`; without a unit, radii are of pixels.
+    Every model gets a run of its own; with resume=True what was measured before is not measured again.
+
+    Returns the page, with `rows` for machines. Raises as `measure` does.
+    """
+    spent, kept = gathered(options, resources)
+    for name in ("epsilons", "certify", "name"):
+        if name in options:
+            raise InputError(f"{name}: belongs to `measure`; `compare` takes radii in the threat, and several models")
+    settings = Settings(
+        attacks_of(attacks, threat.norm, spent), verifiers_of(verifiers, spent), kept.seed, spent.batch_size
+    )
+    space = InputSpace.of(threat.domain, threat.unit or RadiusUnit.PIXEL)
+    contenders = []
+    with busy("loading and checking models and data"), at_most(spent.threads):
+        data = _dataset(dataset, kept)
+        for name, reference in zip(distinct(models), models, strict=True):
+            worker = prepare(load_model(reference), data, space, Distance(threat.norm), threat.epsilons, settings)
+            contenders.append((name, made(reference), worker.shared(spent.workers)))
+    arguments = {"models": [str(one) for one in models], "dataset": Name("data"), "threat": threat}
+    chosen = {"attacks": attacks, "verifiers": verifiers, "resources": resources, **options, "samples": len(data)}
+    call = kept.command or call_of(compare, {**arguments, **chosen}, {**DEFAULTS, "resume": kept.resume})
+    steps = sum(worker.steps for *_, worker in contenders)
+    with Store(kept.out) as store, at_most(spent.threads):
+        with track(steps) as tracker:
+            executor = executor_of(spent.workers)
+            found = run_comparison(store, contenders, call, resume=kept.resume, executor=executor, tracker=tracker)
+        return view_of(store, found.run_id)
 
 
 def load_model(reference: str | Path, weights: Path | str | None = None, *, output: str | None = None) -> LoadedModel:

@@ -60,6 +60,9 @@ def calipers(monkeypatch, tmp_path, capsys):
         (["check", ".", "--model", "net.json"], "check .: is a folder"),
         (["check", "file", "--model", "net.json", "--property", "gone"], "check gone: there is no such file"),
         (["runs", "--out", "file"], "--out file: is a file"),
+        (["compare", "digits.small", "--data", "digits", "--eps", "0.1"], "1 model was given; accepted: two or more"),
+        (["compare", "a", "b", "--data", "digits", "--eps", "x"], "--eps: 'x' is not a radius"),
+        (["compare", "bad.json", "b", "--data", "digits", "--eps", "0.1"], "bad.json: is no model card"),
     ],
 )
 def test_mistakes_are_errors_of_use_without_a_traceback(arguments, message, calipers, tmp_path) -> None:

@@ -30,7 +30,9 @@ def test_every_option_that_a_page_names_exists():
     for command in COMMANDS.values():
         known |= {option for parameter in command.params for option in parameter.opts}
     for page in PAGES:
-        for line in re.findall(r"calipers (?:measure|demo|train|show|runs|report|models) [^`\n]*", page.read_text()):
+        for line in re.findall(
+            r"calipers (?:measure|compare|demo|train|show|runs|report|models) [^`\n]*", page.read_text()
+        ):
             assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", line)) <= known, f"{page.name}: {line}"
 
 

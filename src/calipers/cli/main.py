@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import attack, check, demo, measure, models, report, reproduce, runs, train, verify
+from calipers.cli import attack, check, compare, demo, measure, models, report, reproduce, runs, train, verify
 from calipers.cli.memory import keep_freed_memory
 from calipers.core.errors import CalipersError, SoundnessError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 for command in (
     demo.demo,
     measure.measure,
+    compare.compare,
     attack.attack,
     verify.verify,
     check.check,

@@ -1,5 +1,6 @@
 """Progress, one protocol for all that takes long."""
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 
@@ -16,3 +17,16 @@ class Silent:
 
     def advance(self, doing: str, done: int) -> None:
         """Nothing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tracker of one part of the work, which starts where `before` steps are over."""
+
+    of: Tracker
+    before: int
+    label: str
+
+    def advance(self, doing: str, done: int) -> None:
+        """See `Tracker`."""
+        self.of.advance(f"{self.label}: {doing}", self.before + done)

@@ -7,9 +7,11 @@ from rich.console import RenderableType
 
 from calipers.core.tasks import Run
 from calipers.evaluate import families, training
+from calipers.evaluate.comparison import task as comparison
 from calipers.evaluate.relative import task as relative
 from calipers.evaluate.robustness import task as robustness
 from calipers.evaluate.robustness.measure import refresh
+from calipers.report.comparison import comparison_view
 from calipers.report.family import family_view
 from calipers.report.frame import VIEWS, View, view_of
 from calipers.report.load import load_report
@@ -25,6 +27,7 @@ __all__ = ["VIEWS", "View", "view_of"]
 VIEWS.add(families.KIND)(family_view)
 VIEWS.add(training.KIND)(training_view)
 VIEWS.add(relative.KIND)(relative_view)
+VIEWS.add(comparison.KIND)(comparison_view)
 
 
 @VIEWS.add(robustness.KIND)
