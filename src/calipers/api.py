@@ -188,9 +188,8 @@ def compare(
     for name in ("epsilons", "certify", "name"):
         if name in options:
             raise InputError(f"{name}: belongs to `measure`; `compare` takes radii in the threat, and several models")
-    settings = Settings(
-        attacks_of(attacks, threat.norm, spent), verifiers_of(verifiers, spent), kept.seed, spent.batch_size
-    )
+    chosen = attacks_of(attacks, threat.norm, spent), verifiers_of(verifiers, spent)
+    settings = Settings(*chosen, kept.seed, spent.batch_size, spent.device)
     space = InputSpace.of(threat.domain, threat.unit or RadiusUnit.PIXEL)
     contenders = []
     with busy("loading and checking models and data"), at_most(spent.threads):
@@ -199,8 +198,8 @@ def compare(
             worker = prepare(load_model(reference), data, space, Distance(threat.norm), threat.epsilons, settings)
             contenders.append((name, made(reference), worker.shared(spent.workers)))
     arguments = {"models": [str(one) for one in models], "dataset": Name("data"), "threat": threat}
-    chosen = {"attacks": attacks, "verifiers": verifiers, "resources": resources, **options, "samples": len(data)}
-    call = kept.command or call_of(compare, {**arguments, **chosen}, {**DEFAULTS, "resume": kept.resume})
+    methods = {"attacks": attacks, "verifiers": verifiers, "resources": resources, **options, "samples": len(data)}
+    call = kept.command or call_of(compare, {**arguments, **methods}, {**DEFAULTS, "resume": kept.resume})
     steps = sum(worker.steps for *_, worker in contenders)
     with Store(kept.out) as store, at_most(spent.threads):
         with track(steps) as tracker:

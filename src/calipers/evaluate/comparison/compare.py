@@ -33,7 +33,7 @@ class ComparisonWorker:
         pairs = zip(self.task.contenders, self.workers, strict=True)
         return [ModelUnit(number, one.name, worker.steps) for number, (one, worker) in enumerate(pairs)]
 
-    def do(self, unit: ModelUnit) -> Done[Measured]:
+    def execute(self, unit: ModelUnit) -> Done[Measured]:
         """See `Worker`."""
         before = sum(worker.steps for worker in self.workers[: unit.number])
         part = Part(self.tracker, before, unit.label)
