@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,14 @@ def train(
             "Repeatable.",
         ),
     ] = None,
+    log: Annotated[
+        Literal["csv", "tensorboard"] | None,
+        typer.Option(
+            help="Write every epoch beside the card too: a table (.csv), or a folder for TensorBoard (.tensorboard; "
+            "pip install 'calipers\\[tensorboard]').",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     runs: Annotated[
         Path, typer.Option(help="Folder of the run store, which keeps the history.", rich_help_panel="Output")
     ] = Path("calipers-runs"),
@@ -62,7 +70,7 @@ def train(
         _print_recipes()
         return
     with stoppable("--resume", lambda: out.with_suffix(".checkpoint").exists() or finished_parts(runs)()):
-        asked = (recipe, set_ or ()), measure or (), (out, runs)
+        asked = (recipe, set_ or ()), measure or (), (out, runs, log)
         trained = _trained(*asked, resume=resume, data_dir=data_dir, device=device)
         from calipers.cli.output import console, print_report, write_json
 
@@ -82,7 +90,7 @@ def train(
 def _trained(
     recipe: tuple[str, Sequence[str]],
     threats: Sequence[str],
-    places: tuple[Path, Path],
+    places: tuple[Path, Path, str | None],
     *,
     resume: bool,
     data_dir: Path | None,
@@ -94,7 +102,8 @@ def _trained(
         from calipers.cli.training import Training
         from calipers.train import load_recipe
 
-        training = Training(load_recipe(*recipe), *places, data_dir, tuple(threats), device)
+        out, runs, log = places
+        training = Training(load_recipe(*recipe), out, runs, data_dir, tuple(threats), device, log)
     return training.trained(resume=resume)
 
 

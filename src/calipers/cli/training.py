@@ -22,11 +22,13 @@ from calipers.report.page import Report
 from calipers.report.views import view_of
 from calipers.store.store import Store
 from calipers.train import Recipe, TrainedModel, Trainer, steps_of
+from calipers.train.log import log_of
 
 
 @dataclass(frozen=True)
 class Training:
     """What is asked. out: the card. runs: folder of the store. measured: threats as text, measured afterwards.
+    log: csv, tensorboard or none, beside the card.
 
     device: to train and to measure on. Raises InputError where a threat or a device is none, or a threat does not fit
     the model, before anything is trained.
@@ -38,6 +40,7 @@ class Training:
     data_dir: Path | None = None
     measured: tuple[str, ...] = ()
     device: str = "cpu"
+    log: str | None = None
 
     def __post_init__(self) -> None:
         device_of(self.device)
@@ -53,11 +56,11 @@ class Training:
 
     def trained(self, *, resume: bool) -> "Trained":
         """With a progress bar. resume: from the checkpoint, if there is one."""
-        recipe = self.recipe
+        recipe, log = self.recipe, log_of(self.log, self.out)
         with busy(f"loading {recipe.data}"):
             dataset = load_dataset(recipe.data, "train", recipe.samples, self.data_dir)
             held_out = load_dataset(recipe.data, "test", None, self.data_dir)
-            trainer = Trainer(recipe, dataset, self.out, device_of(self.device))
+            trainer = Trainer(recipe, dataset, self.out, device_of(self.device), log)
         with Store(self.runs) as store, track(steps_of(recipe, dataset)) as tracker:
             model = train_in(store, trainer, held_out, command_line(), tracker, resume=resume)
             run = store.find(task_of(trainer))

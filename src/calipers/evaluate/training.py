@@ -81,10 +81,11 @@ class TrainingWorker:
     def plan(self, done: Mapping[str, Sequence[EpochRecord]]) -> Sequence[EpochUnit]:
         """See `Worker`."""
         epochs = self.trainer.recipe.epochs
-        over = sum(f"epoch-{epoch:05d}" in done for epoch in range(epochs))
-        batches = self.steps // epochs
-        units = [EpochUnit(epoch, False, batches) for epoch in range(min(over + 1, epochs))]
-        return [*units, EpochUnit(epochs, True, 0)] if over == epochs else units
+        finished = [done[name][0] for epoch in range(epochs) if (name := f"epoch-{epoch:05d}") in done]
+        ended = any(record.ended for record in finished)
+        known = len(finished) if ended else len(finished) + 1
+        units = [EpochUnit(epoch, False, self.steps // epochs) for epoch in range(known)]
+        return [*units, EpochUnit(epochs, True, 0)] if ended else units
 
     def execute(self, unit: EpochUnit) -> Done[EpochRecord]:
         """See `Worker`."""
@@ -94,8 +95,8 @@ class TrainingWorker:
 
     def summarise(self, records: Sequence[EpochRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """See `Worker`."""
-        ended = [record.metrics for record in records if record.epoch == self.trainer.recipe.epochs]
-        return {"accuracies": ended[0]} if ended else {}
+        card = [record.metrics for record in records if record.epoch == self.trainer.recipe.epochs]
+        return {"accuracies": card[0]} if card else {}
 
 
 def task_of(trainer: Trainer) -> TrainingTask:

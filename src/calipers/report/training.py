@@ -13,6 +13,7 @@ from calipers.evaluate.training import history_of
 from calipers.report.frame import TemplateSection, View
 from calipers.report.palette import ATTACK, PROOF
 from calipers.report.svg import NARROW, WIDE, Chart, draw
+from calipers.report.validation import chosen, validation_chart
 from calipers.report.wording import percent, seconds
 from calipers.store.store import Store
 from calipers.train.checkpoint import EpochRecord
@@ -33,6 +34,8 @@ def training_view(store: Store, run: Run) -> View:
         "names": names,
         "accuracies": accuracies,
         "chart": _chart(epochs) if epochs else None,
+        "validation": validation_chart(epochs),
+        "chosen": chosen(epochs, recipe["epochs"]),
         "spent": seconds(spent),
         "seconds": seconds,
         "percent": percent,

@@ -1,7 +1,7 @@
 """Checkpoints: enough to go on at any batch and end with the same weights."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ from torch import Tensor
 
 from calipers.core.errors import InputError, StoreError
 from calipers.core.files import whole
+from calipers.train.averaging import Average
 from calipers.train.objective import State
+from calipers.train.validation import Best
+
+Sums = dict[str, tuple[float, int]]
 
 
 @dataclass(frozen=True)
@@ -23,23 +27,38 @@ class Position:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What is known of one epoch. metrics: means over its batches. learning_rate: of the classifier, at its end."""
+    """What is known of one epoch. metrics: means over its batches. learning_rate: of the classifier, at its end.
+
+    ended: the training ends with it, before its last epoch or after that.
+    """
 
     epoch: int
     metrics: dict[str, float]
     learning_rate: float
     seconds: float
+    ended: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """position: to go on at. state: of the objective. history: of the finished epochs. sums: of the one under way."""
+    """position: to go on at. state: of the objective. history: of the finished epochs.
+
+    sums: of the epoch under way, of every metric the sum over samples, and how many these are. average: of the weights.
+    best: of the epochs that were validated.
+    """
 
     position: Position
     state: State
     history: tuple[EpochRecord, ...] = ()
-    sums: dict[str, float] | None = None
+    sums: Sums = field(default_factory=dict)
     seconds: float = 0.0
+    average: Average | None = None
+    best: Best | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the training is over."""
+        return bool(self.history) and self.history[-1].ended
 
     def save(self, path: Path, recipe_digest: str) -> None:
         """Write it, whole or not at all; wherever it was made, it can be read anywhere."""
@@ -50,6 +69,8 @@ class Checkpoint:
             "history": [asdict(record) for record in self.history],
             "sums": self.sums,
             "seconds": self.seconds,
+            "average": self.average and _on_cpu(vars(self.average)),
+            "best": self.best and _on_cpu(vars(self.best)),
         }
         try:
             with whole(path) as file:
@@ -76,7 +97,16 @@ class Checkpoint:
             )
         history = tuple(EpochRecord(**record) for record in content["history"])
         restored = state.restored(content["state"])
-        return cls(Position(**content["position"]), restored, history, content["sums"], content["seconds"])
+        average, best = content["average"], content["best"]
+        return cls(
+            Position(**content["position"]),
+            restored,
+            history,
+            content["sums"],
+            content["seconds"],
+            average and Average(**average),
+            best and Best(**best),
+        )
 
 
 def _on_cpu(part: Any) -> Any:

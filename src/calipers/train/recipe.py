@@ -7,15 +7,14 @@ from torch import nn
 
 from calipers.core.digests import digest_json
 from calipers.core.errors import InputError
-from calipers.core.norms import Norm
-from calipers.core.space import RadiusUnit
-from calipers.core.threat import ThreatModel
-from calipers.models.normalise import input_std
+from calipers.train.adversary import Adversary
 from calipers.train.augmentation import Augmentation
+from calipers.train.averaging import Averaging
 from calipers.train.objective import Objective, Unfitted
 from calipers.train.objectives import OBJECTIVES
-from calipers.train.objectives.registry import Inner
+from calipers.train.precision import SAFE, Precision, why_not
 from calipers.train.schedule import Schedule
+from calipers.train.validation import Validation
 
 
 class _Strict(BaseModel):
@@ -35,39 +34,13 @@ class Optimizer(_Strict):
     beta1: float = Field(default=0.9, ge=0, lt=1)
 
 
-class Adversary(_Strict):
-    """The inner maximisation of adversarial training (Madry et al. 2018): random start, `steps` steps of PGD.
-
-    step_size: of the radius; default 2.5 / steps. hold, warmup: epochs with radius 0, and then of growth up to epsilon.
-    """
-
-    norm: Norm = Norm.LINF
-    epsilon: float = Field(gt=0)
-    unit: RadiusUnit | None = None
-    domain: tuple[float, float] | None = (0.0, 1.0)
-    steps: int = Field(default=7, ge=1)
-    step_size: float | None = Field(default=None, gt=0)
-    hold: float = Field(default=0.0, ge=0)
-    warmup: float = Field(default=0.0, ge=0)
-
-    @property
-    def length(self) -> float:
-        """Of a step, as a share of the radius."""
-        return self.step_size or 2.5 / self.steps
-
-    @property
-    def threat(self) -> ThreatModel:
-        """The threat model to train against, its unit still to be settled for the model."""
-        return ThreatModel(self.norm, self.epsilon, self.domain, self.unit)
-
-
 class Recipe(_Strict):
     """How to train a model. objective: by name; `settings` are its own, and adversarial ones need `adversary`.
 
     description: one line for lists, which changes nothing and so is in no digest and on no card.
     data: a data set by name; samples: the first so many of its training split (default all). labelled: only the first
     so many of these samples have labels, for objectives that learn from the others too (default all).
-    checkpoint_every: batches between checkpoints.
+    checkpoint_every: batches between checkpoints. precision: of the classifier, bf16 only where that is safe.
     """
 
     model: str
@@ -82,9 +55,12 @@ class Recipe(_Strict):
     labelled: int | None = Field(default=None, ge=1)
     seed: int = 0
     checkpoint_every: int = Field(default=100, ge=1)
+    precision: Precision = "single"
     optimizer: Optimizer = Field(default_factory=Optimizer.model_construct)
     schedule: Schedule = Field(default_factory=Schedule.model_construct)
     augmentation: Augmentation = Field(default_factory=Augmentation.model_construct)
+    averaging: Averaging = Field(default_factory=Averaging.model_construct)
+    validation: Validation = Field(default_factory=Validation.model_construct)
 
     @field_validator("objective")
     @classmethod
@@ -112,21 +88,22 @@ class Recipe(_Strict):
         if self.labelled is not None and not kind.unlabelled:
             able = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].unlabelled)
             raise ValueError(f"labelled: objective {self.objective!r} needs all labels; accepted with it: {able}")
+        unsafe = why_not(self.objective, bool(self.settings.get("penalties"))) if self.precision == "bf16" else None
+        if unsafe is not None:
+            raise ValueError(f"{unsafe}; accepted: single, or without penalties an objective of {', '.join(SAFE)}")
         return self
 
     def objective_for(self, model: nn.Module) -> Objective | Unfitted:
         """The objective, with the unit of its threat settled for the model."""
-        kind, inner = OBJECTIVES[self.objective], None
-        if self.adversary is not None:
-            asked = self.adversary
-            threat = asked.threat.for_model(input_std(model))
-            inner = Inner(threat, asked.steps, asked.length, asked.hold, asked.warmup)
+        kind = OBJECTIVES[self.objective]
+        inner = None if self.adversary is None else self.adversary.inner(model)
         return kind.make(kind.settings.model_validate(self.settings), inner)
 
     @property
     def digest(self) -> str:
         """Of all that decides the training, with every default written out: a recipe that says them is the same."""
         content = self.model_dump(mode="json")
-        if self.adversary is not None:
-            content["adversary"]["step_size"] = self.adversary.length
+        for table, adversary in ((content, self.adversary), (content["validation"], self.validation.adversary)):
+            if adversary is not None:
+                table["adversary"]["step_size"] = adversary.length
         return digest_json(content)

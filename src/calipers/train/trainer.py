@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -17,9 +17,13 @@ from calipers.core.tracker import Tracker
 from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
-from calipers.train.checkpoint import Checkpoint, EpochRecord, Position
+from calipers.train.accuracy import accuracy
+from calipers.train.averaging import Average
+from calipers.train.checkpoint import Checkpoint, EpochRecord, Position, Sums
 from calipers.train.fit import check_fit, check_trainable
+from calipers.train.log import EpochLog, Unlogged
 from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
+from calipers.train.precision import lowered
 from calipers.train.recipe import Recipe
 
 
@@ -33,28 +37,33 @@ class TrainedModel:
 
 
 def steps_of(recipe: Recipe, dataset: ImageDataset) -> int:
-    """Optimiser steps that a recipe takes on a data set."""
-    return recipe.epochs * -(-len(dataset) // recipe.batch_size)
+    """Optimiser steps that a recipe takes on a data set at most, if nothing ends it early."""
+    return recipe.epochs * -(-(len(dataset) - recipe.validation.samples) // recipe.batch_size)
 
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """Trains by recipe, epoch by epoch, from the checkpoint beside `out` on, if there is one.
 
-    The final weights are those of an uninterrupted run, bit for bit on a CPU. out: card to write (*.json). device: to
-    train on; first weights, order and augmentation are drawn on the CPU. Raises InputError where recipe and data do not
-    fit.
+    The final weights are those of an uninterrupted run, bit for bit on a CPU. dataset: to train on, but for the last
+    samples if the recipe validates with these. out: card to write (*.json). device: to train on; first weights, order
+    and augmentation are drawn on the CPU. log: told of every epoch. Raises InputError where recipe and data do not fit.
     """
 
     recipe: Recipe
     dataset: ImageDataset
     out: Path
     device: torch.device = CPU
+    log: EpochLog = field(default_factory=Unlogged)
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".json":
             raise InputError(f"out: {self.out} must end in .json; the weights are written beside it as .safetensors")
-        labelled, samples = self.recipe.labelled, len(self.dataset)
+        labelled, held_back = self.recipe.labelled, self.recipe.validation.samples
+        samples = len(self.dataset) - held_back
+        if samples < 1:
+            most = len(self.dataset) - 1
+            raise InputError(f"validation.samples = {held_back}: there are {most + 1} samples; accepted: 0 to {most}")
         if labelled is not None and labelled > samples:
             raise InputError(f"labelled = {labelled}: there are {samples} samples; accepted: 1 to {samples}")
         model, name = self._model(), f"model = {self.recipe.model!r}:"
@@ -66,9 +75,20 @@ class Trainer:
         """Where unfinished training is kept."""
         return self.out.with_suffix(".checkpoint")
 
+    @cached_property
+    def training(self) -> ImageDataset:
+        """The samples that are trained on."""
+        held_back = self.recipe.validation.samples
+        return self.dataset.head(len(self.dataset) - held_back) if held_back else self.dataset
+
+    @cached_property
+    def validating(self) -> ImageDataset:
+        """The samples that validate."""
+        return self.dataset.subset(slice(len(self.training), None))
+
     def epoch(self, number: int, tracker: Tracker) -> EpochRecord:
         """Train until epoch `number` is over, counted from 0, and keep that; what is over already is not done again."""
-        model = self._model()
+        model = lowered(self._model(), self.recipe.precision)
         objective = self._objective(model)
         at = self._start(objective, model)
         while at.position.epoch <= number:
@@ -79,8 +99,11 @@ class Trainer:
         """Save weights and card after the last epoch, with accuracies on both data sets, which are returned."""
         recipe, model = self.recipe, self._model()
         at = self._start(self._objective(model), model)
-        metrics = {"train_accuracy": accuracy(model, self.dataset), "test_accuracy": accuracy(model, held_out)}
-        assert at.position.epoch == recipe.epochs
+        assert at.ended
+        model = self._chosen(at.state, at.average)
+        if at.best is not None:
+            model.load_state_dict(at.best.weights)
+        metrics = {"train_accuracy": accuracy(model, self.training), "test_accuracy": accuracy(model, held_out)}
         save_model(
             model,
             self.out,
@@ -100,6 +123,14 @@ class Trainer:
 
     def _model(self) -> nn.Module:
         return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
+
+    def _chosen(self, state: State, average: Average | None) -> nn.Module:
+        """The network as it would be saved now, in single precision: the averaged one, if there is one."""
+        model = self._model()
+        model.load_state_dict(state.model.state_dict() if average is None else average.weights)
+        if average is not None:
+            self.recipe.averaging.settle(model, self.training)
+        return model
 
     def _objective(self, model: nn.Module) -> Objective:
         return fitted(self.recipe.objective_for(model), self._shape)
@@ -130,9 +161,9 @@ class Trainer:
         progress = Progress(here.epoch, recipe.epochs, here.batch, batches)
         rate = _set_rates(at.state, recipe.optimizer.decay**here.epoch * recipe.schedule.at(progress))
         start = time.perf_counter()
-        order = _order(recipe.seed, here.epoch, len(self.dataset))
+        order = _order(recipe.seed, here.epoch, len(self.training))
         picked = order[here.batch * recipe.batch_size : (here.batch + 1) * recipe.batch_size]
-        x, y = self.dataset.batch(picked)
+        x, y = self.training.batch(picked)
         if recipe.labelled is not None:
             y = torch.where(picked < recipe.labelled, y, -1)
         # Seeding every batch makes dropout and random starts independent of where a run was resumed.
@@ -141,34 +172,49 @@ class Trainer:
             x, y = recipe.augmentation.apply(x).to(self.device), y.to(self.device)
             state, metrics = objective.step(at.state, x, y, progress)
         if not math.isfinite(metrics["loss"]):
-            raise InputError(
-                f"training: the loss is {metrics['loss']} in epoch {here.epoch + 1}, batch {here.batch + 1}; the last "
-                "checkpoint is kept; accepted: a smaller learning rate"
-            )
-        sums = _added(at.sums, metrics, len(y))
-        seconds = at.seconds + time.perf_counter() - start
-        if here.batch + 1 < batches:
-            after = replace(at, position=Position(here.epoch, here.batch + 1), state=state, sums=sums, seconds=seconds)
-        else:
-            means = {name: total / len(self.dataset) for name, total in sums.items()}
-            record = EpochRecord(here.epoch, means, rate, seconds)
-            after = Checkpoint(Position(here.epoch + 1, 0), state, (*at.history, record))
+            raise self._diverged(here, f"the loss is {metrics['loss']}")
+        after = replace(
+            at,
+            position=Position(here.epoch, here.batch + 1),
+            state=state,
+            sums=_added(at.sums, metrics, len(y)),
+            seconds=at.seconds + time.perf_counter() - start,
+            average=recipe.averaging.updated(at.average, state.model, progress),
+        )
+        ends_epoch = here.batch + 1 == batches
         done = here.epoch * batches + here.batch + 1
+        saved = ends_epoch or done % recipe.checkpoint_every == 0
+        if saved and not _finite(state):
+            raise self._diverged(here, "weights are not finite")
+        if ends_epoch:
+            after = self._after_epoch(after, rate)
         tracker.advance(f"epoch {here.epoch + 1}/{recipe.epochs}, loss {metrics['loss']:.3f}", done)
-        if done % recipe.checkpoint_every == 0 or after.position.batch == 0:
+        if saved:
             after.save(self.checkpoint, recipe.digest)
+        if ends_epoch:
+            self.log.write(after.history)
         return after
 
+    def _after_epoch(self, at: Checkpoint, rate: float) -> Checkpoint:
+        """Where the next epoch begins, with a record of this one."""
+        start, epoch, recipe = time.perf_counter(), at.position.epoch, self.recipe
+        metrics = {name: total / samples for name, (total, samples) in at.sums.items()}
+        best = at.best
+        if recipe.validation.samples:
+            model = self._chosen(at.state, at.average)
+            found = recipe.validation.measured(model, self.validating, recipe.adversary, recipe.seed)
+            best = recipe.validation.better(best, found, model, epoch)
+            metrics |= found
+        ended = epoch + 1 == recipe.epochs or recipe.validation.ends(best, epoch)
+        record = EpochRecord(epoch, metrics, rate, at.seconds + time.perf_counter() - start, ended)
+        return Checkpoint(Position(epoch + 1, 0), at.state, (*at.history, record), average=at.average, best=best)
 
-def accuracy(model: nn.Module, dataset: ImageDataset) -> float:
-    """Share of samples classified correctly, in eval mode."""
-    model.eval()
-    hits, device = 0, home_of(model)
-    with torch.no_grad():
-        for first in range(0, len(dataset), 1000):
-            x, y = dataset.batch(slice(first, first + 1000))
-            hits += int((model(x.to(device)).argmax(1).cpu() == y).sum())
-    return hits / len(dataset)
+    def _diverged(self, here: Position, what: str) -> InputError:
+        kept = f"{self.checkpoint} has the last good weights" if self.checkpoint.exists() else "nothing was kept yet"
+        return InputError(
+            f"training: {what} in epoch {here.epoch + 1}, batch {here.batch + 1}; {kept}; accepted: a smaller "
+            f"optimizer.learning_rate than {self.recipe.optimizer.learning_rate:g}"
+        )
 
 
 def _set_rates(state: State, factor: float) -> float:
@@ -186,6 +232,16 @@ def _order(seed: int, epoch: int, samples: int) -> Tensor:
     return torch.randperm(samples, generator=generator(derive_seed(seed, "order", epoch)))
 
 
-def _added(sums: dict[str, float] | None, metrics: Metrics, samples: int) -> dict[str, float]:
-    before = sums or {}
-    return {name: before.get(name, 0.0) + samples * value for name, value in metrics.items()}
+def _added(sums: Sums, metrics: Metrics, samples: int) -> Sums:
+    """With what a batch told; a metric need not be told by every batch."""
+    more = {name: _plus(sums.get(name, (0.0, 0)), samples * value, samples) for name, value in metrics.items()}
+    return {**sums, **more}
+
+
+def _plus(sum_: tuple[float, int], value: float, samples: int) -> tuple[float, int]:
+    return sum_[0] + value, sum_[1] + samples
+
+
+def _finite(state: State) -> bool:
+    parameters = (one for network in state.networks.values() for one in network.state_dict().values())
+    return all(bool(one.isfinite().all()) for one in parameters if one.is_floating_point())
