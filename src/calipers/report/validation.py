@@ -27,8 +27,8 @@ def chosen(epochs: Sequence[EpochRecord], asked: int) -> str:
         return ""
     early = f"It ended early, before its {asked} epochs were over, for want of gain. " if len(epochs) < asked else ""
     score = epochs[best].metrics.get(ROBUST, epochs[best].metrics[CLEAN])
-    under = "under PGD " if ROBUST in epochs[best].metrics else ""
-    return f"{early}The weights are those of epoch {best + 1}, which validated best: {percent(score)} {under}correct."
+    under = " under PGD" if ROBUST in epochs[best].metrics else ""
+    return f"{early}The weights are those of epoch {best + 1}, which validated best: {percent(score)} correct{under}."
 
 
 def validation_chart(epochs: Sequence[EpochRecord]) -> Chart | None:
