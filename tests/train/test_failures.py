@@ -94,7 +94,7 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, data: Data, monkeypatch, writ
     recipe = Recipe(**QUICKER)
     found = []
     for name in ("whole", "full"):
-        trainer = Trainer(recipe, data[0], tmp_path / f"{name}.json", CsvLog(tmp_path / f"{name}.csv"))
+        trainer = Trainer(recipe, data[0], tmp_path / f"{name}.json", log=CsvLog(tmp_path / f"{name}.csv"))
         with Store(tmp_path / name) as store:
             if name == "full":
                 with monkeypatch.context() as patch:

@@ -37,7 +37,9 @@ def test_a_table_has_a_row_per_epoch_and_a_column_per_metric(tmp_path: Path) -> 
 
 def test_a_training_tells_its_log_every_epoch(tmp_path: Path) -> None:
     recipe = Recipe(**QUICK)
-    trainer = Trainer(recipe, load_dataset("digits", "train", 100), tmp_path / "net.json", CsvLog(tmp_path / "net.csv"))
+    trainer = Trainer(
+        recipe, load_dataset("digits", "train", 100), tmp_path / "net.json", log=CsvLog(tmp_path / "net.csv")
+    )
     records = [trainer.epoch(epoch, QUIET) for epoch in range(recipe.epochs)]
     with (tmp_path / "net.csv").open() as file:
         assert [float(row["loss"]) for row in csv.DictReader(file)] == [record.metrics["loss"] for record in records]

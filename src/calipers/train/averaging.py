@@ -49,8 +49,8 @@ class Averaging(BaseModel):
         steps = average.count
         kept = steps / (steps + 1) if self.kind == "swa" else min(self.decay, (1 + steps) / (10 + steps))
         weights = {
-            name: torch.lerp(value, average.weights[name].to(value), kept) if value.is_floating_point() else value.clone()
-            for name, value in now.items()
+            name: torch.lerp(new, average.weights[name].to(new), kept) if new.is_floating_point() else new.clone()
+            for name, new in now.items()
         }
         return Average(weights, steps + 1)
 

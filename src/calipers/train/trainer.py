@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from calipers.core.devices import CPU, home_of
+from calipers.core.devices import CPU
 from calipers.core.errors import InputError
 from calipers.core.seeds import derive_seed, generator
 from calipers.core.tracker import Tracker
