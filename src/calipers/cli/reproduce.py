@@ -51,6 +51,9 @@ def reproduce(
             console().print(f"{known:18s} {ALL[known].title}", markup=False, soft_wrap=True)
         return
     reproduction, spent = ALL[name], BUDGETS[budget]
+    if json_ != "-" and spent.name in reproduction.minutes:
+        minutes = reproduction.minutes[spent.name]
+        console().print(f"about {minutes:g} min on two cores, less what is in {out} already", style="dim", markup=False)
     with stoppable("nothing changed", finished_parts(out)), Store(out) as store:
         laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
         found = laboratory.reproduce(reproduction, spent)

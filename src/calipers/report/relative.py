@@ -15,7 +15,7 @@ from calipers.core.files import whole
 from calipers.core.tables import to_json
 from calipers.core.tasks import Run
 from calipers.evaluate.relative.statistics import Relative, relatives_of
-from calipers.evaluate.relative.task import CODEC
+from calipers.evaluate.relative.task import CODEC, RelativeRecord
 from calipers.evaluate.reproduce import RelativeFinding, Reproduced
 from calipers.report.examples import draw_picture, head_row
 from calipers.report.frame import TemplateSection, View
@@ -114,6 +114,27 @@ def save_levels(store: Store, reproduced: Reproduced, path: Path) -> Path:
         words = [f"{r.after}, {100 * r.confidence:.0f} %" if r.distance else "not found" for r in one.records]
         rows.append((one.aim, pictures[one.aim][1], words))
     return _draw(rows, path)
+
+
+def save_gallery(store: Store, reproduced: Reproduced, path: Path) -> Path:
+    """Draw the images, then row by row what the first aim made of them on each network, into `path` (*.png).
+
+    Below each stand the class it is taken for and ||r|| / ||x||.
+    """
+    first = reproduced.relatives[0]
+    name = first.task.aims[0].name
+    rows = [("original", _pictures(store, first)[name][0], [""] * len(first.task.samples))]
+    for finding in reproduced.relatives:
+        records = {record.sample: record for record in finding.relatives[0].records}
+        words = [_became(records[sample]) for sample in finding.task.samples]
+        rows.append((finding.experiment.label, _pictures(store, finding)[name][1], words))
+    return _draw(rows, path)
+
+
+def _became(record: RelativeRecord) -> str:
+    if record.before != record.label:
+        return f"{record.before} as it is"
+    return "not found" if record.distance is None else f"{record.after} at {record.distance / record.size:.2f}"
 
 
 def save_matrix(store: Store, reproduced: Reproduced, path: Path) -> Path:

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.tables import Row
-from calipers.evaluate.reproduce import Finding, Reproduced
+from calipers.evaluate.reproduce import Finding, Reproduced, repeated
 from calipers.report.attack_tables import attack_tables
 from calipers.report.relative import relative_table
+from calipers.report.repeated import repeated_table
 from calipers.report.wording import percent, plain_percent, radius, seconds
 
 # Our names for what papers call otherwise.
@@ -27,7 +28,10 @@ def tables(reproduced: Reproduced) -> Iterator[Table]:
         yield _comparison(reproduced.findings)
     else:
         yield from attack_tables(reproduced.findings)
-    if reproduced.relatives:
+    groups = repeated(reproduced.relatives)
+    if len(groups) < len(reproduced.relatives):
+        yield repeated_table(groups)
+    elif groups:
         yield relative_table(reproduced.relatives)
 
 

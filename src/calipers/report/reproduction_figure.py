@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from calipers.evaluate.reproduce import Curves, Levels, Matrix, Reproduced, Sheet
+from calipers.evaluate.reproduce import Curves, Densities, Gallery, Levels, Matrix, Reproduced, Sheet, Sweep
 from calipers.report.curves import save_curves
 from calipers.report.examples import save_examples
-from calipers.report.relative import save_levels, save_matrix
+from calipers.report.relative import save_gallery, save_levels, save_matrix
+from calipers.report.relative_charts import save_densities, save_sweep
 from calipers.store.store import Store
 
 
@@ -22,5 +23,11 @@ def save_figure(store: Store, reproduced: Reproduced, path: Path) -> Path | None
             return save_levels(store, reproduced, path)
         case Matrix():
             return save_matrix(store, reproduced, path)
+        case Gallery():
+            return save_gallery(store, reproduced, path)
+        case Sweep():
+            return save_sweep(reproduced, asked, path)
+        case Densities():
+            return save_densities(reproduced, path)
         case None:
             return None

@@ -27,7 +27,10 @@ class Aim:
 
 @dataclass(frozen=True)
 class RelativeTask:
-    """A model, images of a data set, and all aims. samples: which images. batch_size: images per unit of work."""
+    """A model, images of a data set, and all aims. samples: which images. batch_size: images per unit of work.
+
+    fgsm: step of the fast gradient sign method whose errors are counted over the whole data set; None: not.
+    """
 
     model: str
     model_digest: str
@@ -38,6 +41,7 @@ class RelativeTask:
     space: InputSpace
     seed: int
     batch_size: int = 100
+    fgsm: float | None = None
 
     @property
     def kind(self) -> str:
@@ -54,6 +58,8 @@ class RelativeTask:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
+        # What is not asked stays out of the digest, by which a run is found again.
+        corrupted = {} if self.fgsm is None else {"fgsm": self.fgsm}
         return {
             "model": self.model,
             "model_digest": self.model_digest,
@@ -64,6 +70,7 @@ class RelativeTask:
             "space": asdict(self.space),
             "seed": self.seed,
             "batch_size": self.batch_size,
+            **corrupted,
         }
 
 

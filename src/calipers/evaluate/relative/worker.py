@@ -12,6 +12,7 @@ from calipers.core.norms import flat, per_sample
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
 from calipers.data.images import ImageDataset
+from calipers.evaluate.relative.corrupted import fgsm_error
 from calipers.evaluate.relative.task import AimUnit, RelativeRecord, RelativeTask
 from calipers.train.trainer import accuracy
 
@@ -69,4 +70,7 @@ class RelativeWorker:
 
     def summarise(self, records: Sequence[RelativeRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """See `Worker`."""
-        return {"error": 1 - accuracy(self.model, self.dataset)}
+        clean = {"error": 1 - accuracy(self.model, self.dataset)}
+        if self.task.fgsm is None:
+            return clean
+        return {**clean, "fgsm_error": fgsm_error(self.model, self.dataset, self.task.fgsm)}

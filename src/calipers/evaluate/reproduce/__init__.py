@@ -1,7 +1,7 @@
 """Reproductions: the tables and figures of the papers, measured again with our methods."""
 
 from calipers.core.registry import Registry
-from calipers.evaluate.reproduce import capm, critic, pdpgd
+from calipers.evaluate.reproduce import capm, critic, margin, pdpgd
 from calipers.evaluate.reproduce.experiment import (
     FULL,
     QUICK,
@@ -13,10 +13,12 @@ from calipers.evaluate.reproduce.experiment import (
     Sheet,
 )
 from calipers.evaluate.reproduce.laboratory import Laboratory
-from calipers.evaluate.reproduce.relative_experiment import Levels, Matrix, RelativeFinding
+from calipers.evaluate.reproduce.relative_experiment import RelativeFinding
+from calipers.evaluate.reproduce.relative_figures import Densities, Gallery, Levels, Matrix, Sweep
+from calipers.evaluate.reproduce.repeated import Repeated, repeated
 
 ALL: Registry[Reproduction] = Registry("reproduction")
-for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS, *critic.REPRODUCTIONS):
+for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS, *critic.REPRODUCTIONS, *margin.REPRODUCTIONS):
     ALL.add(_reproduction.name)(_reproduction)
 
 BUDGETS: Registry[Budget] = Registry("budget")
@@ -28,12 +30,17 @@ __all__ = [
     "BUDGETS",
     "Budget",
     "Curves",
+    "Densities",
     "Finding",
+    "Gallery",
     "Laboratory",
     "Levels",
     "Matrix",
     "RelativeFinding",
+    "Repeated",
     "Reproduced",
     "Reproduction",
     "Sheet",
+    "Sweep",
+    "repeated",
 ]

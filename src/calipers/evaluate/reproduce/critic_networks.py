@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from calipers.core.space import RadiusUnit
-from calipers.evaluate.reproduce.critic_figures import AT, CRITIC, NONE, VAT
+from calipers.evaluate.reproduce.critic_figures import AT, CRITIC, MARGIN, NONE, VAT
 from calipers.train import Adversary, Optimizer, Recipe
 from calipers.train.schedule import Schedule
 
@@ -28,7 +28,7 @@ class Training:
     """How the networks are trained.
 
     networks: by shape. images: of the training set, the first so many; None: all. epochs, rate, decay: without a
-    critic; the rate falls so every epoch. critics: by shape.
+    critic; the rate falls so every epoch. critics, margins: by shape; the latter are settings beside the thesis's.
     """
 
     networks: Mapping[str, str]
@@ -37,6 +37,7 @@ class Training:
     rate: float
     decay: float
     critics: Mapping[str, Critic]
+    margins: Mapping[str, Mapping[str, Any]]
 
     def recipe(self, shape: str, defence: str) -> Recipe:
         """The recipe of one network."""
@@ -45,6 +46,7 @@ class Training:
             NONE: ("standard", {}, None),
             AT: ("fgsm", {}, Adversary(epsilon=0.1, unit=RadiusUnit.PIXEL)),
             VAT: ("vat", {"epsilon": 2.0}, None),
+            MARGIN: ("margin", {"norm": "l2", "power": 2, "weight": 0.1, **self.margins[shape]}, None),
             CRITIC: ("critic", {"fooling": FOOLING[shape], **critic.settings}, None),
         }[defence]
         made = Recipe(
@@ -78,6 +80,7 @@ SMALL = Training(
         MLP: Critic(15, 1.5e-3, _QUICK),
         LENET5: Critic(8, 1.5e-3, {**_QUICK, "cycle": 0.0, "fooling": 0.5}),
     },
+    margins={MLP: {}, LENET5: {"rivals": 1}},
 )
 THESIS = Training(
     networks={MLP: "thesis.critic_mlp", LENET5: "thesis.critic_lenet5"},
@@ -86,4 +89,5 @@ THESIS = Training(
     rate=1e-3,
     decay=0.95,
     critics=dict.fromkeys((MLP, LENET5), Critic(100, 5e-4)),
+    margins={MLP: {}, LENET5: {}},
 )

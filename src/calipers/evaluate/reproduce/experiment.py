@@ -10,7 +10,9 @@ from calipers.core.distances import Distance
 from calipers.core.rates import Rate
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.network import Published, Trained
-from calipers.evaluate.reproduce.relative_experiment import Levels, Matrix, RelativeExperiment, RelativeFinding
+from calipers.evaluate.reproduce.relative_experiment import RelativeExperiment, RelativeFinding
+from calipers.evaluate.reproduce.relative_figures import Densities, Gallery, Levels, Matrix, Sweep
+from calipers.evaluate.reproduce.repeated import Repeated, repeated
 from calipers.evaluate.robustness.distances import MEAN, Distances
 from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.verify import Verifier
@@ -147,12 +149,15 @@ class Sheet:
     """A figure of adversarial examples: a column per image, a row per network and distance."""
 
 
+Figure = Curves | Sheet | Levels | Matrix | Gallery | Sweep | Densities
+
+
 @dataclass(frozen=True)
 class Reproduction:
     """A table or figure of a paper. facts: rows that need no experiment. notes: what a reader has to know.
 
     relatives: experiments on perturbations relative to their images. figure: what is drawn beside the table, if
-    anything is.
+    anything is. minutes: that a budget takes on two cores, by its name, where it was measured.
     """
 
     name: str
@@ -160,8 +165,9 @@ class Reproduction:
     experiments: Callable[[Budget], tuple[Experiment, ...]] = no_experiments
     facts: Callable[[], tuple[Row, ...]] = no_facts
     notes: tuple[str, ...] = ()
-    figure: Curves | Sheet | Levels | Matrix | None = None
+    figure: Figure | None = None
     relatives: Callable[[Budget], tuple[RelativeExperiment, ...]] = no_relatives
+    minutes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,5 +182,5 @@ class Reproduced:
     @property
     def rows(self) -> list[Row]:
         """All rows, in the order of the table."""
-        found: tuple[Finding | RelativeFinding, ...] = (*self.findings, *self.relatives)
+        found: tuple[Finding | Repeated, ...] = (*self.findings, *repeated(self.relatives))
         return [*self.reproduction.facts(), *(row for finding in found for row in finding.rows())]

@@ -86,8 +86,8 @@ class Laboratory:
                 if not path.is_file():
                     raise InputError(f"--weights {self.weights}: holds no {file}; give the folder with all the files")
                 return load_model(architecture, path)
-            case Trained(recipe):
-                return trained(recipe.model_copy(update={"seed": self.seed}), self)
+            case Trained(recipe, repeat):
+                return trained(recipe.model_copy(update={"seed": self.seed + repeat}), self)
 
 
 def trained(recipe: Recipe, laboratory: Laboratory) -> LoadedModel:

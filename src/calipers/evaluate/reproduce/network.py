@@ -15,6 +15,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights by our own recipe."""
+    """Weights by our own recipe. repeat: added to the seed, for several networks of one recipe."""
 
     recipe: Recipe
+    repeat: int = 0

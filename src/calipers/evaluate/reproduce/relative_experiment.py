@@ -1,67 +1,46 @@
 """Experiments that measure perturbations relative to their images, in place of rates at radii."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import nn
-
-from calipers.core.errors import InputError
 from calipers.core.space import InputSpace
 from calipers.core.tables import Row
 from calipers.core.tracker import Tracker
-from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
 from calipers.evaluate.relative.statistics import Relative, relatives_of
 from calipers.evaluate.relative.task import CODEC, Aim, RelativeTask
 from calipers.evaluate.relative.worker import RelativeWorker
+from calipers.evaluate.reproduce.choices import Choice
 from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.run import begin, run
 from calipers.models.loading import LoadedModel
 from calipers.store.store import Store
 
-# Which images of the test split, from a model and all of them.
-Choice = Callable[[nn.Module, ImageDataset], tuple[int, ...]]
+ERROR = "test error"
 
 
 @dataclass(frozen=True)
-class FirstImages:
-    """The first so many, whatever they show and however they are classified."""
+class Corrupted:
+    """Errors on test images after one step of FGSM. epsilon: of the step, in linf. paper: the paper's share."""
 
-    count: int
+    epsilon: float
+    paper: float | None = None
 
-    def __call__(self, model: nn.Module, data: ImageDataset) -> tuple[int, ...]:
-        return tuple(range(min(self.count, len(data))))
-
-
-@dataclass(frozen=True)
-class OneOfEach:
-    """For each of these classes, the image of which the model is surest that it shows what it does, of the first 1,000.
-
-    Raises InputError where there is none.
-    """
-
-    classes: tuple[int, ...]
-
-    def __call__(self, model: nn.Module, data: ImageDataset) -> tuple[int, ...]:
-        images, labels = data.batch(slice(0, 1000))
-        probability = model(images).softmax(1)
-        right = probability.argmax(1) == labels
-        sure = probability.amax(1).masked_fill(~right, -1)
-        chosen = []
-        for one in self.classes:
-            of_class = sure.masked_fill(labels != one, -1)
-            if float(of_class.amax()) < 0:
-                raise InputError(f"figure: the model classifies no image of class {one} correctly; train it for longer")
-            chosen.append(int(of_class.argmax()))
-        return tuple(chosen)
+    @property
+    def name(self) -> str:
+        """Of its row."""
+        return f"FGSM {self.epsilon:g} error"
 
 
 @dataclass(frozen=True)
 class RelativeExperiment:
     """One network and all aims. label: what rows are called. images: which. count: how many these are.
 
-    paper: the paper's mean relative perturbation by aim; paper_error: its share of test errors.
+    Experiments with one label are repeats of each other with other seeds. paper: the paper's mean relative
+    perturbation by aim; paper_error: its share of test errors; spreads: the paper's, by name of the row. fgsm:
+    corruption whose errors are counted too. domain: of perturbed images; None: all of space. weight: where a sweep
+    places the network.
     """
 
     label: str
@@ -72,6 +51,10 @@ class RelativeExperiment:
     count: int
     paper: Mapping[str, float] = field(default_factory=dict)
     paper_error: float | None = None
+    fgsm: Corrupted | None = None
+    domain: tuple[float, float] | None = (0.0, 1.0)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    weight: float | None = None
 
     @property
     def work(self) -> int:
@@ -80,18 +63,8 @@ class RelativeExperiment:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """A figure of images and what became of them: a column per image, a row per aim."""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A figure of images pushed to several classes: a row per image, a column per aim."""
-
-
-@dataclass(frozen=True)
 class RelativeFinding:
-    """An experiment and what came out of it. error: share of all test images. samples: the images that were taken."""
+    """An experiment and what came out of it. error: share of all test images; fgsm_error: likewise after FGSM."""
 
     experiment: RelativeExperiment
     run_id: str
@@ -99,12 +72,16 @@ class RelativeFinding:
     error: float
     tested: int
     relatives: tuple[Relative, ...]
+    fgsm_error: float | None = None
 
     def rows(self) -> list[Row]:
         """The test error, then what the aims came to, the paper's figures beside."""
         experiment = self.experiment
-        error = Row("test error", self.error, self.tested, "fraction", experiment.paper_error)
-        found = [error, *(row for one in self.relatives for row in one.rows(experiment.paper.get(one.aim)))]
+        error = Row(ERROR, self.error, self.tested, "fraction", experiment.paper_error)
+        corrupted, asked = [], experiment.fgsm
+        if asked is not None:
+            corrupted = [Row(asked.name, self.fgsm_error, self.tested, "fraction", asked.paper)]
+        found = [error, *corrupted, *(row for one in self.relatives for row in one.rows(experiment.paper.get(one.aim)))]
         return [Row(**{**vars(row), "name": f"{experiment.label} {row.name}"}) for row in found]
 
 
@@ -130,11 +107,13 @@ def measure_relative(
         data_digest=data.digest,
         samples=experiment.images(model.module, data),
         aims=experiment.aims,
-        space=InputSpace((0.0, 1.0)).for_model(model.std),
+        space=InputSpace(experiment.domain).for_model(model.std),
         seed=bench.seed,
+        fgsm=None if experiment.fgsm is None else experiment.fgsm.epsilon,
     )
     started = begin(bench.store, task, bench.command, resume=True)
     run_id = run(started, RelativeWorker(task, model.module, data), CODEC, bench.store, tracker=tracker).run_id
     error = bench.store.metric(run_id, "error")
+    fgsm = None if experiment.fgsm is None else bench.store.metric(run_id, "fgsm_error")
     found = relatives_of(bench.store.records(run_id, CODEC), [aim.name for aim in experiment.aims])
-    return RelativeFinding(experiment, run_id, task, error, len(data), found)
+    return RelativeFinding(experiment, run_id, task, error, len(data), found, fgsm)
