@@ -57,10 +57,36 @@ def geometric_margin(
 
     The mean over samples is the average margin of equation 3.6. logits: with their graph from x.
     """
+    gaps, size = _all_rivals(logits, x, y, norm)
+    return (-gaps / size.clamp_min(torch.finfo(logits.dtype).tiny)).amin(1)
+
+
+def first_order_worst(
+    logits: Float[Tensor, "batch classes"],
+    x: Float[Tensor, "batch *shape"],
+    y: Int[Tensor, " batch"],
+    norm: Norm,
+    radius: float,
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """(largest hinge within a ball if logits were linear, what margin maximisation minimises in its place).
+
+    The first: max over j of (1 + f_j - f_y + radius ||grad f_j - grad f_y||)_+, j other than y, the ball in `norm`. The
+    second, never below it: max over j of (1 + f_j - f_y)_+ plus radius times the sensitivity to all classes, the bound
+    of theorems 3.4.1 (two classes, where both are the same while the hinge is active) and 3.4.2. Neither bounds the
+    hinge of a nonlinear model. logits: with their graph from x.
+    """
+    gaps, size = _all_rivals(logits, x, y, norm)
+    hinges = (1 + gaps).clamp_min(0).amax(1)
+    return (1 + gaps + radius * size).amax(1).clamp_min(0), hinges + radius * size.amax(1)
+
+
+def _all_rivals(
+    logits: Float[Tensor, "batch classes"], x: Float[Tensor, "batch *shape"], y: Int[Tensor, " batch"], norm: Norm
+) -> tuple[Float[Tensor, "batch rivals"], Float[Tensor, "batch rivals"]]:
+    """(f_j - f_y, ||grad f_j - grad f_y|| in the dual norm) for every class j other than y."""
     classes = logits.shape[1]
     others = torch.arange(classes - 1, device=y.device)
     rivals = others + (others >= y[:, None])
-    rows = (F.one_hot(y, classes)[:, None] - F.one_hot(rivals, classes)).transpose(0, 1).to(logits)
-    size = norm.dual(slopes(logits, x, rows).flatten(2)).clamp_min(torch.finfo(logits.dtype).tiny)
-    gaps = logits.detach().gather(1, y[:, None]) - logits.detach().gather(1, rivals)
-    return (gaps.transpose(0, 1) / size).amin(0)
+    rows = (F.one_hot(rivals, classes) - F.one_hot(y, classes)[:, None]).transpose(0, 1).to(logits)
+    size = norm.dual(slopes(logits, x, rows).flatten(2)).transpose(0, 1)
+    return logits.detach().gather(1, rivals) - logits.detach().gather(1, y[:, None]), size
