@@ -11,7 +11,7 @@ from calipers.bounds import CAPM, IBP
 from calipers.core.errors import InputError
 from calipers.core.tables import Row, to_json
 from calipers.evaluate.progress import track
-from calipers.evaluate.reproduce import ALL, BUDGETS, Curves, Laboratory, Reproduction
+from calipers.evaluate.reproduce import ALL, BUDGETS, Curves, Expected, Laboratory, Reproduction
 from calipers.evaluate.reproduce.capm import UNITS
 from calipers.evaluate.reproduce.experiment import QUICK, Budget, Experiment
 from calipers.evaluate.reproduce.network import Published, Trained
@@ -112,6 +112,22 @@ def test_tables_and_figures_show_what_was_found(tmp_path: Path) -> None:
         assert drawn is not None
         assert drawn.read_bytes().startswith(b"\x89PNG")
     assert save_figure(store, found, tmp_path / "none.png") is None
+
+
+def test_what_is_before_a_reproduction_is_known_before() -> None:
+    both = reproduction(Trained(RECIPE), Published("digits.maxpool", "theirs.safetensors"))
+    # 12 clean samples, and one attack and two verifiers at two radii.
+    assert Expected.of(both, QUICK, published=True) == Expected(1, None, 2 * 12 * 7, 0.0)
+    few = Trained(RECIPE.model_copy(update={"samples": 100}))
+    told = Expected.of(reproduction(few, few), QUICK, published=False)
+    assert (told.networks, told.images, told.measured) == (1, 200, 2 * 12 * 7)
+    assert str(told).startswith("1 network to train (200 images in all epochs); 168 samples to measure")
+    assert str(Expected.of(ALL["capm-table1"], QUICK, published=False)) == "nothing to train or to measure"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_quick_searches_leave_time_for_the_rest_of_a_quarter_of_an_hour(name: str) -> None:
+    assert Expected.of(ALL[name], QUICK, published=True).searching <= 6 * 60
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -41,7 +41,7 @@ def reproduce(
         from calipers.cli.output import console, write_json
         from calipers.cli.said import command_line
         from calipers.core.tables import to_json
-        from calipers.evaluate.reproduce import ALL, BUDGETS, Laboratory
+        from calipers.evaluate.reproduce import ALL, BUDGETS, Expected, Laboratory
         from calipers.report.reproduction import tables
         from calipers.report.reproduction_figure import save_figure
         from calipers.store.store import Store
@@ -51,9 +51,7 @@ def reproduce(
             console().print(f"{known:18s} {ALL[known].title}", markup=False, soft_wrap=True)
         return
     reproduction, spent = ALL[name], BUDGETS[budget]
-    if json_ != "-" and spent.name in reproduction.minutes:
-        minutes = reproduction.minutes[spent.name]
-        console().print(f"about {minutes:g} min on two cores, less what is in {out} already", style="dim", markup=False)
+    typer.echo(f"{name}, {spent.name}: {Expected.of(reproduction, spent, published=weights is not None)}", err=True)
     with stoppable("nothing changed", finished_parts(out)), Store(out) as store:
         laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
         found = laboratory.reproduce(reproduction, spent)

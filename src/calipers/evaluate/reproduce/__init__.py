@@ -2,6 +2,7 @@
 
 from calipers.core.registry import Registry
 from calipers.evaluate.reproduce import capm, critic, margin, pdpgd
+from calipers.evaluate.reproduce.expected import Expected
 from calipers.evaluate.reproduce.experiment import (
     FULL,
     QUICK,
@@ -31,6 +32,7 @@ __all__ = [
     "Budget",
     "Curves",
     "Densities",
+    "Expected",
     "Finding",
     "Gallery",
     "Laboratory",

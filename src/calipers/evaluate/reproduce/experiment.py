@@ -36,7 +36,7 @@ class Budget:
     draws: int
 
 
-QUICK = Budget("quick", samples=20, large=2, timeout=2.0, epochs=2, images=20_000, complete_large=False, draws=1_000)
+QUICK = Budget("quick", samples=10, large=2, timeout=1.0, epochs=2, images=10_000, complete_large=False, draws=1_000)
 FULL = Budget("full", samples=100, large=100, timeout=60.0, epochs=10, images=None, complete_large=True, draws=10_000)
 
 
