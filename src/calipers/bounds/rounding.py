@@ -24,7 +24,7 @@ from calipers.graph.graph import Graph
 from calipers.graph.rounding import FUDGE, deployed, gamma, magnitude, tail_error, unit_of
 
 # Longer sums over a value's entries are cut into pieces and the pieces added up: a term is rounded less often.
-PIECE = 512
+PIECE = 256
 # What a term goes through beside its sum: a few products, and the sums of planes and of parts of a bound.
 _BESIDE = 16
 # Roundings of a plane's slopes and offset per candidate: divisions, products and sums of the formulas.
@@ -156,9 +156,13 @@ class PlaneCost:
         own = plane_gamma(graph, len(op.pixels) + 1 if isinstance(op, ops.MaxPool2d) else 1, dtype)
         return cls(noise + own * given.size, output.size, own, offset_gamma(graph, position, dtype))
 
-    def moved(self, through: Tensor, bias: Tensor) -> Tensor:
-        """through: what the slopes, in absolute terms, make of `paid`. bias: of the plane."""
-        return through + self.own * self.size + (self.own + self.summed) * bias.abs()
+    def moved(self, through: Tensor, bias: Tensor, offset: Tensor | None = None) -> Tensor:
+        """through: what the slopes, in absolute terms, make of `paid`. bias: of the plane.
+
+        offset: the size of the numbers that are summed where they are others than the bias.
+        """
+        summed = bias.abs() if offset is None else offset
+        return through + self.own * (self.size + bias.abs()) + self.summed * summed
 
 
 def charged(
@@ -170,13 +174,17 @@ def charged(
     """
     op = graph.nodes[position].op
     cost = PlaneCost.of(graph, position, given, noise, output)
+    # Of parallel planes the middle and half the distance are summed: together they are as large as the larger offset.
+    offset = torch.maximum(planes.lower_bias.abs(), planes.upper_bias.abs()) if planes.parallel else None
 
-    def moved(slope: Tensor, bias: Tensor) -> Tensor:
+    def through(slope: Tensor) -> Tensor:
         size = slope.abs()
-        return cost.moved(_through(op, size, cost.paid) if isinstance(op, ops.MaxPool2d) else size * cost.paid, bias)
+        return _through(op, size, cost.paid) if isinstance(op, ops.MaxPool2d) else size * cost.paid
 
-    lower = moved(planes.lower_slope, planes.lower_bias)
-    upper = moved(planes.upper_slope, planes.upper_bias)
+    below = through(planes.lower_slope)
+    above = below if planes.parallel else through(planes.upper_slope)
+    lower = cost.moved(below, planes.lower_bias, offset)
+    upper = cost.moved(above, planes.upper_bias, offset)
     error = deployed(op, [given.size], output.size)
     if error is not None:
         lower, upper = lower + error, upper + error

@@ -1,5 +1,6 @@
 """Windows of rows against the same rows over the whole value."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from calipers.bounds.propagation.linear import CAPM
 from calipers.bounds.propagation.rows import Rows, windows
 from calipers.bounds.propagation.start import identity_rows, select
 from calipers.bounds.relaxations.relaxation import Relaxation
+from calipers.bounds.rounding import concretized
 from calipers.core.problem import Specification
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
@@ -109,3 +111,32 @@ def test_a_plane_that_a_row_does_not_take_leaves_no_rounding_behind() -> None:
     assert torch.equal(pulled.coefficient[0], coefficient[0] * slope)
     expected = float((coefficient[0] * bias).double()[~huge].sum())
     assert abs(float(pulled.constant) - expected) <= 1e-5
+
+
+@pytest.mark.parametrize(("groups", "size"), [(3, (2, 5, 5)), (2, (3, 16, 16)), (9, (3, 16, 16)), (1, (7, 19, 23))])
+@pytest.mark.parametrize("last", [False, True])
+def test_long_sums_stay_within_what_their_pieces_are_charged(groups: int, size: tuple[int, ...], last: bool) -> None:
+    generator = torch.Generator().manual_seed(groups)
+    coefficient = torch.randn(groups, 4, *size, generator=generator)
+    if last:
+        coefficient = coefficient.movedim(2, -1).contiguous().movedim(-1, 2)
+    values = torch.randn(groups, *size, generator=generator)
+    rows = Rows(coefficient, torch.zeros(2, groups, 4), torch.arange(groups), None, size)
+    exact = (coefficient.double() * values.double().unsqueeze(1)).flatten(2)
+    error = concretized(math.prod(size), torch.float32) * exact.abs().sum(2)
+    assert bool(((rows.dot(rows.spread(values)).double() - exact.sum(2)).abs() <= error).all())
+
+
+def test_parallel_planes_are_walked_by_their_middle_and_half_their_distance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    coefficient = torch.randn(2, 3, 50, generator=generator).double()
+    lower, upper = torch.randn(2, 2, 50, generator=generator).double().sort(0).values
+    slope = torch.ones_like(lower)
+    planes = Relaxation(slope, lower, slope, upper)
+    rows = Rows(coefficient, torch.randn(2, 2, 3, generator=generator).double(), torch.arange(2), None, (50,))
+    positive, negative = coefficient.clamp(min=0), coefficient.clamp(max=0)
+    ends = [
+        (positive * one.unsqueeze(1) + negative * two.unsqueeze(1)).sum(2)
+        for one, two in ((lower, upper), (upper, lower))
+    ]
+    assert torch.allclose(rows.extremes(planes.middle, planes.half), rows.constant + torch.stack(ends))

@@ -1,7 +1,7 @@
 """The walk from a node back to the input, written once; relaxations and concretizers plug into it."""
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import singledispatch
 from typing import Any
@@ -153,14 +153,14 @@ def _(op: ops.Concat, rows: Rows, sources: list[Node], relaxation: Relaxation | 
 @_through.register
 def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
-    rows = rows if r.parallel else rows.split()
-    signs = rows.signs()
     if r.parallel:
-        coefficient = rows.coefficient * rows.spread(r.lower_slope)
-    else:
-        coefficient = (signs[0].coefficient * rows.spread(r.lower_slope)).addcmul_(
-            signs[1].coefficient, rows.spread(r.upper_slope)
-        )
+        constant = rows.extremes(r.middle, r.half)
+        return [replace(rows, coefficient=rows.coefficient * rows.spread(r.lower_slope), constant=constant)]
+    rows = rows.split()
+    signs = rows.signs()
+    coefficient = (signs[0].coefficient * rows.spread(r.lower_slope)).addcmul_(
+        signs[1].coefficient, rows.spread(r.upper_slope)
+    )
     return [replace(rows, coefficient=coefficient, constant=_relaxed_constant(rows, signs, r))]
 
 
@@ -168,10 +168,10 @@ def _(op: ops.Elementwise, rows: Rows, sources: list[Node], relaxation: Relaxati
 def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation | None) -> list[Rows]:
     r = _given(relaxation, op)
     rows = rows if r.parallel else rows.split()
-    signs = rows.signs()
+    signs = None if r.parallel else rows.signs()
     pulled = _through_windows(op, rows, signs, r)
     shape = sources[0].shape
-    constant = _relaxed_constant(rows, signs, r)
+    constant = rows.extremes(r.middle, r.half) if signs is None else _relaxed_constant(rows, signs, r)
     if rows.corner is None:
         return [replace(rows, coefficient=_crop(pulled, op.padding, shape), constant=constant, shape=shape)]
     # Relaxations give padding no weight, so nothing is left outside the value.
@@ -179,35 +179,42 @@ def _(op: ops.MaxPool2d, rows: Rows, sources: list[Node], relaxation: Relaxation
     return [_settle(replace(rows, coefficient=pulled, constant=constant, corner=corner, shape=shape))]
 
 
-def _through_windows(op: ops.MaxPool2d, rows: Rows, signs: tuple[Rows, Rows], r: Relaxation) -> Tensor:
+def _through_windows(op: ops.MaxPool2d, rows: Rows, signs: tuple[Rows, Rows] | None, r: Relaxation) -> Tensor:
     """Coefficients of a pool's outputs as those of its inputs, which are added up where windows overlap."""
     groups, count, channels = rows.coefficient.shape[:3]
     size = (groups, count, *grow(op, rows.window), channels)
-    # Windows side by side write every place once, by a copy: to compute in places with gaps is many times slower.
-    tiled = op.kernel == op.stride and op.dilation == (1, 1)
-    pulled = (rows.coefficient.new_empty(size) if tiled else rows.coefficient.new_zeros(size)).movedim(-1, 2)
+    # Each plane with the coefficients that take it.
+    taken = [(rows, r.lower_slope)] if signs is None else [(signs[0], r.lower_slope), (signs[1], r.upper_slope)]
     if torch.is_grad_enabled():
         # Every write into a part of a tensor costs a copy of the whole on the way back of gradients.
-        shares = [_share(rows, signs, r, pixel) for pixel in range(len(op.pixels))]
-        return _Laid.apply(pulled, op, rows.window, *shares)
+        shares = [
+            sum(part.coefficient * rows.spread(slope[:, pixel]) for part, slope in taken)
+            for pixel in range(len(op.pixels))
+        ]
+        return _Laid.apply(rows.coefficient.new_empty(size).movedim(-1, 2), op, rows.window, *shares)
+    if op.kernel == op.stride and op.dilation == (1, 1):
+        return _side_by_side(op, rows.coefficient.new_empty(size), taken).movedim(-1, 2)
+    pulled = rows.coefficient.new_zeros(size).movedim(-1, 2)
     for pixel, place in enumerate(_places(op, pulled, rows.window)):
-        if tiled:
-            place.copy_(_share(rows, signs, r, pixel))
-        else:
-            _add_share(place, rows, signs, r, pixel)
+        for part, slope in taken:
+            place.addcmul_(part.coefficient, rows.spread(slope[:, pixel]))
     return pulled
 
 
-def _share(rows: Rows, signs: tuple[Rows, Rows], r: Relaxation, pixel: int) -> Tensor:
-    """What the coefficients of a pool's outputs give to one pixel of every window."""
-    return _add_share(torch.zeros_like(rows.coefficient), rows, signs, r, pixel)
-
-
-def _add_share(to: Tensor, rows: Rows, signs: tuple[Rows, Rows], r: Relaxation, pixel: int) -> Tensor:
-    if r.parallel:
-        return to.addcmul_(rows.coefficient, rows.spread(r.lower_slope[:, pixel]))
-    to.addcmul_(signs[0].coefficient, rows.spread(r.lower_slope[:, pixel]))
-    return to.addcmul_(signs[1].coefficient, rows.spread(r.upper_slope[:, pixel]))
+def _side_by_side(op: ops.MaxPool2d, pulled: Tensor, taken: Sequence[tuple[Rows, Tensor]]) -> Tensor:
+    """Fill (groups, rows, h, w, channels) from windows that do not overlap, every place once."""
+    height, width = op.kernel
+    lines = pulled.unflatten(2, (-1, height)).flatten(4).unflatten(4, (-1, width * pulled.shape[-1]))
+    for index, (part, slope) in enumerate(taken):
+        # A line of a window at once: short loops over channels alone are several times slower.
+        coefficient = torch.cat([part.coefficient.movedim(2, -1)] * width, -1).unsqueeze(3)
+        pixels = [part.spread(slope[:, pixel]).movedim(2, -1) for pixel in range(len(op.pixels))]
+        laid = torch.stack([torch.cat(pixels[i : i + width], -1) for i in range(0, len(pixels), width)], 3)
+        if index == 0:
+            torch.mul(coefficient, laid, out=lines)
+        else:
+            lines.addcmul_(coefficient, laid)
+    return pulled
 
 
 def _places(op: ops.MaxPool2d, pulled: Tensor, window: tuple[int, int]) -> list[Tensor]:
@@ -277,13 +284,8 @@ def _given(relaxation: Relaxation | None, op: ops.Op) -> Relaxation:
 
 
 def _relaxed_constant(rows: Rows, signs: tuple[Rows, Rows], r: Relaxation) -> Tensor:
-    """Positive coefficients take one bias and negative ones the other, side by side of the rows."""
-    # Most planes below go through the origin, and a product with their bias would read all coefficients for nothing.
-    lower = rows.spread(r.lower_bias) if bool(r.lower_bias.any()) else None
-    upper = rows.spread(r.upper_bias)
-    if lower is not None and len(rows.constant) == 2:
-        both = signs[0].dots((lower, upper)) + signs[1].dots((upper, lower))
-        return rows.constant + both.movedim(-1, 0)
-    sides = [(lower, upper), (upper, lower)][: len(rows.constant)]
-    parts = [[part.dot(bias) for part, bias in zip(signs, side, strict=True) if bias is not None] for side in sides]
-    return rows.constant + torch.stack([sum(side[1:], side[0]) for side in parts])
+    """One-sided rows: positive coefficients take the bias below, negative ones the bias above."""
+    lower, upper = signs
+    constant = rows.constant + upper.dot(rows.spread(r.upper_bias))
+    # Planes below that owe nothing for rounding go through the origin.
+    return constant + lower.dot(rows.spread(r.lower_bias)) if bool(r.lower_bias.any()) else constant

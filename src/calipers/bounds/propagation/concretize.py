@@ -23,7 +23,7 @@ def _(input_set: Box, rows: Rows) -> Tensor:
     middle, radius = (input_set.lower + input_set.upper) / 2, (input_set.upper - input_set.lower) / 2
     # What the sums round away costs as much as a wider box.
     radius = radius + _error(input_set.lower) * torch.maximum(input_set.lower.abs(), input_set.upper.abs())
-    return _around(rows, rows.dot(rows.spread(middle)), rows.absolute().dot(rows.spread(radius)))
+    return rows.extremes(middle, radius)
 
 
 @concretize.register
@@ -36,7 +36,7 @@ def _(input_set: LpBall, rows: Rows) -> Tensor:
     weighted = rows.coefficient * rows.spread(reach.expand_as(input_set.center))
     center = rows.dot(rows.spread(input_set.center))
     rounding = rows.absolute().dot(rows.spread(_error(reach) * (input_set.center.abs() + reach)))
-    ball = _around(rows, center, input_set.norm.dual(weighted.flatten(2)) * (1 + _error(reach)) + rounding)
+    ball = rows.around(center, input_set.norm.dual(weighted.flatten(2)) * (1 + _error(reach)) + rounding)
     tighter = [torch.maximum(box[0], ball[0]), torch.minimum(box[-1], ball[-1])]
     return torch.stack(tighter[: len(box)])
 
@@ -52,11 +52,6 @@ def enclose(input_set: InputSet, rows: Rows) -> tuple[Float[Tensor, "groups rows
 
 def _error(values: Tensor) -> float:
     return concretized(values[0].numel(), values.dtype)
-
-
-def _around(rows: Rows, middle: Tensor, radius: Tensor) -> Tensor:
-    sides = [middle - radius, middle + radius]
-    return rows.constant + torch.stack(sides[: len(rows.constant)])
 
 
 @singledispatch

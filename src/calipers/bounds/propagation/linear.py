@@ -93,11 +93,12 @@ class LinearBounds:
         settled = exact_nodes(graph, input_set)
         for position, node in enumerate(graph.nodes[1:], start=1):
             so_far = Propagation(graph, bounds, relaxations, noise, differences)
+            output = transfer(node.op, *(bounds[i] for i in node.inputs))
             if self.paired and isinstance(node.op, ops.MaxPool2d):
                 differences[position] = self._differences(so_far, position, input_set, budget)
             if isinstance(node.op, ops.Nonlinear):
-                relaxations[position] = self.planes(so_far, position)
-            bounds.append(transfer(node.op, *(bounds[i] for i in node.inputs)))
+                relaxations[position] = self.planes(so_far, position, output)
+            bounds.append(output)
             for better in (quick, known or {}):
                 if position in better:
                     bounds[position] = bounds[position].intersect(better[position]).ordered()
@@ -115,8 +116,11 @@ class LinearBounds:
         given, noise = so_far.bounds[source], so_far.noise[source]
         return paired.measured(so_far.graph, position, given, noise, so_far.relaxations, input_set, budget)
 
-    def planes(self, so_far: Propagation, position: int) -> Relaxation:
-        """The planes of a node over the bounds of its input so far, with room for rounding."""
+    def planes(self, so_far: Propagation, position: int, output: IntervalBounds) -> Relaxation:
+        """The planes of a node over the bounds of its input so far, with room for rounding.
+
+        output: the interval of the node over these bounds.
+        """
         graph, node = so_far.graph, so_far.graph.nodes[position]
         given, difference = so_far.bounds[node.inputs[0]], so_far.differences.get(position)
         assert isinstance(node.op, ops.Nonlinear)
@@ -124,7 +128,6 @@ class LinearBounds:
             found = paired.relax_maxpool(graph, position, given, difference)
         else:
             found = self.relax(node.op, given)
-        output = transfer(node.op, given)
         return charged(graph, position, found, given, so_far.noise[node.inputs[0]], output).channels_last()
 
     def relax(self, op: ops.Nonlinear, bounds: IntervalBounds) -> Relaxation:

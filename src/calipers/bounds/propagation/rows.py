@@ -4,7 +4,7 @@ Rows that start at a convolution see only its receptive field, so their coeffici
 the way back; rows of one place in one image form a group and share that window.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,26 +66,26 @@ class Rows:
     def dot(self, values: Tensor) -> Float[Tensor, "groups rows"]:
         """<coefficient, values> for values that broadcast against the coefficients."""
         if values.dim() == self.coefficient.dim() and values.shape[1] == 1:
-            return self.dots((values,)).squeeze(-1)
+            return self._product(values)
         products = (self.coefficient * values).flatten(2)
         return torch.stack([piece.sum(2) for piece in products.split(PIECE, 2)]).sum(0)
 
-    def dots(self, several: Sequence[Float[Tensor, "groups one *dims"]]) -> Float[Tensor, "groups rows count"]:
-        """`dot` with several values that are equal for all rows of a group, for one reading of the coefficients."""
-        # A product of matrices reads the coefficients once and writes nothing of their size.
-        coefficient, first = self.coefficient, self.coefficient[:, :1]
-        spread = [values.expand_as(first) for values in several]
+    def _product(self, values: Float[Tensor, "groups one *dims"]) -> Float[Tensor, "groups rows"]:
+        """`dot` as a product of matrices, which reads the coefficients once and writes nothing of their size."""
+        coefficient, values = self.coefficient, values.expand_as(self.coefficient[:, :1])
         if channels_lie_last(coefficient):
-            coefficient, spread = coefficient.movedim(2, -1), [values.movedim(2, -1) for values in spread]
-        columns = torch.cat([values.flatten(2) for values in spread], 1) if len(spread) > 1 else spread[0].flatten(2)
-        coefficient, columns = coefficient.flatten(2), columns.mT
-        if coefficient.shape[2] <= PIECE:
-            return coefficient @ columns
-        total = coefficient[..., :PIECE] @ columns[:, :PIECE]
-        for start in range(PIECE, coefficient.shape[2], PIECE):
-            piece = slice(start, start + PIECE)
-            total = total + coefficient[..., piece] @ columns[:, piece]
-        return total
+            coefficient, values = coefficient.movedim(2, -1), values.movedim(2, -1)
+        # The values from the left: the library is several times slower the other way round.
+        return _in_pieces(values.flatten(2), coefficient.flatten(2).mT).squeeze(1)
+
+    def extremes(self, middle: Tensor, radius: Tensor) -> Float[Tensor, "sides groups rows"]:
+        """The constants plus the extremes over values, (batch, *shape), that are at most `radius` from the middle."""
+        centre, reach = self.dot(self.spread(middle)), self.absolute().dot(self.spread(radius))
+        return self.around(centre, reach)
+
+    def around(self, middle: Float[Tensor, "groups rows"], radius: Float[Tensor, "groups rows"]) -> Tensor:
+        """The constants plus the ends of intervals, by side."""
+        return self.constant + torch.stack([middle - radius, middle + radius][: len(self.constant)])
 
     def within(self, noise: Tensor, error: float) -> "Rows":
         """Room for rounding: lower bounds fall, upper ones rise.
@@ -131,7 +131,7 @@ class Rows:
         if one.mirrored or two.mirrored:
             one, two = one.split(), two.split()
         if not _same_place(one, two):
-            one, two = one.dense(), two.dense()
+            one, two = _in_one_place(one, two)
         return replace(one, coefficient=one.coefficient + two.coefficient, constant=one.constant + two.constant)
 
 
@@ -139,6 +139,51 @@ def _same_place(one: Rows, two: Rows) -> bool:
     if one.corner is None or two.corner is None:
         return one.corner is two.corner
     return one.window == two.window and torch.equal(one.corner, two.corner)
+
+
+def _in_one_place(one: Rows, two: Rows) -> tuple[Rows, Rows]:
+    """The same rows over the smallest window that holds both; over the whole value where none is smaller."""
+    if one.corner is None or two.corner is None:
+        return one.dense(), two.dense()
+    apart = two.corner - one.corner
+    if bool((apart != apart[:1]).any()):
+        return one.dense(), two.dense()
+    corner = torch.minimum(one.corner, two.corner)
+    last = torch.maximum(one.corner + corner.new_tensor(one.window), two.corner + corner.new_tensor(two.window))
+    height, width = (last - corner)[0].tolist() if len(corner) else (0, 0)
+    if height * width >= one.shape[1] * one.shape[2]:
+        return one.dense(), two.dense()
+
+    def laid(rows: Rows) -> Rows:
+        assert rows.corner is not None
+        top, left = (rows.corner - corner)[0].tolist() if len(corner) else (0, 0)
+        bottom, right = height - top - rows.window[0], width - left - rows.window[1]
+        # Channels stay last in memory.
+        coefficient = F.pad(rows.coefficient.movedim(2, -1), (0, 0, left, right, top, bottom)).movedim(-1, 2)
+        return replace(rows, coefficient=coefficient, corner=corner)
+
+    return laid(one), laid(two)
+
+
+def _in_pieces(
+    left: Float[Tensor, "groups one entries"], right: Float[Tensor, "groups entries rows"]
+) -> Float[Tensor, "groups one rows"]:
+    """The product of matrices by sums over PIECE entries at most, at most one more of them than needed."""
+    entries = right.shape[1]
+    pieces = math.ceil(entries / PIECE)
+    if pieces == 1:
+        return left @ right
+    if pieces <= len(right):
+        parts = [one @ two for one, two in zip(left.split(PIECE, 2), right.split(PIECE, 1), strict=True)]
+        return torch.stack(parts).sum(0)
+    # A few long sums: all pieces of a group at once, what is left over as one more.
+    length = entries // pieces
+    whole = length * pieces
+    total = []
+    for one, two in zip(left, right, strict=True):
+        cut = one[:, :whole].unflatten(1, (pieces, length)).transpose(0, 1)
+        total.append((cut @ two[:whole].unflatten(0, (pieces, length))).sum(0))
+    return torch.stack(total) + left[..., whole:] @ right[:, whole:] if total else left @ right
 
 
 def clip_to_value(

@@ -35,6 +35,16 @@ class Relaxation:
     def parallel(self) -> bool:
         return self.lower_slope is self.upper_slope
 
+    @property
+    def middle(self) -> Float[Tensor, "batch *shape"]:
+        """The offset midway between parallel planes."""
+        return self.lower_bias / 2 + self.upper_bias / 2  # a sum of both could overflow
+
+    @property
+    def half(self) -> Float[Tensor, "batch *shape"]:
+        """How far parallel planes are from the middle."""
+        return self.upper_bias / 2 - self.lower_bias / 2
+
 
 def _channels_last(values: Tensor) -> Tensor:
     return values.movedim(-3, -1).contiguous().movedim(-1, -3) if values.dim() >= 4 else values

@@ -68,12 +68,12 @@ class Tightening:
                 end = node.inputs[0] + 1
                 so_far = Propagation(graph, bounds[:end], relaxations, start.noise[:end], differences)
                 differences[position] = work.difference(so_far, position)
+            output = transfer(node.op, *(bounds[i] for i in node.inputs))
             if isinstance(node.op, ops.Nonlinear):
                 # The noise of looser bounds is enough for tighter ones.
-                relaxations[position] = base.planes(
-                    Propagation(graph, bounds, relaxations, start.noise, differences), position
-                )
-            here = transfer(node.op, *(bounds[i] for i in node.inputs)).intersect(start.bounds[position]).ordered()
+                so_far = Propagation(graph, bounds, relaxations, start.noise, differences)
+                relaxations[position] = base.planes(so_far, position, output)
+            here = output.intersect(start.bounds[position]).ordered()
             if position in refinable:
                 here = work.refined(Propagation(graph, [*bounds, here], relaxations, start.noise, differences))
             bounds.append(here)
