@@ -112,5 +112,5 @@ def test_labels_that_are_not_used_change_nothing(data: ImageDataset, tmp_path: P
 def test_where_labels_cannot_be_left_out_the_recipe_says_so(data: ImageDataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"objective 'standard' needs all labels; accepted with it: .*vat"):
         recipe(objective="standard")
-    with pytest.raises(InputError, match="121 labelled samples of 120; accepted: 1 to 120"):
+    with pytest.raises(InputError, match="labelled = 121: there are 120 samples; accepted: 1 to 120"):
         Trainer(recipe(labelled=121), data, tmp_path / "net.json")
