@@ -153,6 +153,7 @@ def registered() -> list[torch.library.Library]:
     _setup_privateuseone_for_python_backend(NAME)
     # It has no random numbers of its own; `fork_rng` asks every kind of device for theirs.
     backend = getattr(torch, NAME)
+    backend.is_available = lambda: False  # what looks for an accelerator by itself shall find none
     backend.get_rng_state = lambda device=None: torch.empty(0, dtype=torch.uint8)
     backend.set_rng_state = lambda state, device=None: None
     library = torch.library.Library("aten", "IMPL")

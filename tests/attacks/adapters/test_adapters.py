@@ -84,7 +84,7 @@ def test_what_it_returns_is_in_the_set_and_grades_as_reported(name: str, norm: N
     assert torch.allclose(task.specification.margins(net(result.adversarial)).amin(1), result.margin, atol=1e-6)
     assert result.success.any()
     assert result.method == name
-    assert int(result.forwards.sum()) == counter.forwards - len(task) - int(result.success.sum())
+    assert int(result.forwards.sum()) == counter.forwards - int(result.success.sum())
     assert int(result.backwards.sum()) == counter.backwards
 
 
@@ -114,7 +114,7 @@ def test_the_nearest_query_counts_within_the_budget(name: str, distance: Distanc
     counter = Counter(net)
     result = run_minimum_norm(minimum_norm_attack_named(name)(BUDGET), counter, task[[0, 1, 2]], 0)
     assert (result.forwards + result.backwards <= BUDGET).all()
-    assert int(result.forwards.sum()) == counter.forwards - 3 - int(result.success.sum())
+    assert int(result.forwards.sum()) == counter.forwards - int(result.success.sum())
     assert int(result.backwards.sum()) == counter.backwards
     assert result.success.all()
     assert torch.allclose(task[[0, 1, 2]].measure(result.adversarial), result.distance)

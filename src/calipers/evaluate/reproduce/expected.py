@@ -20,7 +20,7 @@ class Expected:
     images: int | None
     measured: int
     searching: float
-    minutes: float | None = None
+    minutes: int | None = None
 
     @classmethod
     def of(cls, reproduction: Reproduction, budget: Budget, published: bool) -> "Expected":
