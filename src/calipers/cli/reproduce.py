@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from calipers.cli.options import DataDir, Json, Out, Seed
+from calipers.cli.options import DataDir, Device, Json, Out, Seed
 from calipers.cli.stopping import finished_parts, stoppable
 
 
@@ -23,6 +23,7 @@ def reproduce(
         ),
     ] = None,
     data_dir: DataDir = None,
+    device: Device = "cpu",
     seed: Seed = 0,
     out: Out = Path("calipers-runs"),
     json_: Json = None,
@@ -40,6 +41,7 @@ def reproduce(
     with stoppable("nothing changed", finished_parts(out)), busy("starting"):
         from calipers.cli.output import console, write_json
         from calipers.cli.said import command_line
+        from calipers.core.devices import device_of
         from calipers.core.tables import to_json
         from calipers.evaluate.reproduce import ALL, BUDGETS, Expected, Laboratory
         from calipers.report.reproduction import tables
@@ -53,7 +55,9 @@ def reproduce(
     reproduction, spent = ALL[name], BUDGETS[budget]
     typer.echo(f"{name}, {spent.name}: {Expected.of(reproduction, spent, published=weights is not None)}", err=True)
     with stoppable("nothing changed", finished_parts(out)), Store(out) as store:
-        laboratory = Laboratory(store, out / "models", weights, data_dir, seed, track, command_line())
+        laboratory = Laboratory(
+            store, out / "models", weights, data_dir, seed, track, command_line(), str(device_of(device))
+        )
         found = laboratory.reproduce(reproduction, spent)
         drawn = out / f"{name}-{spent.name}.png"
         figure = save_figure(store, found, drawn)

@@ -47,9 +47,11 @@ def described(device: torch.device) -> str:
 
 
 def moved(record: T, device: torch.device | str) -> T:
-    """A tensor, or a frozen record with every tensor in it, on a device."""
+    """A tensor, a tuple of tensors, or a frozen record with every tensor in it, on a device."""
     if isinstance(record, Tensor):
         return record.to(device)  # type: ignore[return-value]
+    if isinstance(record, tuple) and type(record) is tuple:
+        return tuple(moved(one, device) for one in record)  # type: ignore[return-value]
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         parts = {one.name: moved(getattr(record, one.name), device) for one in dataclasses.fields(record) if one.init}
         return dataclasses.replace(record, **parts)

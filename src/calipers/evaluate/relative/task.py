@@ -30,6 +30,7 @@ class RelativeTask:
     """A model, images of a data set, and all aims. samples: which images. batch_size: images per unit of work.
 
     fgsm: step of the fast gradient sign method whose errors are counted over the whole data set; None: not.
+    device: where it is computed, with the model's name for an accelerator.
     """
 
     model: str
@@ -42,6 +43,7 @@ class RelativeTask:
     seed: int
     batch_size: int = 100
     fgsm: float | None = None
+    device: str = "cpu"
 
     @property
     def kind(self) -> str:
@@ -60,6 +62,7 @@ class RelativeTask:
         """JSON-ready form."""
         # What is not asked stays out of the digest, by which a run is found again.
         corrupted = {} if self.fgsm is None else {"fgsm": self.fgsm}
+        elsewhere = {} if self.device == "cpu" else {"device": self.device}
         return {
             "model": self.model,
             "model_digest": self.model_digest,
@@ -71,6 +74,7 @@ class RelativeTask:
             "seed": self.seed,
             "batch_size": self.batch_size,
             **corrupted,
+            **elsewhere,
         }
 
 

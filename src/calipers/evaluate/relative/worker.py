@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from calipers.attacks import run_minimum_norm
+from calipers.core.devices import home_of, moved
 from calipers.core.norms import flat, per_sample
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
@@ -19,7 +20,10 @@ from calipers.train.trainer import accuracy
 
 @dataclass(frozen=True, eq=False)
 class RelativeWorker:
-    """model: in eval mode, without gradients. dataset: all of the split, whose share of errors is kept with the run."""
+    """model: in eval mode, without gradients, where the work is done.
+
+    dataset: all of the split, whose share of errors is kept with the run.
+    """
 
     task: RelativeTask
     model: nn.Module
@@ -42,7 +46,7 @@ class RelativeWorker:
     def execute(self, unit: AimUnit) -> Done[RelativeRecord]:
         """See `Worker`."""
         aim, samples = self.task.aims[unit.aim], self.task.samples[unit.first : unit.first + unit.count]
-        images, labels = self.dataset.batch(samples)
+        images, labels = moved(self.dataset.batch(samples), home_of(self.model))
         asked = aim.goal.asked(self.model, images, samples, self.task.space)
         result = run_minimum_norm(aim.attack, asked.network, asked.problem, self.task.seed)
         reached = result.distance.isfinite()

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from calipers.core.devices import device_of
 from calipers.core.errors import InputError
 from calipers.core.space import InputSpace
-from calipers.core.tracker import Tracker
+from calipers.core.tracker import Part, Tracker
 from calipers.data.loading import load_dataset
 from calipers.evaluate.reproduce.experiment import Budget, Experiment, Finding, Reproduced, Reproduction
 from calipers.evaluate.reproduce.network import Published, Trained
@@ -29,7 +30,8 @@ class Laboratory:
     """Where experiments are done. Networks and runs that are there already are used again, unfinished ones go on.
 
     models: folder of the networks trained by recipe. weights: folder of published weights, None where there is none.
-    data_dir: as of `load_dataset`. track: makes progress bars. command: how to repeat it all, for the store.
+    data_dir: as of `load_dataset`. track: makes progress bars. command: how to repeat it all, for the store. device: to
+    train and to measure on.
     """
 
     store: Store
@@ -39,6 +41,7 @@ class Laboratory:
     seed: int
     track: Track
     command: str
+    device: str = "cpu"
 
     def reproduce(self, reproduction: Reproduction, budget: Budget) -> Reproduced:
         """Do every experiment for which the networks are there; the others become a warning."""
@@ -54,16 +57,16 @@ class Laboratory:
         relative = reproduction.relatives(budget)
         every: tuple[Experiment | RelativeExperiment, ...] = (*planned, *relative)
         models = {id(e): self._model(e.network) for e in every}
-        bench = Bench(self.store, self.data_dir, self.seed, self.command)
+        bench = Bench(self.store, self.data_dir, self.seed, self.command, device_of(self.device))
         findings, relatives = [], []
         with self.track(sum(e.work for e in every)) as tracker:
             done = 0
             for experiment in planned:
-                moved = _From(tracker, done, experiment.label)
+                moved = Part(tracker, done, experiment.label)
                 findings.append(self._measure(experiment, models[id(experiment)], moved))
                 done += experiment.work
             for other in relative:
-                moved = _From(tracker, done, other.label)
+                moved = Part(tracker, done, other.label)
                 relatives.append(measure_relative(other, models[id(other)], bench, moved))
                 done += other.work
         found = sorted({w.message for finding in findings for w in finding.report.warnings if w.code == "graph"})
@@ -72,7 +75,7 @@ class Laboratory:
     def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
         data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)
         space = InputSpace.of(experiment.domain, experiment.unit)
-        settings = Settings(experiment.attacks, experiment.verifiers, self.seed)
+        settings = Settings(experiment.attacks, experiment.verifiers, self.seed, device=self.device)
         worker = prepare(model, data, space, experiment.distance, experiment.epsilons, settings)
         report = measure(self.store, worker, self.command, resume=True, tracker=tracker)
         replay(self.store, report.run_id, worker.subject)
@@ -98,18 +101,6 @@ def trained(recipe: Recipe, laboratory: Laboratory) -> LoadedModel:
     dataset = load_dataset(recipe.data, "train", recipe.samples, laboratory.data_dir)
     held_out = load_dataset(recipe.data, "test", None, laboratory.data_dir)
     with laboratory.track(steps_of(recipe, dataset)) as tracker:
-        named = _From(tracker, 0, f"training {recipe.model}")
-        trainer = Trainer(recipe, dataset, card)
+        named = Part(tracker, 0, f"training {recipe.model}")
+        trainer = Trainer(recipe, dataset, card, device_of(laboratory.device))
         return train_in(laboratory.store, trainer, held_out, laboratory.command, named, resume=True).model
-
-
-@dataclass(frozen=True)
-class _From:
-    """A tracker of one part of the work, which starts where `done` steps are over."""
-
-    tracker: Tracker
-    done: int
-    label: str
-
-    def advance(self, doing: str, done: int) -> None:
-        self.tracker.advance(f"{self.label}: {doing}", self.done + done)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from calipers.core.devices import CPU, described
 from calipers.core.space import InputSpace
 from calipers.core.tables import Row
 from calipers.core.tracker import Tracker
@@ -15,6 +18,7 @@ from calipers.evaluate.reproduce.choices import Choice
 from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.run import begin, run
 from calipers.models.loading import LoadedModel
+from calipers.models.placing import placed
 from calipers.store.store import Store
 
 ERROR = "test error"
@@ -87,12 +91,13 @@ class RelativeFinding:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every measurement of a laboratory has in common. command: how to repeat it all, for the store."""
+    """What every measurement of a laboratory has in common. command: how to repeat it all. device: to compute on."""
 
     store: Store
     data_dir: Path | None
     seed: int
     command: str
+    device: torch.device = CPU
 
 
 def measure_relative(
@@ -110,9 +115,12 @@ def measure_relative(
         space=InputSpace(experiment.domain).for_model(model.std),
         seed=bench.seed,
         fgsm=None if experiment.fgsm is None else experiment.fgsm.epsilon,
+        device=described(bench.device),
     )
     started = begin(bench.store, task, bench.command, resume=True)
-    run_id = run(started, RelativeWorker(task, model.module, data), CODEC, bench.store, tracker=tracker).run_id
+    run_id = run(
+        started, RelativeWorker(task, placed(model.module, bench.device), data), CODEC, bench.store, tracker=tracker
+    ).run_id
     error = bench.store.metric(run_id, "error")
     fgsm = None if experiment.fgsm is None else bench.store.metric(run_id, "fgsm_error")
     found = relatives_of(bench.store.records(run_id, CODEC), [aim.name for aim in experiment.aims])
