@@ -73,6 +73,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_and_history(
     assert found[0] == found[1]
 
 
+@pytest.mark.full  # test_killed.py kills every objective, test_kill.py a run of the store
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     lines = ['model = "digits.maxpool"', 'data = "digits"', "epochs = 8", "batch_size = 50", "checkpoint_every = 5"]

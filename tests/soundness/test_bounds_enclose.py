@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**20)
 CASES = 100
 
 
-def enclose(family: str, seed: int, dtype: torch.dtype, networks: int = 6) -> None:
+def enclose(family: str, seed: int, dtype: torch.dtype, networks: int = 6, left_out: tuple[str, ...] = ()) -> None:
     """One random case for every method; `networks` of a family are reused under ever new sets and specifications."""
     graph = random_graph(family, seed % networks, dtype)
     sets = random_set(graph.input_shape, seed, dtype=dtype)
@@ -32,7 +32,7 @@ def enclose(family: str, seed: int, dtype: torch.dtype, networks: int = 6) -> No
         drawn = points(sets, 40, seed)
         lowest = torch.stack([specification.margins(graph.evaluate(x)) for x in drawn]).amin(0)
     lowest = torch.minimum(lowest, _descend(graph, sets, specification))
-    for method in METHODS:
+    for method in (name for name in METHODS if name not in left_out):
         # The small budget cuts the work into pieces; `forward` refuses a set that does not fit as a whole.
         small = 2_000_000 if method == "forward" else 10_000
         budget = WorkBudget(small if seed % 2 else 2**30)
@@ -61,7 +61,9 @@ def test_no_point_lies_below_a_bound(family: str) -> None:
     @settings(max_examples=6 if family in BASIC else 3, deadline=None)
     @given(SEEDS)
     def check(seed: int) -> None:
-        enclose(family, seed, torch.float64 if seed % 3 else torch.float32)
+        # `optimised` takes as long as all others together, several times: every third case has it.
+        double, slow = bool(seed % 3), ("optimised",) if seed // 3 % 3 else ()
+        enclose(family, seed, torch.float64 if double else torch.float32, left_out=slow)
 
     check()
 
