@@ -22,7 +22,7 @@ def test_names() -> None:
         assert device_of(str(device)) == torch.device(device.type)
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cpu:cuda"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cpu:cuda", "meta"])
 def test_what_is_no_device(name) -> None:
     with pytest.raises(InputError, match="accepted: cpu, cuda, cuda:N, mps or auto"):
         device_of(name)

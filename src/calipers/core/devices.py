@@ -26,6 +26,8 @@ def device_of(name: str | torch.device) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"device {name!r}: is none; accepted: cpu, cuda, cuda:N, mps or auto") from error
+    if device.type == "meta":
+        raise InputError("device 'meta': holds no values; accepted: cpu, cuda, cuda:N, mps or auto")
     if device.type == "cuda":
         _require_cuda(name, device)
         return torch.device("cuda", device.index or 0)
@@ -34,6 +36,12 @@ def device_of(name: str | torch.device) -> torch.device:
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"device {name!r}: this machine has none; accepted here: {_accepted()}") from error
     return torch.device(device.type) if device.index in (None, 0) else device
+
+
+def require_double(device: torch.device, needed_by: str) -> None:
+    """Raise InputError for a device without double precision, in the name of what needs it."""
+    if device.type == "mps":
+        raise InputError(f"device mps: has no double precision, which {needed_by} needs; accepted: cpu or cuda")
 
 
 def home_of(model: nn.Module) -> torch.device:
@@ -50,7 +58,7 @@ def moved(record: T, device: torch.device | str) -> T:
     """A tensor, a tuple of tensors, or a frozen record with every tensor in it, on a device."""
     if isinstance(record, Tensor):
         return record.to(device)  # type: ignore[return-value]
-    if isinstance(record, tuple) and type(record) is tuple:
+    if isinstance(record, tuple):
         return tuple(moved(one, device) for one in record)  # type: ignore[return-value]
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         parts = {one.name: moved(getattr(record, one.name), device) for one in dataclasses.fields(record) if one.init}

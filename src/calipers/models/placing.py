@@ -24,7 +24,8 @@ class Stationary(nn.Module):
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a presented model on a device; the model itself on the CPU.
 
-    A function stays where its tensors are, since they are its own, and so does a model that cannot be copied.
+    A function stays where its tensors are, since they are its own, and so does a model that cannot be copied
+    (`Stationary`). A device without room raises as torch does.
     """
     if device.type == "cpu":
         return model
@@ -32,9 +33,10 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
     if isinstance(inner, FunctionModel):
         return model if isinstance(model, Presented) and model.device.type != "cpu" else Stationary(model)
     try:
-        copied = copy.deepcopy(model).to(device)
-    except (RuntimeError, TypeError, NotImplementedError):
+        copied = copy.deepcopy(model)
+    except (RuntimeError, TypeError):  # tensors with a history, locks and handles
         return Stationary(model)
+    copied = copied.to(device)
     if isinstance(copied, Presented):
         copied.device = device
     return copied

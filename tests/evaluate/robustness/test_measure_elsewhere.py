@@ -64,6 +64,20 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_loaded(tmp_path) 
 
 def test_single_precision_devices_have_no_proofs(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("calipers.evaluate.robustness.prepare.device_of", lambda name: torch.device("mps"))
-    with pytest.raises(InputError, match=r"device mps: has no double precision.*accepted: cpu or cuda"):
+    with pytest.raises(
+        InputError, match="device mps: has no double precision, which verifier ibp needs"
+    ):
         cal.measure(net(), (X, Y), cal.ThreatModel("linf", 0.1), out=tmp_path)
     assert Settings().device == "cpu"
+
+
+def test_a_model_that_cannot_be_moved_is_measured_where_it_is_and_said(tmp_path) -> None:
+    inner, plain = net(), net()
+    options: dict[str, Any] = {"attacks": None, "verifiers": "ibp"}
+    threat = cal.ThreatModel("linf", 0.01)
+    with elsewhere() as device:
+        stays = cal.measure(lambda x: inner(x), (X, Y), threat, out=tmp_path, device=str(device), **options).numbers
+        moves = cal.measure(plain, (X, Y), threat, out=tmp_path, device=str(device), **options).numbers
+    assert "stationary" in {warning.code for warning in stays.warnings}
+    assert "stationary" not in {warning.code for warning in moves.warnings}
+    assert stays.rate("certified", 0.01).measured == moves.rate("certified", 0.01).measured

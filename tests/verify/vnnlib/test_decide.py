@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from calipers.bounds import WorkBudget
 from calipers.core.errors import InputError
@@ -57,6 +58,13 @@ def test_answers_from_another_device_are_those_of_the_cpu(tmp_path: Path) -> Non
         assert there.outcome is here.outcome
         if here.unsafe is not None and there.unsafe is not None:
             assert np.array_equal(there.unsafe.x, here.unsafe.x)
+
+
+def test_a_device_without_double_precision_is_refused(tmp_path: Path) -> None:
+    network = load_onnx_network(write_mlp(tmp_path / "net.onnx", 1))
+    asked = Property.of(parse(property_text(BOX, 3, "(assert (<= Y_0 0))")))
+    with pytest.raises(InputError, match="device mps: has no double precision, which the search needs"):
+        decide(network, asked, Limits(WorkBudget(), NEVER), torch.device("mps"))
 
 
 def test_a_counterexample_in_one_of_several_boxes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import calipers
 from calipers.attacks import FGSM, PGD, Attack, MinimumNormAttack
 from calipers.bounds import CAPM, COMBINED, IBP
-from calipers.core.devices import described, device_of
+from calipers.core.devices import described, device_of, require_double
 from calipers.core.distances import Distance
 from calipers.core.errors import InputError, ModelError
 from calipers.core.radius import as_radii
@@ -27,7 +27,7 @@ from calipers.graph.from_torch import graph_of
 from calipers.graph.graph import Graph
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
-from calipers.models.placing import placed
+from calipers.models.placing import Stationary, placed
 from calipers.models.presented import examples, present
 from calipers.verify import BoundVerifier, RestrictedVerifier, Verifier
 
@@ -77,7 +77,8 @@ def prepare(
     warnings += check_model(module, images[:2], len(class_names), labels)
     device = device_of(settings.device)
     _check_methods(settings, distance)
-    _check_precision(settings, device)
+    if settings.verifiers:
+        require_double(device, f"verifier {settings.verifiers[0].name}")
     warnings += tuple(implausible(dataset, space, distance, epsilons))
     if model.random_weights:
         warnings += (_RANDOM_WEIGHTS,)
@@ -89,6 +90,9 @@ def prepare(
         for verifier in settings.verifiers:
             if isinstance(verifier, RestrictedVerifier):
                 verifier.require(graph, ThreatModel(distance, max(radii), space=space).around(images[:1]))
+    there = placed(module, device)
+    if isinstance(there, Stationary):
+        warnings += (_STATIONARY,)
     task = RobustnessTask(
         model=model.name,
         model_digest=model.digest,
@@ -108,7 +112,7 @@ def prepare(
         device=described(device),
     )
     subject = Subject(
-        placed(module, device),
+        there,
         None if graph is None else graph.to(device=device),
         images.to(device),
         labels.to(device),
@@ -139,6 +143,12 @@ def _graph(
     return graph, note
 
 
+_STATIONARY = SanityWarning(
+    "stationary",
+    "the model stays on the CPU, whatever device was asked for: its inputs go there and its answers come back",
+    "it is a function with tensors of its own, or cannot be copied; give a module that torch can copy",
+)
+
 _RANDOM_WEIGHTS = SanityWarning(
     "random-weights",
     "the model was given no weights, so it is measured as it was initialised; give --weights, or train it",
@@ -168,14 +178,6 @@ def _check_methods(settings: Settings, distance: Distance) -> None:
                 f"attack {attack.name!r} searches {known} balls, the threat is {distance}; choose another attack, "
                 "or none (--attacks none) to measure the lower jaw alone"
             )
-
-
-def _check_precision(settings: Settings, device: torch.device) -> None:
-    if device.type == "mps" and settings.verifiers:
-        raise InputError(
-            f"device mps: has no double precision, which {settings.verifiers[0].name} and other verifiers need; "
-            "accepted: cpu or cuda, or no verifiers (--verifiers none)"
-        )
 
 
 def _check_shape(images: torch.Tensor, model: LoadedModel) -> None:

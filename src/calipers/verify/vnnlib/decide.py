@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from calipers.core.devices import CPU, moved, standard_kernels
+from calipers.core.devices import CPU, moved, require_double, standard_kernels
 from calipers.core.results import Termination, Verdict, VerificationResult
 from calipers.graph.from_onnx import OnnxNetwork
 from calipers.verify.complete import Complete
@@ -81,12 +81,13 @@ def decide(network: OnnxNetwork, asked: Property, limits: Limits, device: torch.
     """Search within limits.timeout for all cases together. sat is said of what onnxruntime confirms only.
 
     device: where bounds and attacks are computed.
-    Raises InputError if the property belongs to another network.
+    Raises InputError if the property belongs to another network, or the device has no double precision.
     """
     start = time.monotonic()
     end = start + limits.timeout
     open_: set[SatOutcome] = set()
     require_fit(network.graph, asked)
+    require_double(device, "the search")
     if asked.cases:
         budget = limits.budget.until(end)
         asked = without_impossible(network.graph, boxes(network.graph, asked.cases), asked, budget)
