@@ -64,9 +64,7 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_loaded(tmp_path) 
 
 def test_single_precision_devices_have_no_proofs(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("calipers.evaluate.robustness.prepare.device_of", lambda name: torch.device("mps"))
-    with pytest.raises(
-        InputError, match="device mps: has no double precision, which verifier ibp needs"
-    ):
+    with pytest.raises(InputError, match="device mps: has no double precision, which verifier ibp needs"):
         cal.measure(net(), (X, Y), cal.ThreatModel("linf", 0.1), out=tmp_path)
     assert Settings().device == "cpu"
 
