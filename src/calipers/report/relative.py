@@ -15,7 +15,7 @@ from calipers.core.files import whole
 from calipers.core.tables import to_json
 from calipers.core.tasks import Run
 from calipers.evaluate.relative.statistics import Relative, relatives_of
-from calipers.evaluate.relative.task import CODEC, RelativeRecord
+from calipers.evaluate.relative.task import CODEC, RelativeRecord, RelativeTask
 from calipers.evaluate.reproduce import RelativeFinding, Reproduced
 from calipers.report.examples import draw_picture, head_row
 from calipers.report.frame import TemplateSection, View
@@ -111,7 +111,8 @@ def save_levels(store: Store, reproduced: Reproduced, path: Path) -> Path:
     pictures = _pictures(store, finding)
     rows = [("original", pictures[finding.task.aims[0].name][0], [""] * len(finding.task.samples))]
     for one in finding.relatives:
-        words = [f"{r.after}, {100 * r.confidence:.0f} %" if r.distance else "not found" for r in one.records]
+        records = _in_order(one, finding.task)
+        words = [f"{r.after}, {100 * r.confidence:.0f} %" if r.distance else "not found" for r in records]
         rows.append((one.aim, pictures[one.aim][1], words))
     return _draw(rows, path)
 
@@ -125,10 +126,15 @@ def save_gallery(store: Store, reproduced: Reproduced, path: Path) -> Path:
     name = first.task.aims[0].name
     rows = [("original", _pictures(store, first)[name][0], [""] * len(first.task.samples))]
     for finding in reproduced.relatives:
-        records = {record.sample: record for record in finding.relatives[0].records}
-        words = [_became(records[sample]) for sample in finding.task.samples]
+        words = [_became(record) for record in _in_order(finding.relatives[0], finding.task)]
         rows.append((finding.experiment.label, _pictures(store, finding)[name][1], words))
     return _draw(rows, path)
+
+
+def _in_order(one: Relative, task: RelativeTask) -> list[RelativeRecord]:
+    """The records as the task has the images, which is the order of the pictures."""
+    records = {record.sample: record for record in one.records}
+    return [records[sample] for sample in task.samples]
 
 
 def _became(record: RelativeRecord) -> str:
@@ -142,8 +148,8 @@ def save_matrix(store: Store, reproduced: Reproduced, path: Path) -> Path:
     rows = []
     for finding in reproduced.relatives:
         pictures = _pictures(store, finding)
-        for place, sample in enumerate(finding.task.samples):
-            records = [next(r for r in one.records if r.sample == sample) for one in finding.relatives]
+        columns = [_in_order(one, finding.task) for one in finding.relatives]
+        for place, records in enumerate(zip(*columns, strict=True)):
             images = np.stack([pictures[one.aim][1][place] for one in finding.relatives])
             words = ["" if r.distance == 0 else _said(r.distance, r.confidence) for r in records]
             method = finding.experiment.label.rpartition(", ")[2]
