@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import calipers
+from calipers.data.loading import load_dataset
 from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.report.page import Report
 
@@ -48,6 +50,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     report: RobustnessReport = replace(make_report((0.01, 0.03, 0.05), n=60), warnings=WARNINGS)
     path = Report(report, make_gallery(report)).save(tmp_path_factory.mktemp("page") / "report.html")
     return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("compared")
+    data = load_dataset("digits", "test", 4)
+    threat = calipers.ThreatModel("linf", (0.02, 0.1))
+    view = calipers.compare(
+        ["digits.small", "digits.robust"], data, threat, attacks="fgsm", verifiers="ibp", out=out / "runs"
+    )
+    return view.save(out / "page.html").as_uri()
 
 
 def emulate(browser: Any, scheme: str = "light", width: int = 1280) -> None:
@@ -109,6 +122,24 @@ def test_a_narrow_screen_gets_its_own_charts_and_no_sideways_scrolling(browser: 
     assert visible(browser, "#bracket-chart .narrow svg")
     assert not visible(browser, "#bracket-chart .wide svg")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 420
+
+
+@pytest.mark.parametrize("page", ["address", "compared"])
+def test_cells_stand_below_their_heads(browser: Any, page: str, request: pytest.FixtureRequest) -> None:
+    emulate(browser)
+    browser.get(request.getfixturevalue(page))
+    # Of tables without joined cells, and of the rows that have a cell for every column.
+    script = """
+        return [...document.querySelectorAll('table')].flatMap((table) => {
+          const heads = [...(table.tHead?.rows[0].cells ?? [])];
+          const rows = [...table.tBodies].flatMap((body) => [...body.rows]).filter((row) => row.checkVisibility());
+          const whole = rows.filter((row) => row.cells.length === heads.length);
+          return whole.flatMap((row) => [...row.cells].map((cell, i) =>
+            Math.abs(cell.getBoundingClientRect().right - heads[i].getBoundingClientRect().right)));
+        })"""
+    apart = browser.execute_script(script)
+    assert len(apart) > 20
+    assert max(apart) < 1
 
 
 @pytest.mark.parametrize("width", [420, 1280])

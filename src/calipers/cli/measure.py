@@ -7,22 +7,28 @@ import typer
 
 from calipers.cli.options import (
     USUAL_SAMPLES,
+    Attacks,
+    BallNorm,
     BatchSize,
     Data,
     DataDir,
     DataName,
     Device,
     Domain,
+    Eps,
     Json,
     Memory,
     Model,
     Name,
     Out,
     Output,
+    Propagations,
     Resume,
     Samples,
+    SearchTimeout,
     Seed,
     Split,
+    Verifiers,
     Weights,
     Workers,
     domain,
@@ -35,8 +41,8 @@ from calipers.core.radius import as_radii
 def measure(
     model: Model,
     data: Data,
-    eps: Annotated[list[str], typer.Option(metavar="RADIUS ...", help="One or more radii: 0.01 0.02 8/255.")],
-    norm: Annotated[Literal["linf", "l2", "l1"], typer.Option(help="Norm of the perturbation.")] = "linf",
+    eps: Eps,
+    norm: BallNorm = "linf",
     unit: Annotated[
         Literal["pixel", "normalised"] | None,
         typer.Option(help="Unit of the radii; must be given for models that normalise their input."),
@@ -47,21 +53,15 @@ def measure(
     split: Split = "test",
     samples: Samples = None,
     domain_: Domain = "0,1",
-    attacks: Annotated[
-        str, typer.Option(help="fast, standard, strong or attacks by name, separated by commas; none: no upper jaw.")
-    ] = "fgsm,pgd",
-    verifiers: Annotated[
-        str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")
-    ] = "ibp,capm,combined",
-    propagations: Annotated[
-        int, typer.Option(min=4, help="Forward and backward passes per sample for a minimum-norm attack.")
-    ] = 1000,
+    attacks: Attacks = "fgsm,pgd",
+    verifiers: Verifiers = "ibp,capm,combined",
+    propagations: Propagations = 1000,
     seed: Seed = 0,
     batch_size: BatchSize = 50,
     workers: Workers = 1,
     device: Device = "cpu",
     memory: Memory = 1024,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")] = 60,
+    timeout: SearchTimeout = 60,
     certify: Annotated[
         bool, typer.Option("--certify", help="Write a certificate for every verified sample, for `calipers check`.")
     ] = False,

@@ -1,7 +1,7 @@
 """Options that several commands share, declared once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,6 +33,16 @@ Samples = Annotated[
     ),
 ]
 Domain = Annotated[str, typer.Option("--domain", help="Interval of valid input values, or none.")]
+Eps = Annotated[list[str], typer.Option(metavar="RADIUS ...", help="One or more radii: 0.01 0.02 8/255.")]
+BallNorm = Annotated[Literal["linf", "l2", "l1"], typer.Option(help="Norm of the perturbation.")]
+Attacks = Annotated[
+    str, typer.Option(help="fast, standard, strong or attacks by name, separated by commas; none: no upper jaw.")
+]
+Verifiers = Annotated[str, typer.Option(help="Verifiers by name, separated by commas; none: no lower jaw.")]
+Propagations = Annotated[
+    int, typer.Option(min=4, help="Forward and backward passes per sample for a minimum-norm attack.")
+]
+SearchTimeout = Annotated[float, typer.Option(min=0, help="Seconds per sample for a verifier that searches.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples per unit of work.")]
 Name = Annotated[str | None, typer.Option(help="Name of the model in the report.", rich_help_panel="Output")]
 DataName = Annotated[str | None, typer.Option(help="Name of the data in the report.", rich_help_panel="Output")]
