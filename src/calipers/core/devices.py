@@ -54,6 +54,11 @@ def described(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
+def told(device: str) -> dict[str, str]:
+    """What a task's JSON says of its device: nothing of the CPU, so that digests of older runs stay what they were."""
+    return {} if device == CPU.type else {"device": device}
+
+
 def moved(record: T, device: torch.device | str) -> T:
     """A tensor, a tuple of tensors, or a frozen record with every tensor in it, on a device."""
     if isinstance(record, Tensor):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calipers.core.devices import device_of
+from calipers.core.devices import device_of, told
 from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.warnings import SanityWarning
@@ -55,7 +55,7 @@ class FamilyTask:
             "instances": places,
             "timeout": self.timeout,
             "output": self.output,
-            "device": self.device,
+            **told(self.device),
         }
 
 

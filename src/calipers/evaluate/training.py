@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from calipers.core.devices import described
+from calipers.core.devices import described, told
 from calipers.core.digests import digest_json
 from calipers.core.tasks import Done
 from calipers.core.tracker import Silent, Tracker
@@ -42,7 +42,7 @@ class TrainingTask:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        about = {"data_digest": self.data_digest, "card": self.card, "device": self.device}
+        about = {"data_digest": self.data_digest, "card": self.card, **told(self.device)}
         return {"recipe": self.recipe.model_dump(mode="json"), **about}
 
 

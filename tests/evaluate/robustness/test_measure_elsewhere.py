@@ -13,6 +13,7 @@ from calipers.core.errors import InputError
 from calipers.evaluate.robustness.measure import records_of
 from calipers.evaluate.robustness.prepare import Settings
 from calipers.evaluate.robustness.records import SampleRecord
+from calipers.evaluate.robustness.task import RobustnessTask
 from calipers.store.store import Store
 from tests.elsewhere import elsewhere
 
@@ -43,6 +44,9 @@ def test_a_measurement_elsewhere_has_the_records_of_the_cpu(tmp_path) -> None:
         there = cal.measure(net(), (X, Y), threat, out=tmp_path / "there", device=str(device), **options).numbers
     assert (here.task.device, there.task.device) == ("cpu", "elsewhere")
     assert here.task.digest != there.task.digest
+    # A run from before there were other devices is found by its digest, and read.
+    assert "device" not in here.task.to_dict()
+    assert RobustnessTask.from_dict(there.task.to_dict()) == there.task
     assert records(tmp_path / "there", there.run_id) == records(tmp_path / "here", here.run_id)
     assert any(record.outcome == "verified" for record in records(tmp_path / "there", there.run_id))
 

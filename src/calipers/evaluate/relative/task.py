@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from calipers.attacks import MinimumNormAttack
+from calipers.core.devices import told
 from calipers.core.digests import digest_json
 from calipers.core.space import InputSpace
 from calipers.evaluate.relative.goals import Goal
@@ -62,7 +63,6 @@ class RelativeTask:
         """JSON-ready form."""
         # What is not asked stays out of the digest, by which a run is found again.
         corrupted = {} if self.fgsm is None else {"fgsm": self.fgsm}
-        elsewhere = {} if self.device == "cpu" else {"device": self.device}
         return {
             "model": self.model,
             "model_digest": self.model_digest,
@@ -74,7 +74,7 @@ class RelativeTask:
             "seed": self.seed,
             "batch_size": self.batch_size,
             **corrupted,
-            **elsewhere,
+            **told(self.device),
         }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from calipers.core.devices import told
 from calipers.core.digests import digest_json
 from calipers.core.space import InputSpace
 from calipers.core.threat import ThreatModel
@@ -71,7 +72,7 @@ class RobustnessTask:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return asdict(self)
+        return {**{name: value for name, value in asdict(self).items() if name != "device"}, **told(self.device)}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "RobustnessTask":
