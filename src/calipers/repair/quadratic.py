@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import cho_factor, cho_solve
 
 from calipers.core.tracker import Silent, Tracker
+from calipers.repair.active_inverse import ActiveInverse
 from calipers.repair.metric import Metric
 from calipers.repair.rows import Rows
 
@@ -70,9 +70,13 @@ class _ActiveSet:
 
     def __init__(self, least: np.ndarray, gram: Callable[[np.ndarray], np.ndarray], square: np.ndarray) -> None:
         self._least, self._gram, self._square = least, gram, square
-        self._active = np.zeros(0, dtype=np.int64)
+        self._active: list[int] = []
         self._multiplier = np.zeros(0)
-        self._products = np.zeros((0, len(least)))  # of active rows with all
+        # Of active rows with all, in the order of `_active`; the rows beyond are room to grow.
+        self._table = np.zeros((64, len(least)))
+        self._inverse = ActiveInverse(np.zeros((0, 0)))
+        # By how much every row is missed.
+        self._missing = least.copy()
         self.steps = 0
 
     def run(self, start: Optimum | None, tracker: Tracker) -> tuple[np.ndarray, np.ndarray] | Clash:
@@ -81,31 +85,47 @@ class _ActiveSet:
         enough = _TOLERANCE * max(1e-300, float(np.abs(self._least).max(initial=0.0)))
         # A row of zeros cannot be changed.
         length = np.sqrt(np.maximum(self._square, 1e-300))
+        fresh = True
         while len(self._least):
-            missing = self._least - self._multiplier @ self._products
-            missing[self._active] = 0.0
+            self._missing[self._active] = 0.0
             # The row that is furthest away, as a plane is.
-            worst = int(np.where(missing > enough, missing / length, -1.0).argmax())
-            if missing[worst] <= enough:
-                break
-            clash = self._enter(worst, float(missing[worst]))
+            worst = int(np.where(self._missing > enough, self._missing / length, -1.0).argmax())
+            if self._missing[worst] <= enough:
+                if fresh:
+                    break
+                self._refresh()
+                fresh = True
+                continue
+            fresh = False
+            clash = self._enter(worst)
             if clash is not None:
                 return clash
             tracker.advance("active rows", len(self._active))
         order = np.argsort(self._active)
-        return self._active[order], self._multiplier[order]
+        return np.array(self._active, dtype=np.int64)[order], self._multiplier[order]
 
     def _begin(self, start: Optimum) -> None:
         """The optimum of fewer rows is feasible in the dual."""
-        self._active, self._multiplier = start.active.copy(), start.multiplier.copy()
-        self._products = self._gram(self._active)
+        self._active = start.active.tolist()
+        products = self._gram(start.active)
+        self._table = np.concatenate([products, np.zeros((64, products.shape[1]))])
+        self._inverse = ActiveInverse(products[:, start.active])
+        self._multiplier = start.multiplier.copy()
+        self._refresh()
 
-    def _enter(self, row: int, missing: float) -> Clash | None:
+    def _refresh(self) -> None:
+        """What is missed, from the multipliers alone: no error of the steps is left in it."""
+        exact = self._inverse.solved(self._least[self._active])
+        self._multiplier = np.where(exact > 0, exact, np.maximum(self._multiplier, 0.0))
+        self._missing = self._least - self._multiplier @ self._products
+
+    def _enter(self, row: int) -> Clash | None:
         """Raise the multiplier of one row until it holds; rows whose multiplier falls to 0 leave."""
         products, own, raised = self._gram(np.array([row]))[0], float(self._square[row]), 0.0
+        missing = float(self._missing[row])
         while True:
             self.steps += 1
-            share = self._solved(products[self._active])
+            share = self._inverse.solved(products[self._active])
             curvature = own - float(products[self._active] @ share)
             depends = curvature <= _DEPENDENT * own
             falling = share > 0
@@ -118,30 +138,29 @@ class _ActiveSet:
             elif depends:
                 weight = np.append(-share, 1.0)
                 part = weight > 1e-9 * weight.max()
-                return Clash(np.append(self._active, row)[part], weight[part])
+                return Clash(np.append(np.array(self._active, dtype=np.int64), row)[part], weight[part])
             else:
                 leaving = -1
             self._multiplier = self._multiplier - step * share
             raised += step
             missing -= step * curvature
+            self._missing += step * (share @ self._products - products)
             if leaving < 0:
-                self._active = np.append(self._active, row)
-                self._products = np.vstack([self._products, products])
-                # Afresh, so that no error adds up over the steps.
-                self._multiplier = self._refreshed(np.append(self._multiplier, raised))
+                self._inverse.enter(products[self._active], own)
+                self._append(row, products, raised)
                 return None
-            self._leave(leaving)
+            self._inverse.leave(leaving)
+            self._table[leaving : len(self._active) - 1] = self._table[leaving + 1 : len(self._active)]
+            self._active.pop(leaving)
+            self._multiplier = np.delete(self._multiplier, leaving)
 
-    def _leave(self, place: int) -> None:
-        self._active = np.delete(self._active, place)
-        self._multiplier = np.delete(self._multiplier, place)
-        self._products = np.delete(self._products, place, axis=0)
+    @property
+    def _products(self) -> np.ndarray:
+        return self._table[: len(self._active)]
 
-    def _refreshed(self, multiplier: np.ndarray) -> np.ndarray:
-        exact = self._solved(self._least[self._active])
-        return np.where(exact > 0, exact, np.maximum(multiplier, 0.0))
-
-    def _solved(self, right: np.ndarray) -> np.ndarray:
-        if not len(self._active):
-            return np.zeros(0)
-        return cho_solve(cho_factor(self._products[:, self._active], lower=True), right)
+    def _append(self, row: int, products: np.ndarray, multiplier: float) -> None:
+        if len(self._active) == len(self._table):
+            self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+        self._table[len(self._active)] = products
+        self._active.append(row)
+        self._multiplier = np.append(self._multiplier, multiplier)

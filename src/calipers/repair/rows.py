@@ -28,8 +28,12 @@ class Rows:
 
     def joined(self, other: "Rows") -> "Rows":
         """The rows of both, one after the other."""
-        pairs = ((self.left, other.left), (self.right, other.right), (self.least, other.least))
-        return Rows(*(np.concatenate(pair) for pair in pairs), np.concatenate([self.sample, other.sample]))
+        return Rows(
+            np.concatenate([self.left, other.left]),
+            np.concatenate([self.right, other.right]),
+            np.concatenate([self.least, other.least]),
+            np.concatenate([self.sample, other.sample]),
+        )
 
     def at(self, change: Float[np.ndarray, "outputs inputs"]) -> Float[np.ndarray, " rows"]:
         """<left, G right> of every row."""
