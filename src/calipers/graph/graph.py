@@ -132,6 +132,7 @@ class GraphModule(nn.Module):
         for position, node in enumerate(graph.nodes):
             for name, value in ops.tensors(node.op).items():
                 self.register_buffer(f"node{position}_{name}", value)
+        self.register_load_state_dict_post_hook(_rebuilt)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.graph.outputs(x)
@@ -139,12 +140,16 @@ class GraphModule(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "GraphModule":
         """What moves or converts the buffers, which are the graph's constants, changes the graph with them."""
         super()._apply(fn, recurse)
+        self.rebuild()
+        return self
+
+    def rebuild(self) -> None:
+        """Make the graph of the buffers as they are now; operations keep nothing that was derived from others."""
         nodes = []
         for position, node in enumerate(self.graph.nodes):
             found = {name: getattr(self, f"node{position}_{name}") for name in ops.tensors(node.op)}
             nodes.append(replace(node, op=ops.with_tensors(node.op, found)))
         self.graph = replace(self.graph, nodes=tuple(nodes))
-        return self
 
     def extra_repr(self) -> str:
         """Every node with its settings: the digest of a module covers what it prints."""
@@ -155,3 +160,9 @@ class GraphModule(nn.Module):
         if self.graph.tail is not None:
             lines.append(f"tail: Softmax{vars(self.graph.tail)}")
         return "\n".join(lines)
+
+
+def _rebuilt(module: nn.Module, keys: object) -> None:
+    """After weights were loaded into a graph's module."""
+    assert isinstance(module, GraphModule)
+    module.rebuild()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from calipers.core.errors import InputError, ModelError
+from calipers.core.errors import InputError
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
 
@@ -115,16 +115,8 @@ def cut_at(graph: Graph, layer: AffineLayer) -> Cut:
 
 
 def put_layer(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Write a layer's tensors into a model, in its own precision and place.
-
-    Raises ModelError for names or shapes that it does not have.
-    """
-    state = model.state_dict()
-    for name, value in tensors.items():
-        if name not in state or state[name].shape != value.shape:
-            shape = tuple(state[name].shape) if name in state else "none of that name"
-            raise ModelError(f"patch: {name} has shape {tuple(value.shape)}, the model's is {shape}")
-        state[name].copy_(value)
+    """Write a layer's tensors into a model, in its own precision and place."""
+    model.load_state_dict(tensors, strict=False)
 
 
 def _named(state: dict[str, Tensor], value: Tensor, layer: str, part: str) -> str | None:

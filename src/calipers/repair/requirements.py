@@ -174,5 +174,7 @@ def boxes_over(
     for i in range(0, len(balls), _TOGETHER):
         box = FUSED.propagate(cut.before, balls[i : i + _TOGETHER], budget).bounds[-1]
         sides.append((box.lower, box.upper))
-    lower, upper = (cut.completed(torch.cat(side).flatten(1).cpu().double().numpy()) for side in zip(*sides, strict=True))
+    lower, upper = (
+        cut.completed(torch.cat(side).flatten(1).cpu().double().numpy()) for side in zip(*sides, strict=True)
+    )
     return OnBoxes(lower, upper, labels, margin, sample)
