@@ -8,7 +8,21 @@ import typer
 from rich.console import Console
 
 from calipers import __version__
-from calipers.cli import attack, check, compare, demo, measure, models, report, reproduce, runs, train, verify
+from calipers.cli import (
+    apply,
+    attack,
+    check,
+    compare,
+    demo,
+    measure,
+    models,
+    repair,
+    report,
+    reproduce,
+    runs,
+    train,
+    verify,
+)
 from calipers.cli.memory import keep_freed_memory
 from calipers.core.errors import CalipersError, SoundnessError
 
@@ -26,6 +40,8 @@ for command in (
     verify.verify,
     check.check,
     train.train,
+    repair.repair,
+    apply.apply,
     reproduce.reproduce,
     models.models,
     runs.runs,
