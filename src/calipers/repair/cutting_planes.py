@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from calipers.core.errors import CalipersError
 from calipers.core.tracker import Part, Silent, Tracker
@@ -50,6 +50,37 @@ def least_change_for(
     Raises InfeasibleError where samples clash, and CalipersError where `ROUNDS` rounds do not end it.
     """
     tracker = tracker or Silent()
+    found = _solved(cut, requirements, objective, tracker)
+    if isinstance(found, Change):
+        return found
+    which = _irreducible(cut, requirements, objective, found, tracker)
+    raise InfeasibleError(_clash_text(which), which)
+
+
+@dataclass(frozen=True, eq=False)
+class _Only:
+    """A requirement on some of its samples."""
+
+    of: Requirement
+    samples: Sequence[int]
+
+    @property
+    def margin(self) -> float:
+        return self.of.margin
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def violated(self, cut: Cut, weight: Float[np.ndarray, "outputs inputs"], floor: float) -> Rows:
+        """See `Requirement`."""
+        rows = self.of.violated(cut, weight, floor)
+        return rows[np.isin(rows.sample, self.samples)]
+
+
+def _solved(
+    cut: Cut, requirements: Sequence[Requirement], objective: Objective, tracker: Tracker
+) -> Change | Sequence[int]:
+    """The change, or samples whose rows so far clash."""
     rows, solution = no_rows(*cut.weight.shape), None
     change = np.zeros_like(cut.weight)
     for number in range(ROUNDS):
@@ -60,11 +91,25 @@ def least_change_for(
         rows = rows.joined(more)
         found = objective.least_change(rows, solution, Part(tracker, number, f"round {number + 1}"))
         if isinstance(found, Clash):
-            raise InfeasibleError(_clash_text(rows.sample[found.rows]), _distinct(rows.sample[found.rows]))
+            return sorted(set(rows.sample[found.rows].tolist()))
         solution, change = found, found.change
     raise CalipersError(
         f"repair: {ROUNDS} rounds of cuts left {len(more)} rows unmet; accepted: a smaller radius or margin"
     )
+
+
+def _irreducible(
+    cut: Cut, requirements: Sequence[Requirement], objective: Objective, clash: Sequence[int], tracker: Tracker
+) -> Sequence[int]:
+    """Samples that clash, though they would not without any one of them: each is left out in turn (Chinneck 1991)."""
+    for sample in tuple(clash):
+        rest = [one for one in clash if one != sample]
+        if sample not in clash or not rest:
+            continue
+        found = _solved(cut, [_Only(one, rest) for one in requirements], objective, tracker)
+        if not isinstance(found, Change):
+            clash = found
+    return clash
 
 
 def _violated(cut: Cut, requirements: Sequence[Requirement], weight: np.ndarray) -> Rows:
@@ -74,19 +119,14 @@ def _violated(cut: Cut, requirements: Sequence[Requirement], weight: np.ndarray)
     return found
 
 
-def _distinct(samples: Int[np.ndarray, " rows"]) -> list[int]:
-    return sorted(set(samples.tolist()))
-
-
-def _clash_text(samples: Int[np.ndarray, " rows"]) -> str:
-    which = _distinct(samples)
+def _clash_text(which: Sequence[int]) -> str:
     names = ", ".join(map(str, which[:20])) + (f" and {len(which) - 20} more" if len(which) > 20 else "")
     if len(which) == 1:
         return (
-            f"repair: no change of this layer fulfils what is asked of sample {names} alone; accepted: a smaller radius "
-            "or margin, or an earlier layer"
+            f"repair: no change of this layer fulfils what is asked of sample {names} alone; accepted: a smaller "
+            "radius or margin, or an earlier layer"
         )
     return (
-        f"repair: no change of this layer fulfils what is asked of samples {names} together, and leaving out any one of "
-        "them would do; accepted: without one of them, a smaller radius or margin, or an earlier layer"
+        f"repair: no change of this layer fulfils what is asked of samples {names} together, and leaving out any one "
+        "of them would do; accepted: without one of them, a smaller radius or margin, or an earlier layer"
     )

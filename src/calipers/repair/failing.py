@@ -12,7 +12,7 @@ from calipers.repair.recheck import margins_of
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs with their labels. number: the user's of each. origin: the clean inputs that they were made from, if any."""
+    """Inputs with their labels. number: the user's of each. origin: clean inputs that they were made from, if any."""
 
     x: Float[Tensor, "samples *shape"]
     labels: Int[Tensor, " samples"]
@@ -51,6 +51,6 @@ def require_failures(model: nn.Module, failures: Samples) -> None:
         one, two = int(failures.labels[first]), int(failures.labels[i])
         if one != two:
             raise InputError(
-                f"repair: samples {failures.number[first]} and {failures.number[i]} are the same input with labels {one} "
-                f"and {two}; accepted: one label"
+                f"repair: samples {failures.number[first]} and {failures.number[i]} are the same input with labels "
+                f"{one} and {two}; accepted: one label"
             )

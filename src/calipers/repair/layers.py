@@ -40,7 +40,7 @@ class Cut:
     weight: Float[np.ndarray, "outputs inputs"]
 
     def inputs(self, x: Float[Tensor, "batch *shape"]) -> Float[np.ndarray, "batch inputs"]:
-        """What the layer is given at a batch of network inputs, in double precision, of which it was computed in less."""
+        """What the layer is given at a batch of network inputs, computed in the network's own precision."""
         with torch.no_grad():
             parts = [self.before.evaluate(part).flatten(1).cpu().double().numpy() for part in x.split(_BATCH)]
         values = np.concatenate(parts) if parts else np.zeros((0, self.features))

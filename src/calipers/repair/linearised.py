@@ -21,7 +21,7 @@ from calipers.repair.requirements import AtPoints
 from calipers.repair.rows import Rows
 
 STEPS = 100
-_HALVINGS = 8
+_HALVINGS = 12
 # A margin within so many times what is asked for may fall below it in the next step.
 _NEAR = 3.0
 
@@ -56,30 +56,45 @@ def least_change_further_in(
         tracker.advance(f"step {number + 1}, margins short by {short:.3g} in all", number)
         if seen.margin.min() >= asked.margin / 2:
             return Change(change, len(asked) * (seen.margin.shape[1] - 1), active, number)
-        rows = _rows(seen, asked, change)
-        found = objective.least_change(rows, None, Part(tracker, number, f"step {number + 1}"))
-        if isinstance(found, Clash):
-            which = sorted(set(rows.sample[found.rows].tolist()))
-            raise InfeasibleError(
-                f"repair: what is asked of samples {which} cannot hold together as far as this layer is linear; accepted: "
-                "without one of them, a smaller margin, or another layer",
-                which,
-            )
-        active = len(found.active)
-        step = 1.0
-        for _ in range(_HALVINGS):
-            tried = change + step * (found.change - change)
-            looked = _look(after, asked, weight + tried)
-            if _short(looked, asked) < short:
+        # Towards the least change of all; where that is too far for the gradients, the least step from here.
+        for whole in (True, False):
+            rows = _rows(seen, asked, change if whole else np.zeros_like(change))
+            found = objective.least_change(rows, None, Part(tracker, number, f"step {number + 1}"))
+            if isinstance(found, Clash):
+                raise _clashing(rows, found)
+            towards = found.change - change if whole else found.change
+            active = len(found.active)
+            better = _shortened(after, asked, weight, change, towards, short)
+            if better is not None:
                 break
-            step /= 2
-        else:
+        if better is None:
             raise CalipersError(
                 f"repair: no step from here brings the margins nearer, which are short by {short:.3g} in all after "
                 f"{number} steps; accepted: a smaller margin, or another layer"
             )
-        change, seen = tried, looked
+        change, seen = better
     raise CalipersError(f"repair: margins are short by {_short(seen, asked):.3g} in all after {STEPS} steps")
+
+
+def _shortened(
+    after: Graph, asked: AtPoints, weight: np.ndarray, change: np.ndarray, towards: np.ndarray, short: float
+) -> tuple[np.ndarray, _Seen] | None:
+    """The longest of ever shorter steps that brings down what is missing; None if none does."""
+    for halving in range(_HALVINGS):
+        tried = change + towards / 2**halving
+        seen = _look(after, asked, weight + tried)
+        if _short(seen, asked) < short:
+            return tried, seen
+    return None
+
+
+def _clashing(rows: Rows, clash: Clash) -> InfeasibleError:
+    which = sorted(set(rows.sample[clash.rows].tolist()))
+    return InfeasibleError(
+        f"repair: what is asked of samples {which} cannot hold together as far as this layer is linear; accepted: "
+        "without one of them, a smaller margin, or another layer",
+        which,
+    )
 
 
 def _short(seen: _Seen, asked: AtPoints) -> float:

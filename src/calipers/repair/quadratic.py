@@ -1,8 +1,8 @@
 """The least change that fulfils all rows: min 1/2 tr(G S G^T), exactly, by a dual active-set method.
 
 Goldfarb & Idnani, "A numerically stable dual method for solving strictly convex quadratic programs", 1983, written in
-inner products of rows alone: <r, q> = (left_r . left_q) (right_r . S^-1 right_q), so that the size of the layer does not
-matter. The change is S^-1-weighted: G = sum_r multiplier_r left_r (S^-1 right_r)^T.
+inner products of rows alone: <r, q> = (left_r . left_q) (right_r . S^-1 right_q), so that the size of the layer does
+not matter. The change is S^-1-weighted: G = sum_r multiplier_r left_r (S^-1 right_r)^T.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""After a repair: does it hold in double precision, and on the network as it is deployed?"""
+"""Whether a repair holds in double precision, and on the network as it is deployed."""
 
 from dataclasses import dataclass
 

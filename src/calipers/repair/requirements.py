@@ -142,7 +142,7 @@ def rows_of(
     others: Int[np.ndarray, " rows"],
     asked: tuple[float, Int[np.ndarray, " rows"]],
 ) -> Rows:
-    """The constraints that at each point the label's output exceeds another's. asked: by how much, and whose they are."""
+    """The constraints that at each point the label's output exceeds another's. asked: by how much, and of whom."""
     margin, sample = asked
     identity = np.eye(len(cut.weight))
     left = identity[labels] - identity[others]

@@ -36,10 +36,16 @@ def repair_view(store: Store, run: Run) -> View:
     numbers = numbers_of(records)
     threat = run.task["threat"]
     rates = rates_of(numbers, threat["epsilon"]) if numbers else []
+    measured = [Row.of_rate(one.name, one, threat["norm"], threat["unit"] or "pixel") for one in rates]
     warnings = store.warnings(run.run_id)
     said = [f"{warning.message} ({warning.evidence})" for warning in warnings]
     outcome = store.metric(run.run_id, "repair") or {}
-    rows = to_json(run.command, [Row.of_rate(one.name, one, threat["norm"], threat["unit"] or "pixel") for one in rates], run.task["seed"], said)
+    rows = to_json(
+        run.command,
+        measured,
+        run.task["seed"],
+        said,
+    )
     context = {
         "title": run.title,
         "status": run.status,

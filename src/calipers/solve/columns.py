@@ -58,7 +58,7 @@ class Goal:
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """An optimum. index, value: of the columns that are used. dual: of the rows. entered: columns in the last program."""
+    """An optimum. index, value: of columns that are used. dual: of the rows. entered: columns of the last program."""
 
     index: Int[np.ndarray, " used"]
     value: Float[np.ndarray, " used"]

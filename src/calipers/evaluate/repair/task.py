@@ -56,7 +56,7 @@ class RepairTask:
 
 @dataclass(frozen=True)
 class RepairUnit:
-    """A part of the work. first, count: the samples that it is about. numbers: of the parts before, if it needs them."""
+    """A part of the work. first, count: its samples. numbers: of the parts before, if it needs them."""
 
     part: str
     first: int = 0
