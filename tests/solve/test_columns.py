@@ -45,7 +45,7 @@ def test_where_nothing_gains_all_is_shortage() -> None:
 
 def test_an_end_without_an_optimum_names_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     real = columns.solver
-    stopped = {"simplex_iteration_limit": 0, "presolve": "off"}
+    stopped: dict[str, bool | float | str | int] = {"simplex_iteration_limit": 0, "presolve": "off"}
     monkeypatch.setattr(columns, "solver", lambda options: real({**options, **stopped}))
     with pytest.raises(CalipersError, match="instead of an optimum"):
         least_absolute(Dense(np.ones((1, 1))), Goal(np.ones(1), np.ones(1), np.ones(1)))

@@ -17,6 +17,7 @@ from calipers.solve.columns import Goal, least_absolute
 _PRICES = (1e2, 1e4, 1e6, 1e8)
 # A shortage below this share of the largest requirement is rounding.
 _NONE = 1e-7
+_RESTARTS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ class LeastAbsolute:
 class Elastic:
     """share * sum |G| + (1 - share) / 2 * sum G^2: between few weights and small ones.
 
-    Its dual is smooth but for signs: L-BFGS-B (Byrd et al. 1995) on the multipliers.
+    Its dual is smooth but for signs: L-BFGS-B (Byrd et al. 1995) on the multipliers. The nearer share is to 1, the worse
+    is its condition.
     """
 
     share: float = 0.5
@@ -78,45 +80,52 @@ class Elastic:
         clash = _clash(rows, tracker)
         if clash is not None:
             return clash
-        matrix = _Products(rows)
-        # Asked for a little more than needed, as the multipliers are found only nearly.
-        least = rows.least + 1e-5 * float(np.abs(rows.least).max(initial=0.0))
-
-        def change_at(multiplier: np.ndarray) -> np.ndarray:
-            pulled = matrix.prices(multiplier)
-            return np.sign(pulled) * np.maximum(np.abs(pulled) - self.share, 0.0) / (1 - self.share)
-
-        def dual(multiplier: np.ndarray) -> tuple[float, np.ndarray]:
-            change = change_at(multiplier)
-            value = (1 - self.share) / 2 * float(change @ change) - float(least @ multiplier)
-            shaped = change.reshape(rows.left.shape[1], rows.right.shape[1])
-            return value, rows.at(shaped) - least
-
+        # Rows of length 1: their multipliers are of one size.
+        length = np.sqrt(np.square(rows.left).sum(1) * np.square(rows.right).sum(1))
+        scaled = Rows(rows.left / length[:, None], rows.right, rows.least / length, rows.sample)
         first = np.zeros(len(rows))
         if start is not None:
-            first[start.active] = start.multiplier
-        ended = minimize(
-            dual,
-            first,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(0.0, None)] * len(rows),
-            options={
-                "maxiter": 20_000,
-                "maxfun": 40_000,
-                "ftol": 1e-15,
-                "gtol": 1e-7 * float(np.abs(least).max()),
-                "maxcor": 30,
-            },
-        )
-        change = change_at(ended.x).reshape(rows.left.shape[1], rows.right.shape[1])
+            first[start.active] = start.multiplier * length[start.active]
+        multiplier, steps = _ascended(scaled, self.share, first)
+        change = _change_at(scaled, self.share, multiplier)
         short = float(rows.missing(change).max(initial=0.0))
         if short > 1e-4 * float(np.abs(rows.least).max()):
             raise CalipersError(
-                f"repair: L-BFGS-B left rows short by {short:g} ({ended.message}); accepted: objective l1"
+                f"repair: L-BFGS-B left rows short by {short:g}; accepted: objective l1, or a lower share"
             )
-        active = np.flatnonzero(ended.x > 0)
-        return Optimum(change, active, ended.x[active], int(ended.nit))
+        active = np.flatnonzero(multiplier > 0)
+        return Optimum(change, active, (multiplier / length)[active], steps)
+
+
+def _change_at(rows: Rows, share: float, multiplier: np.ndarray) -> np.ndarray:
+    """The change that multipliers pull to: soft-thresholded."""
+    pulled = _Products(rows).prices(multiplier)
+    change = np.sign(pulled) * np.maximum(np.abs(pulled) - share, 0.0) / (1 - share)
+    return change.reshape(rows.left.shape[1], rows.right.shape[1])
+
+
+def _ascended(rows: Rows, share: float, first: np.ndarray) -> tuple[np.ndarray, int]:
+    """Multipliers that nearly maximise the dual, and the steps that it took."""
+    largest = float(np.abs(rows.least).max(initial=0.0))
+    # Asked for a little more than needed, as the multipliers are found only nearly.
+    least = rows.least + 1e-5 * largest
+
+    def dual(multiplier: np.ndarray) -> tuple[float, np.ndarray]:
+        change = _change_at(rows, share, multiplier)
+        value = (1 - share) / 2 * float(np.square(change).sum()) - float(least @ multiplier)
+        return value, rows.at(change) - least
+
+    multiplier, steps = first, 0
+    options = {"maxiter": 5_000, "maxfun": 10_000, "ftol": 0.0, "gtol": 1e-8 * largest, "maxcor": 50}
+    for _ in range(_RESTARTS):
+        # What it remembers of the curvature misleads it where another sign of a weight changed: it starts afresh.
+        ended = minimize(
+            dual, multiplier, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(first), options=options
+        )
+        multiplier, steps = ended.x, steps + int(ended.nit)
+        if float(rows.missing(_change_at(rows, share, multiplier)).max(initial=0.0)) <= 0:
+            break
+    return multiplier, steps
 
 
 def _clash(rows: Rows, tracker: Tracker) -> Clash | None:
