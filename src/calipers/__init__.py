@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from calipers.api import compare as compare
     from calipers.api import load_model as load_model
     from calipers.api import measure as measure
+    from calipers.api import repair as repair
     from calipers.core.resources import Resources as Resources
     from calipers.core.threat import ThreatModel as ThreatModel
     from calipers.data.loading import load_dataset as load_dataset
@@ -18,13 +19,24 @@ _PUBLIC = {
     "attack": "calipers.api",
     "compare": "calipers.api",
     "measure": "calipers.api",
+    "repair": "calipers.api",
     "Resources": "calipers.core.resources",
     "ThreatModel": "calipers.core.threat",
     "load_dataset": "calipers.data.loading",
     "load_model": "calipers.api",
     "Normalise": "calipers.models.normalise",
 }
-__all__ = ["Normalise", "Resources", "ThreatModel", "attack", "compare", "load_dataset", "load_model", "measure"]
+__all__ = [
+    "Normalise",
+    "Resources",
+    "ThreatModel",
+    "attack",
+    "compare",
+    "load_dataset",
+    "load_model",
+    "measure",
+    "repair",
+]
 
 
 def __getattr__(name: str) -> Any:

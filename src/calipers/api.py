@@ -20,6 +20,7 @@ from calipers.data.wrap import as_image_dataset
 from calipers.evaluate.comparison.compare import compare as run_comparison
 from calipers.evaluate.comparison.names import distinct, made
 from calipers.evaluate.progress import busy, track
+from calipers.evaluate.repair.patching import patch_for
 from calipers.evaluate.robustness.certify import certify_run
 from calipers.evaluate.robustness.measure import measure as run_measurement
 from calipers.evaluate.robustness.methods import attacks_of, limits_of, nearest_attacks_of, verifiers_of
@@ -33,6 +34,8 @@ from calipers.execute import executor_of
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
+from calipers.repair.patch import Patch
+from calipers.repair.settings import Guarantee, RepairSettings
 from calipers.report.call import Name, call_of
 from calipers.report.frame import View
 from calipers.report.load import load_report
@@ -206,6 +209,36 @@ def compare(
             executor = executor_of(spent.workers)
             found = run_comparison(store, contenders, call, resume=kept.resume, executor=executor, tracker=tracker)
         return view_of(store, found.run_id)
+
+
+def repair(
+    model: Callable[..., Any] | LoadedModel | str | Path,
+    failures: Any,
+    clean: Any,
+    *,
+    guarantee: Guarantee | str = Guarantee.POINT,
+    radius: Any = 0.0,
+    threat: ThreatModel | None = None,
+    **settings: Any,
+) -> Patch:
+    """Change one fully connected layer so that known failures are right, at almost no cost elsewhere.
+
+    failures: misclassified inputs with the labels that they should have, as `measure` takes data: (X, y), a data set.
+    clean: data that tell what has to stay, likewise; up to 5,000 are looked at. guarantee: "point": right at the
+    failures; "box", "linear": on balls of `radius` around them, by bounds. threat: norm, unit and domain of the balls
+    (default linf in [0, 1]). settings: other fields of `calipers.repair.settings.RepairSettings`, such as margin,
+    objective, ridge, layer and keep.
+
+    Returns a patch with `apply(model)` and `save(path)`. Raises CalipersError for anything the caller can mend;
+    InfeasibleError names the samples that clash. `calipers repair` also searches failures, proves balls and measures.
+    """
+    asked = RepairSettings(
+        member("guarantee", guarantee, Guarantee), max(as_radii(radius)) if radius else 0.0, **settings
+    )
+    norm = threat or ThreatModel("linf", asked.radius or 1.0)
+    with busy("repairing"):
+        wrong, known = (as_image_dataset(one, None, at_most=5000) for one in (failures, clean))
+        return patch_for(_loaded(model, None), wrong, known, norm, asked)
 
 
 def load_model(reference: str | Path, weights: Path | str | None = None, *, output: str | None = None) -> LoadedModel:

@@ -64,8 +64,8 @@ class LeastAbsolute:
 class Elastic:
     """share * sum |G| + (1 - share) / 2 * sum G^2: between few weights and small ones.
 
-    Its dual is smooth but for signs: L-BFGS-B (Byrd et al. 1995) on the multipliers. The nearer share is to 1, the worse
-    is its condition.
+    Its dual is smooth but for signs: L-BFGS-B (Byrd et al. 1995) on the multipliers. The nearer share is to 1, the
+    worse is its condition.
     """
 
     share: float = 0.5

@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from calipers.core.tables import Row
-from calipers.evaluate.reproduce import Finding, Reproduced, repeated
+from calipers.evaluate.reproduce import Finding, Reproduced, grouped, repeated
 from calipers.report.attack_tables import attack_tables
 from calipers.report.relative import relative_table
 from calipers.report.repeated import repeated_table
+from calipers.report.studies import study_table
 from calipers.report.wording import percent, plain_percent, radius, seconds
 
 # Our names for what papers call otherwise.
@@ -33,6 +34,8 @@ def tables(reproduced: Reproduced) -> Iterator[Table]:
         yield repeated_table(groups)
     elif groups:
         yield relative_table(reproduced.relatives)
+    if reproduced.studies:
+        yield study_table(grouped(reproduced.studies))
 
 
 def _facts_table(rows: tuple[Row, ...]) -> Table:

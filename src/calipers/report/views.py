@@ -10,6 +10,7 @@ from calipers.evaluate import families, training
 from calipers.evaluate.comparison import task as comparison
 from calipers.evaluate.relative import task as relative
 from calipers.evaluate.repair import task as repair
+from calipers.evaluate.reproduce import study
 from calipers.evaluate.robustness import task as robustness
 from calipers.evaluate.robustness.measure import refresh
 from calipers.report.comparison import comparison_view
@@ -20,6 +21,7 @@ from calipers.report.nearest import load_nearest
 from calipers.report.numbers import rates_json
 from calipers.report.relative import relative_view
 from calipers.report.repair import repair_view
+from calipers.report.studies import study_view
 from calipers.report.terminal import terminal_parts
 from calipers.report.training import training_view
 from calipers.store.store import Store
@@ -31,6 +33,7 @@ VIEWS.add(training.KIND)(training_view)
 VIEWS.add(relative.KIND)(relative_view)
 VIEWS.add(comparison.KIND)(comparison_view)
 VIEWS.add(repair.KIND)(repair_view)
+VIEWS.add(study.KIND)(study_view)
 
 
 @VIEWS.add(robustness.KIND)

@@ -13,13 +13,14 @@ from calipers.core.errors import InputError, ModelError
 from calipers.core.files import write_whole
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.card import read_card, save_model
+from calipers.models.export import export_onnx
 from calipers.models.loading import LoadedModel
 from calipers.repair.patch import Patch
 
 
 def apply_patch(patch: Patch, model: LoadedModel, reference: str, weights: Path | None, out: Path) -> None:
-    """Write the repaired copy of a model to `out`: a card with weights (*.json), weights alone (*.safetensors), or, of
-    an ONNX file, the same file with other numbers (*.onnx).
+    """Write the repaired copy of a model to `out`: a card with weights (*.json), weights alone (*.safetensors), or ONNX
+    (*.onnx): of a model that was given so, the same file with other numbers.
 
     reference, weights: as the model was given. Raises ModelError where the patch is for another model, InputError for
     an ending that does not fit, or a file that would overwrite the model's own.
@@ -40,7 +41,14 @@ def apply_patch(patch: Patch, model: LoadedModel, reference: str, weights: Path 
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in repaired.state_dict().items()}
             _write(out, safetensors.torch.save(state))
         case ".onnx":
-            _save_onnx(patch, model.module, repaired, Path(reference), out)
+            if Path(reference).suffix == ".onnx":
+                _save_onnx(patch, model.module, repaired, Path(reference), out)
+            elif model.input_shape is None:
+                raise InputError(
+                    f"--out {out}: the shape of inputs of {reference} is not known; accepted: .safetensors"
+                )
+            else:
+                export_onnx(repaired, out, model.input_shape)
         case other:
             raise InputError(f"--out {out}: the ending is {other!r}; accepted: .json, .safetensors or .onnx")
 
@@ -69,8 +77,6 @@ def _save_card(patch: Patch, repaired: nn.Module, reference: str, out: Path) -> 
 
 def _save_onnx(patch: Patch, model: nn.Module, repaired: nn.Module, source: Path, out: Path) -> None:
     """The model's own file with the changed initialisers, which are found by their values."""
-    if source.suffix != ".onnx":
-        raise InputError(f"--out {out}: the model is {source}; accepted: .onnx for a model that was given as .onnx")
     file = onnx.load(source)
     was, now = model.state_dict(), repaired.state_dict()
     for name in patch.delta:

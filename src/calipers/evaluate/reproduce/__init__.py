@@ -1,7 +1,7 @@
 """Reproductions: the tables and figures of the papers, measured again with our methods."""
 
 from calipers.core.registry import Registry
-from calipers.evaluate.reproduce import capm, critic, margin, pdpgd
+from calipers.evaluate.reproduce import capm, critic, margin, pdpgd, repair
 from calipers.evaluate.reproduce.expected import Expected
 from calipers.evaluate.reproduce.experiment import (
     FULL,
@@ -17,9 +17,17 @@ from calipers.evaluate.reproduce.laboratory import Laboratory
 from calipers.evaluate.reproduce.relative_experiment import RelativeFinding
 from calipers.evaluate.reproduce.relative_figures import Densities, Gallery, Levels, Matrix, Sweep
 from calipers.evaluate.reproduce.repeated import Repeated, repeated
+from calipers.evaluate.reproduce.study import StudyFinding, StudyGroup, grouped
+from calipers.evaluate.reproduce.study_figure import Lines
 
 ALL: Registry[Reproduction] = Registry("reproduction")
-for _reproduction in (*capm.REPRODUCTIONS, *pdpgd.REPRODUCTIONS, *critic.REPRODUCTIONS, *margin.REPRODUCTIONS):
+for _reproduction in (
+    *capm.REPRODUCTIONS,
+    *pdpgd.REPRODUCTIONS,
+    *critic.REPRODUCTIONS,
+    *margin.REPRODUCTIONS,
+    *repair.REPRODUCTIONS,
+):
     ALL.add(_reproduction.name)(_reproduction)
 
 BUDGETS: Registry[Budget] = Registry("budget")
@@ -37,12 +45,16 @@ __all__ = [
     "Gallery",
     "Laboratory",
     "Levels",
+    "Lines",
     "Matrix",
     "RelativeFinding",
     "Repeated",
     "Reproduced",
     "Reproduction",
     "Sheet",
+    "StudyFinding",
+    "StudyGroup",
     "Sweep",
+    "grouped",
     "repeated",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from calipers.evaluate.reproduce.experiment import Budget, Experiment, Reproduction
 from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.reproduce.relative_experiment import RelativeExperiment
+from calipers.evaluate.reproduce.study import Study
 from calipers.train import Recipe
 
 
@@ -26,7 +27,8 @@ class Expected:
     def of(cls, reproduction: Reproduction, budget: Budget, published: bool) -> "Expected":
         """published: whether experiments on published weights take place."""
         planned = [e for e in reproduction.experiments(budget) if published or not isinstance(e.network, Published)]
-        every: tuple[Experiment | RelativeExperiment, ...] = (*planned, *reproduction.relatives(budget))
+        measured: tuple[Experiment | RelativeExperiment, ...] = (*planned, *reproduction.relatives(budget))
+        every: tuple[Experiment | RelativeExperiment | Study, ...] = (*measured, *reproduction.studies(budget))
         recipes = {e.network.recipe.digest: e.network.recipe for e in every if isinstance(e.network, Trained)}
         images = [_images(recipe) for recipe in recipes.values()]
         searching = sum(
@@ -39,7 +41,7 @@ class Expected:
         )
         known = [count for count in images if count is not None]
         total = sum(known) if len(known) == len(images) else None
-        return cls(len(recipes), total, sum(e.work for e in every), searching, reproduction.minutes.get(budget.name))
+        return cls(len(recipes), total, sum(e.work for e in measured), searching, reproduction.minutes.get(budget.name))
 
     def __str__(self) -> str:
         parts = []

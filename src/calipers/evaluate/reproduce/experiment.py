@@ -13,6 +13,8 @@ from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.reproduce.relative_experiment import RelativeExperiment, RelativeFinding
 from calipers.evaluate.reproduce.relative_figures import Densities, Gallery, Levels, Matrix, Sweep
 from calipers.evaluate.reproduce.repeated import Repeated, repeated
+from calipers.evaluate.reproduce.study import Study, StudyFinding, StudyGroup, grouped
+from calipers.evaluate.reproduce.study_figure import Lines
 from calipers.evaluate.robustness.distances import MEAN, Distances
 from calipers.evaluate.robustness.summary import RobustnessReport
 from calipers.verify import Verifier
@@ -131,6 +133,11 @@ def no_relatives(budget: Budget) -> tuple[RelativeExperiment, ...]:
     return ()
 
 
+def no_studies(budget: Budget) -> tuple[Study, ...]:
+    """Nothing to measure."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Curves:
     """A figure of methods against epsilon: their rates, or their seconds per image.
@@ -149,14 +156,15 @@ class Sheet:
     """A figure of adversarial examples: a column per image, a row per network and distance."""
 
 
-Figure = Curves | Sheet | Levels | Matrix | Gallery | Sweep | Densities
+Figure = Curves | Sheet | Levels | Matrix | Gallery | Sweep | Densities | Lines
 
 
 @dataclass(frozen=True)
 class Reproduction:
     """A table or figure of a paper. facts: rows that need no experiment. notes: what a reader has to know.
 
-    relatives: experiments on perturbations relative to their images. figure: what is drawn beside the table, if
+    relatives: experiments on perturbations relative to their images. studies: of any other kind. figure: what is drawn
+    beside the table, if
     anything is. minutes: that a budget takes on two cores, by its name, where it was measured.
     """
 
@@ -167,6 +175,7 @@ class Reproduction:
     notes: tuple[str, ...] = ()
     figure: Figure | None = None
     relatives: Callable[[Budget], tuple[RelativeExperiment, ...]] = no_relatives
+    studies: Callable[[Budget], tuple[Study, ...]] = no_studies
     minutes: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -178,9 +187,14 @@ class Reproduced:
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
     relatives: tuple[RelativeFinding, ...] = ()
+    studies: tuple[StudyFinding, ...] = ()
 
     @property
     def rows(self) -> list[Row]:
         """All rows, in the order of the table."""
-        found: tuple[Finding | Repeated, ...] = (*self.findings, *repeated(self.relatives))
+        found: tuple[Finding | Repeated | StudyGroup, ...] = (
+            *self.findings,
+            *repeated(self.relatives),
+            *grouped(self.studies),
+        )
         return [*self.reproduction.facts(), *(row for finding in found for row in finding.rows())]

@@ -13,6 +13,7 @@ from calipers.data.loading import load_dataset
 from calipers.evaluate.reproduce.experiment import Budget, Experiment, Finding, Reproduced, Reproduction
 from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.reproduce.relative_experiment import Bench, RelativeExperiment, measure_relative
+from calipers.evaluate.reproduce.study import Study, measure_study
 from calipers.evaluate.robustness.distances import distances_of
 from calipers.evaluate.robustness.measure import measure, records_of
 from calipers.evaluate.robustness.prepare import Settings, prepare
@@ -54,12 +55,12 @@ class Laboratory:
                 f"published weights were not given, so their rows are missing ({', '.join(missing)}); "
                 "name their folder with --weights"
             )
-        relative = reproduction.relatives(budget)
-        every: tuple[Experiment | RelativeExperiment, ...] = (*planned, *relative)
+        relative, studies = reproduction.relatives(budget), reproduction.studies(budget)
+        every: tuple[Experiment | RelativeExperiment | Study, ...] = (*planned, *relative, *studies)
         models = {id(e): self._model(e.network) for e in every}
         bench = Bench(self.store, self.data_dir, self.seed, self.command, device_of(self.device))
-        findings, relatives = [], []
-        with self.track(sum(e.work for e in every)) as tracker:
+        findings, relatives, found_studies = [], [], []
+        with self.track(sum(_work(e) for e in every)) as tracker:
             done = 0
             for experiment in planned:
                 moved = Part(tracker, done, experiment.label)
@@ -69,8 +70,12 @@ class Laboratory:
                 moved = Part(tracker, done, other.label)
                 relatives.append(measure_relative(other, models[id(other)], bench, moved))
                 done += other.work
+            for study in studies:
+                moved = Part(tracker, done, study.label)
+                found_studies.append(measure_study(study, models[id(study)], bench, moved))
+                done += _work(study)
         found = sorted({w.message for finding in findings for w in finding.report.warnings if w.code == "graph"})
-        return Reproduced(reproduction, tuple(findings), (*warnings, *found), tuple(relatives))
+        return Reproduced(reproduction, tuple(findings), (*warnings, *found), tuple(relatives), tuple(found_studies))
 
     def _measure(self, experiment: Experiment, model: LoadedModel, tracker: Tracker) -> Finding:
         data = load_dataset(experiment.data, "test", experiment.samples, self.data_dir)
@@ -91,6 +96,11 @@ class Laboratory:
                 return load_model(architecture, path)
             case Trained(recipe, repeat):
                 return trained(recipe.model_copy(update={"seed": self.seed + repeat}), self)
+
+
+def _work(experiment: Experiment | RelativeExperiment | Study) -> int:
+    """Steps of progress."""
+    return len(experiment.parts) if isinstance(experiment, Study) else experiment.work
 
 
 def trained(recipe: Recipe, laboratory: Laboratory) -> LoadedModel:
