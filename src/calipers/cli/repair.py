@@ -7,9 +7,7 @@ import typer
 
 from calipers.cli.options import (
     BallNorm,
-    Data,
     DataDir,
-    Domain,
     Json,
     Memory,
     Model,
@@ -33,7 +31,22 @@ _SEARCHED, _REFERENCE = 1000, 5000
 
 def repair(
     model: Model,
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion_mnist, cifar10, a Parquet folder, or package.module:callable.",
+            show_default=False,
+        ),
+    ] = None,
+    property_: Annotated[
+        Path | None,
+        typer.Option(
+            "--property",
+            metavar="FILE",
+            help="Instead of samples: a VNN-LIB property that the network (.onnx) violates; afterwards it is proven.",
+            show_default=False,
+        ),
+    ] = None,
     failures: Annotated[
         Path | None,
         typer.Option(help="Instead of searching: a .npz file with arrays inputs and labels.", show_default=False),
@@ -72,7 +85,15 @@ def repair(
     ] = None,
     reference_split: Annotated[str, typer.Option(help="Clean data that the repair may look at.")] = "train",
     unit: Annotated[Literal["pixel", "normalised"] | None, typer.Option(help="Unit of radii.")] = None,
-    domain_: Domain = "0,1",
+    domain_: Annotated[
+        str | None,
+        typer.Option(
+            "--domain",
+            help="Interval of valid input values, or none (default 0,1); with --property: where the network stays as "
+            "it was (default: from its least to its largest bound).",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     timeout: SearchTimeout = 60.0,
     memory: Memory = 1024,
@@ -86,8 +107,22 @@ def repair(
 
     calipers repair --model digits.small --data digits --attack fgsm --eps 0.1 --guarantee linear --radius 0.002
 
+    calipers repair --model net.onnx --property safe.vnnlib --patch safe.json
+
     calipers apply patch.json --model digits.small --out repaired.json
     """
+    if property_ is not None:
+        if data is not None or failures is not None:
+            raise InputError("repair: --property stands alone; accepted: it, or --data")
+        from calipers.cli.properties import AskedProperty, repair_a_property
+
+        interval = None if domain_ is None else domain(domain_)
+        with stoppable("nothing changed", lambda: False):
+            asked_property = AskedProperty(model, property_, patch, layer, interval, margin, seed, timeout, memory)
+            repair_a_property(asked_property, json_)
+        return
+    if data is None:
+        raise InputError("repair: accepted: --data with failures to search among, or --property FILE")
     from calipers.evaluate.progress import busy, track
 
     with stoppable("--resume", finished_parts(out)):
@@ -109,7 +144,7 @@ def repair(
         settings = RepairSettings(
             Guarantee(guarantee), around, margin, objective, ridge, layer, keep, keep_certified, rounds
         )
-        threat = ThreatModel(norm, max(as_radii(eps, "--eps")), domain(domain_), unit)
+        threat = ThreatModel(norm, max(as_radii(eps, "--eps")), domain(domain_ or "0,1"), unit)
         limits = Limits(WorkBudget(memory * 2**20), timeout)
         asked = Asked(settings, attack_named(attack), wanted, max_drawdown, seed, limits, patch)
         with busy(f"loading {model} and {data}"):

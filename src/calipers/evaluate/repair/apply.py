@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import InputError, ModelError
 from calipers.core.files import write_whole
-from calipers.graph.from_onnx import load_onnx
+from calipers.graph.from_onnx import load_onnx_network
+from calipers.graph.graph import GraphModule
+from calipers.graph.onnx_file import read_model
 from calipers.models.card import read_card, save_model
 from calipers.models.export import export_onnx
 from calipers.models.loading import LoadedModel
@@ -42,7 +44,7 @@ def apply_patch(patch: Patch, model: LoadedModel, reference: str, weights: Path 
             _write(out, safetensors.torch.save(state))
         case ".onnx":
             if Path(reference).suffix == ".onnx":
-                _save_onnx(patch, model.module, repaired, Path(reference), out)
+                save_onnx(patch.delta, model.module, repaired, Path(reference), out)
             elif model.input_shape is None:
                 raise InputError(
                     f"--out {out}: the shape of inputs of {reference} is not known; accepted: .safetensors"
@@ -75,14 +77,18 @@ def _save_card(patch: Patch, repaired: nn.Module, reference: str, out: Path) -> 
     )
 
 
-def _save_onnx(patch: Patch, model: nn.Module, repaired: nn.Module, source: Path, out: Path) -> None:
-    """The model's own file with the changed initialisers, which are found by their values."""
-    file = onnx.load(source)
+def save_onnx(delta: dict[str, Tensor], model: nn.Module, repaired: nn.Module, source: Path, out: Path) -> None:
+    """The model's own ONNX file with other numbers in the initialisers of the tensors that change.
+
+    They are found by their values. Raises ModelError where that is not possible, or the file reads back as another.
+    """
+    file = read_model(source, None)
     was, now = model.state_dict(), repaired.state_dict()
-    for name in patch.delta:
+    for name in delta:
         _replace(file, name, was[name].cpu(), now[name].cpu())
     _write(out, file.SerializeToString())
-    found = digest_module(load_onnx(out))
+    inputs = int(torch.Size(repaired.graph.input_shape).numel()) if isinstance(repaired, GraphModule) else None
+    found = digest_module(GraphModule(load_onnx_network(out, inputs=inputs).graph))
     if found != digest_module(repaired):
         out.unlink()
         raise ModelError(f"{out}: reading it back gave digest {found[:12]}, not that of the repaired model")

@@ -124,10 +124,10 @@ class _UnderAttack:
             label = f"{self.study.label} {name} under FGSM"
             row = accuracy_row(label, self.hybrids, model, adversarial, None, epsilon)
             rows.append(row)
-            points.append(Point(self.study.label, name, epsilon, row.measured or 0.0))
+            points.append(Point(self.study.label, name, number + 1, epsilon, row.measured or 0.0))
             if number == 0:
                 clean = float(self.hybrids.right(model, self.hybrids.x).float().mean())
-                points.insert(0, Point(self.study.label, name, 0.0, clean))
+                points.insert(0, Point(self.study.label, name, 0, 0.0, clean))
         return rows, points
 
 

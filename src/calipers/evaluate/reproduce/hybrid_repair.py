@@ -119,7 +119,9 @@ class _Repaired:
             alone = bench.right(model, x)[unseen]
             rows.append(self._row(name, "ADV held out", alone, epsilon))
         points = [
-            Point(f"{self.study.label} {row.name.rpartition(' on ')[2]}", self._line(row), epsilon, row.measured)
+            Point(
+                f"{self.study.label} {row.name.rpartition(' on ')[2]}", self._line(row), number, epsilon, row.measured
+            )
             for row in rows
             if row.measured is not None
         ]
@@ -181,7 +183,7 @@ class _Front:
         x, places, repairer = self.found
         chosen, held_out = places[: self.study.samples], places[self.study.samples :]
         line, rows, points = self.study.parts[number], [], []
-        for margin in self.study.margins:
+        for step, margin in enumerate(self.study.margins):
             settings = RepairSettings(margin=margin, ridge=self.study.ridges[number])
             model = repairer.ours(x[chosen], chosen, settings)
             clean, right = self.hybrids.right(model, self.hybrids.x), self.hybrids.right(model, x)
@@ -192,9 +194,9 @@ class _Front:
                 rate_row(f"{name}: held out", right[held_out].numpy(), None, self.study.epsilon),
             ]
             share = float(right[held_out].float().mean()) if len(held_out) else 0.0
-            points.append(Point(self.study.label, line, share, float(clean.float().mean())))
+            points.append(Point(self.study.label, line, step, 100 * share, float(clean.float().mean())))
         if number == 0:
             before = self.hybrids.right(self.hybrids.lh, self.hybrids.x)
             rows.insert(0, rate_row(f"{self.study.label} LH before: clean", before.numpy()))
-            points.append(Point(self.study.label, "before repair", 0.0, float(before.float().mean())))
+            points.append(Point(self.study.label, "before repair", 0, 0.0, float(before.float().mean())))
         return rows, points

@@ -147,7 +147,7 @@ REPRODUCTIONS = (
         "repair-pareto",
         "What a repair costs and how far it carries, by ridge and margin (our own)",
         notes=(_SMALL,),
-        figure=Lines("held-out adversaries that are right", "clean accuracy"),
+        figure=Lines("held-out adversaries that are right, %", "clean accuracy"),
         studies=front,
     ),
 )

@@ -1,6 +1,5 @@
 """Experiments of any kind: what is measured comes as rows and lines, part by part, and is kept in the store."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
@@ -22,10 +21,11 @@ KIND = "study"
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a figure. panel, line: where it belongs."""
+    """A point of a figure. panel, line: where it belongs. number: its place on the line, equal for all seeds."""
 
     panel: str
     line: str
+    number: int
     x: float
     y: float
 
@@ -191,11 +191,14 @@ class StudyGroup:
 
     def mean_points(self) -> list[Point]:
         """The points of a figure, averaged over seeds."""
-        gathered: dict[tuple[str, str, float], list[float]] = {}
+        gathered: dict[tuple[str, str, int], list[Point]] = {}
         for finding in self.findings:
             for point in finding.points:
-                gathered.setdefault((point.panel, point.line, point.x), []).append(point.y)
-        return [Point(*key, y) for key, values in gathered.items() if not math.isnan(y := fmean(values))]
+                gathered.setdefault((point.panel, point.line, point.number), []).append(point)
+        return [
+            Point(*key, fmean(point.x for point in points), fmean(point.y for point in points))
+            for key, points in gathered.items()
+        ]
 
 
 def grouped(findings: Sequence[StudyFinding]) -> tuple[StudyGroup, ...]:
