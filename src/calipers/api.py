@@ -34,8 +34,8 @@ from calipers.execute import executor_of
 from calipers.graph.from_onnx import load_onnx
 from calipers.models.loading import LoadedModel, loaded
 from calipers.models.loading import load_model as load_any
-from calipers.repair.patch import Patch
-from calipers.repair.settings import Guarantee, RepairSettings
+from calipers.repairs.patch import Patch
+from calipers.repairs.settings import Guarantee, RepairSettings
 from calipers.report.call import Name, call_of
 from calipers.report.frame import View
 from calipers.report.load import load_report
@@ -226,7 +226,7 @@ def repair(
     failures: misclassified inputs with the labels that they should have, as `measure` takes data: (X, y), a data set.
     clean: data that tell what has to stay, likewise; up to 5,000 are looked at. guarantee: "point": right at the
     failures; "box", "linear": on balls of `radius` around them, by bounds. threat: norm, unit and domain of the balls
-    (default linf in [0, 1]). settings: other fields of `calipers.repair.settings.RepairSettings`, such as margin,
+    (default linf in [0, 1]). settings: other fields of `calipers.repairs.settings.RepairSettings`, such as margin,
     objective, ridge, layer and keep.
 
     Returns a patch with `apply(model)` and `save(path)`. Raises CalipersError for anything the caller can mend;

@@ -27,7 +27,7 @@ def apply(
     with busy("starting"):
         from calipers.api import load_model
         from calipers.evaluate.repair.apply import apply_patch
-        from calipers.repair.patch import Patch
+        from calipers.repairs.patch import Patch
 
     found = Patch.load(patch)
     apply_patch(found, load_model(model, weights, output=output), model, weights, out)

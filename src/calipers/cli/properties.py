@@ -30,7 +30,7 @@ def repair_a_property(asked: AskedProperty, json_: str | None) -> None:
     from calipers.core.tables import to_json
     from calipers.evaluate.progress import track
     from calipers.evaluate.repair.properties import COMPARED, PropertyFiles, repair_property_files
-    from calipers.repair.properties import PropertySettings
+    from calipers.repairs.properties import PropertySettings
     from calipers.report.wording import seconds
     from calipers.verify import Limits
 

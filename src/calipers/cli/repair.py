@@ -136,7 +136,7 @@ def repair(
             from calipers.data.loading import load_dataset
             from calipers.evaluate.repair.prepare import Asked, prepare_repair
             from calipers.evaluate.repair.run import repair_in
-            from calipers.repair.settings import Guarantee, RepairSettings
+            from calipers.repairs.settings import Guarantee, RepairSettings
             from calipers.store.store import Store
             from calipers.verify import Limits
 

@@ -111,7 +111,7 @@ def _terminal(
     yield Text(
         "Other inputs near a repaired one can still fail: a last layer cannot create robustness that features lack."
     )
-    yield from warning_parts(warnings)
+    yield from warning_parts(tuple(warnings))
 
 
 def _signed(value: float) -> str:

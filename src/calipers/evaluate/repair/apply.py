@@ -17,7 +17,7 @@ from calipers.graph.onnx_file import read_model
 from calipers.models.card import read_card, save_model
 from calipers.models.export import export_onnx
 from calipers.models.loading import LoadedModel
-from calipers.repair.patch import Patch
+from calipers.repairs.patch import Patch
 
 
 def apply_patch(patch: Patch, model: LoadedModel, reference: str, weights: Path | None, out: Path) -> None:

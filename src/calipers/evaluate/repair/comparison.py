@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from calipers.repair.failing import Samples
+from calipers.repairs.failing import Samples
 
 Attacked = Callable[[nn.Module, Samples], Tensor]
 

@@ -8,11 +8,11 @@ from calipers.graph.from_torch import graph_of
 from calipers.models.card import current_versions
 from calipers.models.loading import LoadedModel
 from calipers.models.presented import examples, present
-from calipers.repair.change import Subject, repaired
-from calipers.repair.failing import Samples
-from calipers.repair.patch import Patch, PatchCard, delta_of, patched
-from calipers.repair.recheck import margins_of
-from calipers.repair.settings import RepairSettings
+from calipers.repairs.change import Subject, repaired
+from calipers.repairs.failing import Samples
+from calipers.repairs.patch import Patch, PatchCard, delta_of, patched
+from calipers.repairs.recheck import margins_of
+from calipers.repairs.settings import RepairSettings
 
 
 def patch_for(

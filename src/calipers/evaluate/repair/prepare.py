@@ -21,9 +21,9 @@ from calipers.graph.from_torch import graph_of
 from calipers.models.checks import check_model, output_size
 from calipers.models.loading import LoadedModel
 from calipers.models.presented import examples, present
-from calipers.repair.change import Subject
-from calipers.repair.failing import Samples
-from calipers.repair.settings import RepairSettings
+from calipers.repairs.change import Subject
+from calipers.repairs.failing import Samples
+from calipers.repairs.settings import RepairSettings
 from calipers.verify import Certifier, Complete, Limits
 
 

@@ -18,9 +18,9 @@ from calipers.evaluate.repair.apply import save_onnx
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.graph.graph import GraphModule
 from calipers.models.card import current_versions
-from calipers.repair.layers import chosen_layer, cut_at
-from calipers.repair.patch import Patch, PatchCard, delta_of, patched
-from calipers.repair.properties import PropertySettings, Verdicted, agreement, repair_property
+from calipers.repairs.layers import chosen_layer, cut_at
+from calipers.repairs.patch import Patch, PatchCard, delta_of, patched
+from calipers.repairs.properties import PropertySettings, Verdicted, agreement, repair_property
 from calipers.verify import Limits
 from calipers.verify.vnnlib import Property, SatOutcome, decide, decide_with_evidence
 

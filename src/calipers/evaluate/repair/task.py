@@ -5,7 +5,7 @@ from typing import Any
 
 from calipers.core.digests import digest_json
 from calipers.core.threat import ThreatModel
-from calipers.repair.settings import RepairSettings
+from calipers.repairs.settings import RepairSettings
 
 KIND = "repair"
 

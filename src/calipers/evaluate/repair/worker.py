@@ -26,11 +26,11 @@ from calipers.evaluate.repair.workspace import Workspace
 from calipers.graph.from_torch import graph_of
 from calipers.models.card import current_versions
 from calipers.models.presented import examples
-from calipers.repair.change import Subject, repaired
-from calipers.repair.failing import Samples
-from calipers.repair.patch import Patch, PatchCard, delta_of, patched
-from calipers.repair.recheck import margins_of
-from calipers.repair.settings import Guarantee
+from calipers.repairs.change import Subject, repaired
+from calipers.repairs.failing import Samples
+from calipers.repairs.patch import Patch, PatchCard, delta_of, patched
+from calipers.repairs.recheck import margins_of
+from calipers.repairs.settings import Guarantee
 from calipers.verify import Certifier, Verifier, run_verifier
 
 # Samples that are attacked in one unit, and balls that are proven in one.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from calipers.core.files import write_whole
-from calipers.repair.failing import Samples
+from calipers.repairs.failing import Samples
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from calipers.evaluate.reproduce.network import Trained
 from calipers.evaluate.reproduce.relative_experiment import Bench
 from calipers.evaluate.reproduce.study import Laid, Point
 from calipers.models.loading import LoadedModel
-from calipers.repair.selection import p_values, selected
+from calipers.repairs.selection import p_values, selected
 
 # Adversaries that select features; the paper does not say how many.
 _PAIRS = 200

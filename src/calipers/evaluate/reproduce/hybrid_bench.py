@@ -17,7 +17,7 @@ from calipers.data.loading import load_dataset
 from calipers.evaluate.reproduce.relative_experiment import Bench
 from calipers.graph.from_torch import graph_of
 from calipers.models.loading import LoadedModel
-from calipers.repair.hybrid import FeatureMap, kernel_head, linear_head
+from calipers.repairs.hybrid import FeatureMap, kernel_head, linear_head
 
 _BATCH = 500
 

@@ -18,12 +18,12 @@ from calipers.evaluate.reproduce.relative_experiment import Bench
 from calipers.evaluate.reproduce.study import Laid, Point
 from calipers.graph.from_torch import graph_of
 from calipers.models.loading import LoadedModel
-from calipers.repair.change import Subject, repaired
-from calipers.repair.failing import Samples
-from calipers.repair.layers import chosen_layer, cut_at
-from calipers.repair.paper import fitted_change
-from calipers.repair.patch import delta_of, patched
-from calipers.repair.settings import RepairSettings
+from calipers.repairs.change import Subject, repaired
+from calipers.repairs.failing import Samples
+from calipers.repairs.layers import chosen_layer, cut_at
+from calipers.repairs.paper import fitted_change
+from calipers.repairs.patch import delta_of, patched
+from calipers.repairs.settings import RepairSettings
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Repairer:
         return Subject(lh, graph_of(lh, self.bench.x[:2]), clean, threat, WorkBudget())
 
     def ours(self, x: Tensor, places: Tensor, settings: RepairSettings) -> nn.Module:
-        """By `calipers.repair`."""
+        """By our own programme."""
         failures = Samples(x, self.bench.labels[places], tuple(places.tolist()))
         found = repaired(self.subject, failures, settings)
         return patched(self.bench.lh, delta_of(self.bench.lh, found.tensors)).eval()

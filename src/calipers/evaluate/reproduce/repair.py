@@ -53,10 +53,13 @@ SAMPLES = 100
 
 
 def _networks(budget: Budget) -> list[tuple[str, Trained]]:
-    return [(data, Trained(_recipe(budget, data), repeat)) for data in NETWORKS for repeat in range(SEEDS[budget.name])]
+    return [
+        (data, Trained(recipe_of(budget, data), repeat)) for data in NETWORKS for repeat in range(SEEDS[budget.name])
+    ]
 
 
-def _recipe(budget: Budget, data: str) -> Recipe:
+def recipe_of(budget: Budget, data: str) -> Recipe:
+    """Of the network of a data set."""
     epochs, images = TRAINING[budget.name, data]
     return Recipe(
         model=NETWORKS[data],

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from calipers.core.tracker import Silent, Tracker
-from calipers.repair.active_inverse import ActiveInverse
-from calipers.repair.metric import Metric
-from calipers.repair.rows import Rows
+from calipers.repairs.active_inverse import ActiveInverse
+from calipers.repairs.metric import Metric
+from calipers.repairs.rows import Rows
 
 # A row is fulfilled up to this share of the largest requirement.
 _TOLERANCE = 1e-10

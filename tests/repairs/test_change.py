@@ -9,15 +9,15 @@ from calipers.core.errors import CalipersError, InputError
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Verdict
 from calipers.graph.from_torch import from_module
-from calipers.repair import change, quadratic
-from calipers.repair.change import repaired
-from calipers.repair.cutting_planes import InfeasibleError
-from calipers.repair.failing import Samples
-from calipers.repair.patch import delta_of, patched
-from calipers.repair.recheck import Rechecked, margins_of
-from calipers.repair.settings import Guarantee, RepairSettings
+from calipers.repairs import change, quadratic
+from calipers.repairs.change import repaired
+from calipers.repairs.cutting_planes import InfeasibleError
+from calipers.repairs.failing import Samples
+from calipers.repairs.patch import delta_of, patched
+from calipers.repairs.recheck import Rechecked, margins_of
+from calipers.repairs.settings import Guarantee, RepairSettings
 from calipers.verify import Complete, run_verifier
-from tests.repair.subjects import network, subject
+from tests.repairs.subjects import network, subject
 
 OBJECTIVES = ["mahalanobis", "l2", "l1", "elastic"]
 
@@ -206,6 +206,6 @@ def test_a_programme_that_is_solved_wrongly_is_noticed(monkeypatch: pytest.Monke
         empty = np.zeros(0, dtype=np.int64)
         return quadratic.Optimum(np.zeros((3, 13)), empty, np.zeros(0), 0)
 
-    monkeypatch.setattr("calipers.repair.objectives.least_change", nothing)
+    monkeypatch.setattr("calipers.repairs.objectives.least_change", nothing)
     with pytest.raises(CalipersError, match="rounds of cuts left"):
         repaired(about, failures, RepairSettings(margin=0.1))

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from calipers.core.errors import InputError
-from calipers.repair.recheck import margins_of
+from calipers.repairs.recheck import margins_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from calipers.core.errors import InputError
 from calipers.graph import ops
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import GraphModule
-from calipers.repair.layers import affine_layers, chosen_layer, cut_at, put_layer
-from tests.repair.subjects import network
+from calipers.repairs.layers import affine_layers, chosen_layer, cut_at, put_layer
+from tests.repairs.subjects import network
 
 
 def test_layers_are_named_as_in_the_model_first_to_last() -> None:

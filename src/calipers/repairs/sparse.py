@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 
 from calipers.core.errors import CalipersError, InputError
 from calipers.core.tracker import Tracker
-from calipers.repair.metric import Metric
-from calipers.repair.quadratic import Clash, Optimum, least_change
-from calipers.repair.rows import Rows
+from calipers.repairs.metric import Metric
+from calipers.repairs.quadratic import Clash, Optimum, least_change
+from calipers.repairs.rows import Rows
 from calipers.solve.columns import Goal, least_absolute
 
 # Prices of a shortage that are tried: an optimum without one is that of the hard rows.

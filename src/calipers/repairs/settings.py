@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from calipers.core.errors import InputError
-from calipers.repair.metric import Metric
-from calipers.repair.objectives import Mahalanobis, Objective
-from calipers.repair.sparse import Elastic, LeastAbsolute
+from calipers.repairs.metric import Metric
+from calipers.repairs.objectives import Mahalanobis, Objective
+from calipers.repairs.sparse import Elastic, LeastAbsolute
 
 OBJECTIVES = ("mahalanobis", "l2", "l1", "elastic")
 

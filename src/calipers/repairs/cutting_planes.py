@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from calipers.core.errors import CalipersError
 from calipers.core.tracker import Part, Silent, Tracker
-from calipers.repair.layers import Cut
-from calipers.repair.objectives import Objective
-from calipers.repair.quadratic import Clash
-from calipers.repair.requirements import Requirement
-from calipers.repair.rows import Rows, no_rows
+from calipers.repairs.layers import Cut
+from calipers.repairs.objectives import Objective
+from calipers.repairs.quadratic import Clash
+from calipers.repairs.requirements import Requirement
+from calipers.repairs.rows import Rows, no_rows
 
 # Rounds of cuts. The largest repair of the benchmarks takes 25.
 ROUNDS = 200

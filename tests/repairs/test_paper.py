@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from calipers.core.errors import InputError
 from calipers.core.tracker import Silent
-from calipers.repair.paper import by_columns, fitted_change, idle_warning, of_one_sample
+from calipers.repairs.paper import by_columns, fitted_change, idle_warning, of_one_sample
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 5.0))

@@ -6,8 +6,8 @@ from torch import nn
 from calipers.bounds import WorkBudget
 from calipers.core.threat import ThreatModel
 from calipers.graph.from_torch import from_module
-from calipers.repair.change import Subject
-from calipers.repair.failing import Samples
+from calipers.repairs.change import Subject
+from calipers.repairs.failing import Samples
 
 
 def network(seed: int = 0, bias: bool = True) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
 from calipers.core.files import write_whole
-from calipers.repair.layers import put_layer
+from calipers.repairs.layers import put_layer
 
 FORMAT_VERSION = 1
 

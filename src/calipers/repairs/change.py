@@ -14,13 +14,13 @@ from calipers.core.errors import InputError
 from calipers.core.threat import ThreatModel
 from calipers.core.tracker import Silent, Tracker
 from calipers.graph.graph import Graph, GraphModule
-from calipers.repair.cutting_planes import Change, least_change_for
-from calipers.repair.failing import Samples, require_failures
-from calipers.repair.layers import AffineLayer, Cut, chosen_layer, cut_at
-from calipers.repair.linearised import least_change_further_in
-from calipers.repair.recheck import Rechecked, margins_of, rechecked
-from calipers.repair.requirements import AtPoints, OnBalls, Requirement, boxes_over
-from calipers.repair.settings import Guarantee, RepairSettings
+from calipers.repairs.cutting_planes import Change, least_change_for
+from calipers.repairs.failing import Samples, require_failures
+from calipers.repairs.layers import AffineLayer, Cut, chosen_layer, cut_at
+from calipers.repairs.linearised import least_change_further_in
+from calipers.repairs.recheck import Rechecked, margins_of, rechecked
+from calipers.repairs.requirements import AtPoints, OnBalls, Requirement, boxes_over
+from calipers.repairs.settings import Guarantee, RepairSettings
 
 # From a network and clean samples to inputs near them that it gets wrong where it can be made to.
 Adversary = Callable[[nn.Module, Samples], Tensor]

@@ -9,8 +9,8 @@ from calipers.core.errors import CalipersError, InputError
 from calipers.evaluate.repair.properties import PropertyFiles, repair_property_files
 from calipers.graph.from_onnx import load_onnx_network
 from calipers.models.export import export_onnx
-from calipers.repair.patch import Patch
-from calipers.repair.properties import PropertySettings
+from calipers.repairs.patch import Patch
+from calipers.repairs.properties import PropertySettings
 from calipers.verify import Limits
 from calipers.verify.vnnlib import Property, SatOutcome, decide
 

@@ -16,8 +16,8 @@ from calipers.bounds import WorkBudget
 from calipers.bounds.propagation.linear import FUSED, Propagation, specification_bounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
-from calipers.repair.layers import Cut
-from calipers.repair.rows import Rows
+from calipers.repairs.layers import Cut
+from calipers.repairs.rows import Rows
 
 
 @runtime_checkable

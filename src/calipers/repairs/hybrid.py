@@ -19,7 +19,7 @@ from calipers.core.errors import InputError
 from calipers.graph import ops
 from calipers.graph.graph import Graph, GraphModule, Node
 from calipers.models.zoo import Classifier
-from calipers.repair.layers import affine_layers, chosen_layer, cut_at
+from calipers.repairs.layers import affine_layers, chosen_layer, cut_at
 
 _BATCH = 500
 # The decision value of a class that no label names.

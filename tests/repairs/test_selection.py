@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from calipers.core.errors import InputError
-from calipers.repair.selection import p_values, selected
+from calipers.repairs.selection import p_values, selected
 
 
 def test_every_feature_is_tested_as_if_alone() -> None:

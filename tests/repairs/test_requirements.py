@@ -6,9 +6,9 @@ from calipers.bounds import FUSED, WorkBudget
 from calipers.core.norms import Norm
 from calipers.core.problem import Specification
 from calipers.core.sets import LpBall
-from calipers.repair.layers import Cut, chosen_layer, cut_at
-from calipers.repair.requirements import AtPoints, OnBalls, OnBoxes, boxes_over
-from tests.repair.subjects import network, subject
+from calipers.repairs.layers import Cut, chosen_layer, cut_at
+from calipers.repairs.requirements import AtPoints, OnBalls, OnBoxes, boxes_over
+from tests.repairs.subjects import network, subject
 
 
 def _cut(seed: int = 0) -> tuple[Cut, LpBall, np.ndarray]:

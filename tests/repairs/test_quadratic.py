@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from calipers.core.errors import InputError
-from calipers.repair.metric import Metric
-from calipers.repair.quadratic import Clash, Optimum, least_change
-from calipers.repair.rows import Rows, no_rows
+from calipers.repairs.metric import Metric
+from calipers.repairs.quadratic import Clash, Optimum, least_change
+from calipers.repairs.rows import Rows, no_rows
 
 
 def _random(seed: int, count: int, outputs: int = 4, inputs: int = 6) -> tuple[Rows, Metric]:

@@ -6,10 +6,10 @@ from scipy.optimize import linprog
 
 from calipers.core.errors import InputError
 from calipers.core.tracker import Silent
-from calipers.repair.metric import Metric
-from calipers.repair.quadratic import Clash, Optimum, least_change
-from calipers.repair.rows import Rows
-from calipers.repair.sparse import Elastic, LeastAbsolute
+from calipers.repairs.metric import Metric
+from calipers.repairs.quadratic import Clash, Optimum, least_change
+from calipers.repairs.rows import Rows
+from calipers.repairs.sparse import Elastic, LeastAbsolute
 
 
 def _random(seed: int, count: int = 12) -> Rows:

@@ -19,10 +19,10 @@ from calipers.core.errors import CalipersError, InputError
 from calipers.core.seeds import generator
 from calipers.core.tracker import Silent, Tracker
 from calipers.graph.graph import Graph
-from calipers.repair.layers import Cut
-from calipers.repair.metric import Metric
-from calipers.repair.quadratic import Clash, Optimum, least_change
-from calipers.repair.rows import Rows, no_rows
+from calipers.repairs.layers import Cut
+from calipers.repairs.metric import Metric
+from calipers.repairs.quadratic import Clash, Optimum, least_change
+from calipers.repairs.rows import Rows, no_rows
 from calipers.verify.vnnlib import Property
 from calipers.verify.vnnlib.property import Case, Clause
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from calipers.core.tracker import Tracker
-from calipers.repair.metric import Metric
-from calipers.repair.quadratic import Clash, Optimum, least_change
-from calipers.repair.rows import Rows
+from calipers.repairs.metric import Metric
+from calipers.repairs.quadratic import Clash, Optimum, least_change
+from calipers.repairs.rows import Rows
 
 
 @runtime_checkable

@@ -16,9 +16,9 @@ from calipers.graph.from_onnx import load_onnx
 from calipers.graph.from_torch import from_module, graph_of
 from calipers.models import load_model
 from calipers.models.export import export_onnx
-from calipers.repair.hybrid import FeatureMap, kernel_head, linear_head
+from calipers.repairs.hybrid import FeatureMap, kernel_head, linear_head
 from calipers.verify import Complete, run_verifier
-from tests.repair.subjects import network
+from tests.repairs.subjects import network
 
 
 @pytest.fixture(scope="module")

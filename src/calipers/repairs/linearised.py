@@ -14,11 +14,11 @@ from jaxtyping import Float, Int
 from calipers.core.errors import CalipersError
 from calipers.core.tracker import Part, Silent, Tracker
 from calipers.graph.graph import Graph
-from calipers.repair.cutting_planes import Change, InfeasibleError
-from calipers.repair.objectives import Objective
-from calipers.repair.quadratic import Clash
-from calipers.repair.requirements import AtPoints
-from calipers.repair.rows import Rows
+from calipers.repairs.cutting_planes import Change, InfeasibleError
+from calipers.repairs.objectives import Objective
+from calipers.repairs.quadratic import Clash
+from calipers.repairs.requirements import AtPoints
+from calipers.repairs.rows import Rows
 
 STEPS = 100
 _HALVINGS = 12
