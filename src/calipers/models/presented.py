@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from calipers.core.errors import ModelError
 from calipers.core.warnings import SanityWarning
 from calipers.models.checks import check_mode
+from calipers.models.single import against_zero, within_one
 
 # Names under which models return logits among other values; the first that is there counts.
 _LOGITS = ("logits", "out", "output", "outputs", "scores", "predictions")
@@ -190,11 +191,6 @@ def _logits(values: Tensor) -> Tensor:
     return values
 
 
-def _one_logit(values: Tensor) -> Tensor:
-    """Class 1 where the value is positive: logits 0 and z, whose difference is z itself."""
-    return F.pad(values, (1, 0))
-
-
 def _one_probability(values: Tensor) -> Tensor:
     """Class 1 where the value exceeds one half: logits 0 and p - 1/2."""
     return F.pad(values - 0.5, (1, 0))
@@ -217,20 +213,13 @@ def _reading(
         raise ModelError(f"model: output is {values.dtype}; accepted: floating-point logits")
     if values.numel() != count:
         return _logits, ()
-    if _within_one(model, manner, images[:1].expand(count, *images.shape[1:])):
+
+    def answers(x: Tensor) -> Tensor:
+        return tensor_of(model(x.to(manner.device, manner.dtype, copy=True)))
+
+    if within_one(answers, images[:1].expand(count, *images.shape[1:])):
         return _one_probability, (_single("class 1 where it exceeds 0.5", "its values lie in [0, 1] everywhere"),)
-    return _one_logit, (_single("class 1 where it is positive", "its values leave [0, 1]"),)
-
-
-def _within_one(model: nn.Module, manner: _Manner, inputs: Tensor) -> bool:
-    """Whether values stay in [0, 1], also far away from any image: they are probabilities."""
-    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
-    for x in (inputs, 100 * noise, -100 * noise):
-        with torch.no_grad():
-            values = tensor_of(model(x.to(manner.device, manner.dtype, copy=True)))
-        if not bool(((values >= 0) & (values <= 1)).all()):
-            return False
-    return True
+    return against_zero, (_single("class 1 where it is positive", "its values leave [0, 1]"),)
 
 
 def _single(rule: str, evidence: str) -> SanityWarning:

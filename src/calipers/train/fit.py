@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from calipers.core.errors import InputError
 from calipers.core.modes import evaluating
+from calipers.models.single import TwoLogits, within_one
 from calipers.train.objective import DataShape
 
 
@@ -32,6 +33,29 @@ def check_fit(name: str, model: nn.Module, shape: DataShape, data: str = "the da
     found = outputs.shape[1]
     if found != classes and not (binary and found == 1):
         raise InputError(f"{name} has {_counted(found, 'output')}, {data} {_counted(classes, 'class', 'es')}; {wanted}")
+
+
+def two_logits(name: str, model: nn.Module, shape: DataShape) -> nn.Module:
+    """The model, with two outputs where it has one and the data two classes: class 1 is where its logit is positive.
+
+    Raises InputError where the one output is a probability, whose sign tells nothing. name: as the message has it.
+    """
+    x = torch.zeros(2, *shape.inputs)
+    x = x.to(next(model.parameters(), x))
+    with evaluating(model):
+        try:
+            with torch.no_grad():
+                outputs = model(x)
+        except RuntimeError:
+            return model  # `check_fit` says why it does not fit
+        if shape.classes != 2 or not isinstance(outputs, Tensor) or outputs.shape != (2, 1):
+            return model
+        if within_one(model, x):
+            raise InputError(
+                f"{name} returns one value in [0, 1], a probability; accepted for two classes: the logit in front of "
+                "its last sigmoid, or two outputs"
+            )
+    return TwoLogits(model)
 
 
 def _counted(count: int, noun: str, plural: str = "s") -> str:

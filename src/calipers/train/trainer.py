@@ -17,10 +17,11 @@ from calipers.core.tracker import Tracker
 from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
+from calipers.models.single import TwoLogits
 from calipers.train.accuracy import accuracy
 from calipers.train.averaging import Average
 from calipers.train.checkpoint import Checkpoint, EpochRecord, Position, Sums
-from calipers.train.fit import check_fit, check_trainable
+from calipers.train.fit import check_fit, check_trainable, two_logits
 from calipers.train.log import EpochLog, Unlogged
 from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
 from calipers.train.precision import lowered
@@ -67,7 +68,7 @@ class Trainer:
         if labelled is not None and labelled > samples:
             raise InputError(f"labelled = {labelled}: there are {samples} samples; accepted: 1 to {samples}")
         model, name = self._model(), f"model = {self.recipe.model!r}:"
-        check_fit(name, model, self._shape, self.dataset.name)
+        check_fit(name, model, self._shape, self.dataset.name, single=True)
         check_trainable(name, model)
 
     @property
@@ -105,7 +106,7 @@ class Trainer:
             model.load_state_dict(at.best.weights)
         metrics = {"train_accuracy": accuracy(model, self.training), "test_accuracy": accuracy(model, held_out)}
         save_model(
-            model,
+            model.model if isinstance(model, TwoLogits) else model,
             self.out,
             architecture=recipe.model,
             recipe=recipe.model_dump(mode="json"),
@@ -122,7 +123,9 @@ class Trainer:
         return trained
 
     def _model(self) -> nn.Module:
-        return build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
+        """The network with its first weights, and with a logit for each class, as objectives expect it."""
+        model = build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
+        return two_logits(f"model = {self.recipe.model!r}:", model, self._shape)
 
     def _chosen(self, state: State, average: Average | None) -> nn.Module:
         """The network as it would be saved now, in single precision: the averaged one, if there is one."""
@@ -164,8 +167,7 @@ class Trainer:
         order = _order(recipe.seed, here.epoch, len(self.training))
         picked = order[here.batch * recipe.batch_size : (here.batch + 1) * recipe.batch_size]
         x, y = self.training.batch(picked)
-        if recipe.labelled is not None:
-            y = torch.where(picked < recipe.labelled, y, -1)
+        y = y if recipe.labelled is None else torch.where(picked < recipe.labelled, y, -1)
         # Seeding every batch makes dropout and random starts independent of where a run was resumed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(recipe.seed, "batch", here.epoch, here.batch))
@@ -234,12 +236,11 @@ def _order(seed: int, epoch: int, samples: int) -> Tensor:
 
 def _added(sums: Sums, metrics: Metrics, samples: int) -> Sums:
     """With what a batch told; a metric need not be told by every batch."""
-    more = {name: _plus(sums.get(name, (0.0, 0)), samples * value, samples) for name, value in metrics.items()}
-    return {**sums, **more}
-
-
-def _plus(sum_: tuple[float, int], value: float, samples: int) -> tuple[float, int]:
-    return sum_[0] + value, sum_[1] + samples
+    found = dict(sums)
+    for name, value in metrics.items():
+        total, count = found.get(name, (0.0, 0))
+        found[name] = total + samples * value, count + samples
+    return found
 
 
 def _finite(state: State) -> bool:
