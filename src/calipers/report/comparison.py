@@ -24,6 +24,7 @@ from calipers.evaluate.comparison.standings import (
     leads,
 )
 from calipers.report.comparison_chart import comparison_chart
+from calipers.report.comparison_curve import distance_chart
 from calipers.report.frame import TemplateSection, View
 from calipers.report.rate_groups import JAWS
 from calipers.report.wording import clipping, interval, measured, number, radius, seconds
@@ -45,6 +46,7 @@ def comparison_view(store: Store, run: Run) -> View:
         "clipping": clipping(first),
         "said": said[::-1],  # the largest radius first
         "chart": comparison_chart(found),
+        "distances": distance_chart(found),
         "above": any(one.rate(EMPIRICAL, e) is not None for one in found.standings for e in found.epsilons),
         "below": any(one.rate(CERTIFIED, e) is not None for one in found.standings for e in found.epsilons),
         "number": number,

@@ -19,6 +19,7 @@ from calipers.evaluate.comparison.standings import comparison_of, leads, mcnemar
 from calipers.evaluate.comparison.task import KIND
 from calipers.models.card import save_model
 from calipers.models.zoo import ZOO
+from calipers.report.comparison_curve import curves, distance_chart
 from calipers.report.views import view_of
 from calipers.store.store import Store
 
@@ -61,6 +62,39 @@ def test_every_number_is_that_of_a_measurement_of_the_model_alone(data, folder: 
         assert one.nearest is not None
         assert one.nearest.attack == "deepfool-linf"
         assert min(one.attacking or 0, one.proving or 0) > 0
+
+
+def test_curves_count_the_samples_without_a_nearer_example(folder: Path) -> None:
+    with Store(folder) as store:
+        found = comparison_of(store, store.runs()[-1].run_id)
+        page = view_of(store, found.run_id).html()
+    for one, curve in zip(found.standings, curves(found), strict=True):
+        assert curve.name == one.name
+        assert one.nearest is not None
+        assert curve.places[0] == 0
+        assert list(curve.heights) == sorted(curve.heights, reverse=True)
+        for place, height in zip(curve.places, curve.heights, strict=True):
+            # Of 8 samples; the wrong ones have no distance.
+            assert height == pytest.approx(sum(distance > place for distance in one.nearest.distances) / 8)
+        for epsilon in found.epsilons:
+            empirical = one.rate("empirical", epsilon)
+            assert empirical is not None  # of all attacks, this one included
+            assert empirical.measured <= min(
+                h for p, h in zip(curve.places, curve.heights, strict=True) if p <= epsilon
+            )
+    assert 'id="distances"' in page
+    chart = distance_chart(found)
+    assert chart is not None
+    assert all(f"{one.name} {100 * one.heights[0]:.1f}" in chart.alt for one in curves(found))
+
+
+def test_without_minimum_norm_attacks_there_is_no_curve(data, tmp_path: Path) -> None:
+    run = calipers.compare(MODELS, data, THREAT, out=tmp_path, **{**QUICK, "attacks": "fgsm"})
+    with Store(tmp_path) as store:
+        found = comparison_of(store, run.run_id)
+        assert 'id="distances"' not in view_of(store, run.run_id).html()
+    assert curves(found) == []
+    assert distance_chart(found) is None
 
 
 def test_what_was_measured_is_not_measured_again_on_resume(data, folder: Path) -> None:
