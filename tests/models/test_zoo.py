@@ -37,6 +37,7 @@ PAPERS = {
     "digits.robust": 9786,
     "small.mlp": 785 * 256 + 2 * 257 * 256 + 257 * 10,
     "small.lenet5": 26 * 8 + 201 * 16 + 257 * 128 + 129 * 10,
+    "small.convpool": 17 * 16 + 257 * 32 + 801 * 100 + 101 * 10,
 }
 PUBLISHED = [f"conv{size}_{training}_mnist" for size in ("Small", "Med") for training in ("normal", "fgsm", "pgd")]
 

@@ -18,3 +18,10 @@ def lenet5() -> Classifier:
     """Two 5x5 convolutions with 2x2 maxpools and one hidden layer. Inputs in [0, 1]."""
     stack = [*convolution(1, 8, 5), nn.MaxPool2d(2), *convolution(8, 16, 5), nn.MaxPool2d(2)]
     return he_normal(Classifier(*stack, nn.Flatten(), *dense(256, 128, 10)))
+
+
+@network("small.convpool", "calipers", MNIST_SHAPE, 89606, note="diffai.convsmall, its first stride made a maxpool")
+def convpool() -> Classifier:
+    """A 4x4 convolution with a 2x2 maxpool, one that halves the image, and one hidden layer. Inputs in [0, 1]."""
+    stack = [*convolution(1, 16, 4), nn.MaxPool2d(2), *convolution(16, 32, 4, stride=2)]
+    return he_normal(Classifier(*stack, nn.Flatten(), *dense(800, 100, 10)))

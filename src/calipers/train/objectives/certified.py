@@ -14,22 +14,28 @@ from calipers.core.problem import Specification
 from calipers.core.sets import InputSet
 from calipers.graph.graph import Graph
 from calipers.train.objective import Loss, Metrics, Objective, OptimizerMaker, Progress, State
+from calipers.train.objectives.centred import Centred
 from calipers.train.objectives.settings import LossSettings
 from calipers.train.penalties.l1 import L1
 from calipers.train.penalties.penalised import Penalised
 
 
 class CertifiedSettings(LossSettings):
-    """l1: weight of the sum of all absolute weights. ibp_start: first weights under which intervals do not grow."""
+    """l1: weight of the sum of all absolute weights. ibp_start: first weights under which intervals do not grow.
+
+    centred: first biases under which every neuron is 0 on average over the first batch.
+    """
 
     l1: float = Field(default=0.0, ge=0)
     ibp_start: bool = True
+    centred: bool = False
 
     def objective(self, loss: Loss) -> Objective:
         """The objective that minimises a loss with these settings."""
         sparse = Penalised(loss, (L1(weight=self.l1),)) if self.l1 else loss
-        minimised = self.minimised(sparse)
-        return FromIntervals(minimised) if self.ibp_start else minimised
+        objective: Objective = self.minimised(sparse)
+        objective = Centred(objective) if self.centred else objective
+        return FromIntervals(objective) if self.ibp_start else objective
 
 
 class MixedSettings(CertifiedSettings):
