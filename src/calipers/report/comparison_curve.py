@@ -74,7 +74,7 @@ def _paint(axes: Axes, found: list[Curve], reach: float, asked: list[float], sai
         end = (reach,) if one.heights[-1] else ()
         x = (*one.places, *end)
         y = [100 * height for height in (*one.heights, *one.heights[-1:] * len(end))]
-        axes.step(x, y, where="post", color=colour.light, linestyle=dashes, linewidth=2.0, label=one.name)  # type: ignore[arg-type]
+        axes.step(x, y, where="post", color=colour.light, linestyle=dashes, linewidth=2.0, label=one.name)
     axes.set_xlim(0, reach)
     axes.set_ylim(0, 100)
     axes.set_xlabel(label)
