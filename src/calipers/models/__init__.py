@@ -4,6 +4,7 @@ from calipers.models.card import ModelCard, read_card, save_model
 from calipers.models.checks import check_labels, check_model
 from calipers.models.loading import LoadedModel, load_model
 from calipers.models.normalise import Normalise, input_std
+from calipers.models.whitening import Whitened, Whitening
 from calipers.models.zoo import ZOO, Classifier, ZooEntry
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "LoadedModel",
     "ModelCard",
     "Normalise",
+    "Whitened",
+    "Whitening",
     "ZooEntry",
     "check_labels",
     "check_model",

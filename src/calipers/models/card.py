@@ -17,6 +17,7 @@ from calipers.core.digests import digest_module
 from calipers.core.errors import ModelError
 from calipers.core.files import write_whole
 from calipers.models.weights import check_finite
+from calipers.models.whitening import Whitened
 
 FORMAT_VERSION = 1
 
@@ -29,6 +30,8 @@ class ModelCard:
     architecture: a zoo name or package.module:callable. recipe: how it was trained, every parameter included.
     data_digest: of the training data. metrics: name -> value. model_digest: `digest_module` of the loaded model.
     weights: the name of the weight file in the card's folder. versions: of python, torch, numpy and calipers.
+    whitened: the shape of the inputs of whitening layers in front of the architecture, whose statistics are with the
+    weights; None where there are none.
     """
 
     architecture: str
@@ -40,6 +43,7 @@ class ModelCard:
     weights: str
     versions: dict[str, str]
     format_version: int = FORMAT_VERSION
+    whitened: tuple[int, ...] | None = None
 
 
 def save_model(
@@ -55,6 +59,7 @@ def save_model(
     """Write `path` (*.json) and the weights beside it (*.safetensors); both appear whole or not at all.
 
     The card is written last and names the digest of the weights, so a pair torn by a crash is noticed at loading.
+    architecture: of a `Whitened` model, that of the network behind the whitening.
     Raises ModelError for another ending, for weights that are not finite, and where a file cannot be written.
     """
     if path.suffix != ".json":
@@ -63,7 +68,15 @@ def save_model(
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     check_finite(state, str(weights))
     card = ModelCard(
-        architecture, recipe, seed, data_digest, metrics, digest_module(module), weights.name, current_versions()
+        architecture,
+        recipe,
+        seed,
+        data_digest,
+        metrics,
+        digest_module(module),
+        weights.name,
+        current_versions(),
+        whitened=module.whitening.shape if isinstance(module, Whitened) else None,
     )
     text = json.dumps(asdict(card), indent=2, sort_keys=True, allow_nan=False)
     for file, content in ((weights, safetensors.torch.save(state)), (path, f"{text}\n".encode())):

@@ -20,6 +20,7 @@ from calipers.models.functions import FunctionModel
 from calipers.models.normalise import input_std
 from calipers.models.pt2 import load_pt2, with_modes
 from calipers.models.weights import SUFFIXES, check_finite, put_weights, read_weights
+from calipers.models.whitening import Whitened, Whitening
 from calipers.models.zoo import ZOO
 from calipers.models.zoo.pretrained import pretrained_card
 
@@ -205,6 +206,8 @@ def _from_file(path: Path, onnx_loader: OnnxLoader | None) -> LoadedModel:
 def _from_card(path: Path) -> LoadedModel:
     card = read_card(path)
     module, shape = build(card.architecture)
+    if card.whitened is not None:
+        module, shape = Whitened(Whitening(card.whitened), module), card.whitened
     weights = path.parent / card.weights
     put_weights(module, read_weights(weights), str(weights))
     loaded = _finished(module, str(path), shape, weights)

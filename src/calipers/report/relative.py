@@ -14,7 +14,7 @@ import calipers
 from calipers.core.files import whole
 from calipers.core.tables import to_json
 from calipers.core.tasks import Run
-from calipers.evaluate.relative.statistics import Relative, relatives_of
+from calipers.evaluate.relative.statistics import OF_IMAGE, OF_WHITENED, Relative, relatives_of
 from calipers.evaluate.relative.task import CODEC, RelativeRecord, RelativeTask
 from calipers.evaluate.reproduce import RelativeFinding, Reproduced
 from calipers.report.examples import draw_picture, head_row
@@ -30,13 +30,16 @@ _SIDE = 0.72  # inches
 def relative_view(store: Store, run: Run) -> View:
     """The mean relative perturbation of every aim."""
     relatives = relatives_of(store.records(run.run_id, CODEC), [aim["name"] for aim in run.task["aims"]])
-    numbers = to_json(run.command, [row for one in relatives for row in one.rows()], run.task["seed"])
+    unit = OF_WHITENED if run.task.get("whitened") else OF_IMAGE
+    numbers = to_json(run.command, [row for one in relatives for row in one.rows(unit=unit)], run.task["seed"])
     context = {
         "title": run.title,
         "status": run.status,
         "relatives": relatives,
         "asked": len(run.task["samples"]),
         "error": store.metric(run.run_id, "error"),
+        "unit": unit,
+        "whitened": unit == OF_WHITENED,
         "number": number,
         "percent": percent,
         "seconds": seconds,

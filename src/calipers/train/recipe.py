@@ -15,6 +15,7 @@ from calipers.train.objectives import OBJECTIVES
 from calipers.train.precision import SAFE, Precision, why_not
 from calipers.train.schedule import Schedule
 from calipers.train.validation import Validation
+from calipers.train.whitening import WhiteningSettings
 
 
 class _Strict(BaseModel):
@@ -41,6 +42,7 @@ class Recipe(_Strict):
     data: a data set by name; samples: the first so many of its training split (default all). labelled: only the first
     so many of these samples have labels, for objectives that learn from the others too (default all).
     checkpoint_every: batches between checkpoints. precision: of the classifier, bf16 only where that is safe.
+    whitening: fixed first layers, fitted to the training images (default none).
     """
 
     model: str
@@ -61,6 +63,7 @@ class Recipe(_Strict):
     augmentation: Augmentation = Field(default_factory=Augmentation.model_construct)
     averaging: Averaging = Field(default_factory=Averaging.model_construct)
     validation: Validation = Field(default_factory=Validation.model_construct)
+    whitening: WhiteningSettings | None = None
 
     @field_validator("objective")
     @classmethod
@@ -93,6 +96,17 @@ class Recipe(_Strict):
             raise ValueError(f"{unsafe}; accepted: single, or without penalties an objective of {', '.join(SAFE)}")
         return self
 
+    @model_validator(mode="after")
+    def _whitened(self) -> "Recipe":
+        if self.whitening is not None:
+            for name, one in (("adversary", self.adversary), ("validation.adversary", self.validation.adversary)):
+                if one is not None and one.domain is not None:
+                    raise ValueError(
+                        f"{name}.domain = {list(one.domain)}: bounds pixels, but [whitening] comes before the adversary, "
+                        f"where values have no bounds; accepted: --set {name}.domain=none"
+                    )
+        return self
+
     def objective_for(self, model: nn.Module) -> Objective | Unfitted:
         """The objective, with the unit of its threat settled for the model."""
         kind = OBJECTIVES[self.objective]
@@ -103,6 +117,8 @@ class Recipe(_Strict):
     def digest(self) -> str:
         """Of all that decides the training, with every default written out: a recipe that says them is the same."""
         content = self.model_dump(mode="json")
+        if self.whitening is None:  # so that recipes from before it keep their digests
+            del content["whitening"]
         for table, adversary in ((content, self.adversary), (content["validation"], self.validation.adversary)):
             if adversary is not None:
                 table["adversary"]["step_size"] = adversary.length

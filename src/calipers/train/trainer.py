@@ -2,6 +2,7 @@
 
 import math
 import time
+from copy import deepcopy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -18,6 +19,7 @@ from calipers.data.images import ImageDataset
 from calipers.models.card import save_model
 from calipers.models.loading import LoadedModel, build, load_model
 from calipers.models.single import TwoLogits
+from calipers.models.whitening import Whitened
 from calipers.train.accuracy import accuracy
 from calipers.train.averaging import Average
 from calipers.train.checkpoint import Checkpoint, EpochRecord, Position, Sums
@@ -26,6 +28,7 @@ from calipers.train.log import EpochLog, Unlogged
 from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
 from calipers.train.precision import lowered
 from calipers.train.recipe import Recipe
+from calipers.train.whitening import behind
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,21 @@ class Trainer:
 
     @cached_property
     def training(self) -> ImageDataset:
-        """The samples that are trained on."""
-        held_back = self.recipe.validation.samples
-        return self.dataset.head(len(self.dataset) - held_back) if held_back else self.dataset
+        """The samples that are trained on, whitened if the recipe says so."""
+        whitening = self.recipe.whitening
+        return self._kept if whitening is None else whitening.fitted(self._kept)[1]
 
     @cached_property
     def validating(self) -> ImageDataset:
-        """The samples that validate."""
-        return self.dataset.subset(slice(len(self.training), None))
+        """The samples that validate, likewise."""
+        whitening, held_back = self.recipe.whitening, self.dataset.subset(slice(len(self._kept), None))
+        return held_back if whitening is None else behind(whitening.fitted(self._kept)[0], held_back)
+
+    @cached_property
+    def _kept(self) -> ImageDataset:
+        """The samples that do not validate, as they are."""
+        held_back = self.recipe.validation.samples
+        return self.dataset.head(len(self.dataset) - held_back) if held_back else self.dataset
 
     def epoch(self, number: int, tracker: Tracker) -> EpochRecord:
         """Train until epoch `number` is over, counted from 0, and keep that; what is over already is not done again."""
@@ -104,9 +114,10 @@ class Trainer:
         model = self._chosen(at.state, at.average)
         if at.best is not None:
             model.load_state_dict(at.best.weights)
-        metrics = {"train_accuracy": accuracy(model, self.training), "test_accuracy": accuracy(model, held_out)}
+        whole = self._whole(model)
+        metrics = {"train_accuracy": accuracy(model, self.training), "test_accuracy": accuracy(whole, held_out)}
         save_model(
-            model.model if isinstance(model, TwoLogits) else model,
+            self._whole(model.model) if isinstance(model, TwoLogits) else whole,
             self.out,
             architecture=recipe.model,
             recipe=recipe.model_dump(mode="json"),
@@ -126,6 +137,12 @@ class Trainer:
         """The network with its first weights, and with a logit for each class, as objectives expect it."""
         model = build(self.recipe.model, derive_seed(self.recipe.seed, "init") % 2**31)[0].to(self.device)
         return two_logits(f"model = {self.recipe.model!r}:", model, self._shape)
+
+    def _whole(self, model: nn.Module) -> nn.Module:
+        """The network with the fixed layers that it was trained behind."""
+        if self.recipe.whitening is None:
+            return model
+        return Whitened(deepcopy(self.recipe.whitening.fitted(self._kept)[0]), model).to(self.device)
 
     def _chosen(self, state: State, average: Average | None) -> nn.Module:
         """The network as it would be saved now, in single precision: the averaged one, if there is one."""

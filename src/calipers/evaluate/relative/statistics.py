@@ -11,6 +11,10 @@ from calipers.evaluate.relative.task import RelativeRecord
 from calipers.evaluate.robustness.metrics import rate
 
 
+# Units of relative perturbations: of pixels, and behind a model's whitening.
+OF_IMAGE, OF_WHITENED = "of the image's norm", "of the whitened image's norm"
+
+
 @dataclass(frozen=True)
 class Relative:
     """The records of one aim."""
@@ -41,12 +45,12 @@ class Relative:
         """Per image."""
         return fmean(one.seconds for one in self.records)
 
-    def rows(self, paper: float | None = None) -> Iterator[Row]:
-        """The mean, the share of images for which the aim was reached, confidence there, passes."""
+    def rows(self, paper: float | None = None, unit: str = OF_IMAGE) -> Iterator[Row]:
+        """The mean, the share of images for which the aim was reached, confidence there, passes. unit: of the mean."""
         n = len(self.records)
         low, high = (None if math.isnan(side) else side for side in self.interval)
         rho = None if math.isnan(self.rho) else self.rho
-        yield Row(f"rho {self.aim}", rho, len(self.ratios), "of the image's norm", paper, low, high, self.seconds)
+        yield Row(f"rho {self.aim}", rho, len(self.ratios), unit, paper, low, high, self.seconds)
         reached = rate("reached", None, sum(one.distance is not None for one in self.records), n)
         yield Row(f"{self.aim} reached", reached.measured, n, "fraction", None, reached.low, reached.high)
         sure = [one.confidence for one in self.records if one.distance is not None]

@@ -31,7 +31,8 @@ class RelativeTask:
     """A model, images of a data set, and all aims. samples: which images. batch_size: images per unit of work.
 
     fgsm: step of the fast gradient sign method whose errors are counted over the whole data set; None: not.
-    device: where it is computed, with the model's name for an accelerator.
+    device: where it is computed, with the model's name for an accelerator. whitened: images are perturbed behind the
+    model's whitening, and their norms are taken there.
     """
 
     model: str
@@ -45,6 +46,7 @@ class RelativeTask:
     batch_size: int = 100
     fgsm: float | None = None
     device: str = "cpu"
+    whitened: bool = False
 
     @property
     def kind(self) -> str:
@@ -53,7 +55,8 @@ class RelativeTask:
     @property
     def title(self) -> str:
         aims = ", ".join(aim.name for aim in self.aims)
-        return f"{self.model} on {self.data}: relative perturbations of {len(self.samples)} images by {aims}"
+        images = f"{len(self.samples)} {'whitened ' * self.whitened}images"
+        return f"{self.model} on {self.data}: relative perturbations of {images} by {aims}"
 
     @property
     def digest(self) -> str:
@@ -63,6 +66,7 @@ class RelativeTask:
         """JSON-ready form."""
         # What is not asked stays out of the digest, by which a run is found again.
         corrupted = {} if self.fgsm is None else {"fgsm": self.fgsm}
+        whitened = {"whitened": True} if self.whitened else {}
         return {
             "model": self.model,
             "model_digest": self.model_digest,
@@ -74,6 +78,7 @@ class RelativeTask:
             "seed": self.seed,
             "batch_size": self.batch_size,
             **corrupted,
+            **whitened,
             **told(self.device),
         }
 

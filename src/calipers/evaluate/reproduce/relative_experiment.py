@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from calipers.core.devices import CPU, described
+from calipers.core.digests import digest_module
+from calipers.core.errors import InputError
 from calipers.core.space import InputSpace
 from calipers.core.tables import Row
 from calipers.core.tracker import Tracker
+from calipers.data.images import ImageDataset
 from calipers.data.loading import load_dataset
-from calipers.evaluate.relative.statistics import Relative, relatives_of
+from calipers.evaluate.relative.statistics import OF_IMAGE, OF_WHITENED, Relative, relatives_of
 from calipers.evaluate.relative.task import CODEC, Aim, RelativeTask
 from calipers.evaluate.relative.worker import RelativeWorker
 from calipers.evaluate.reproduce.choices import Choice
@@ -19,22 +25,33 @@ from calipers.evaluate.reproduce.network import Published, Trained
 from calipers.evaluate.run import begin, run
 from calipers.models.loading import LoadedModel
 from calipers.models.placing import placed
+from calipers.models.whitening import Whitened, Whitening
 from calipers.store.store import Store
+from calipers.train.whitening import behind
 
 ERROR = "test error"
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Errors on test images after one step of FGSM. epsilon: of the step, in linf. paper: the paper's share."""
+    """Errors on test images after one step of FGSM. epsilon: of the step, in linf. paper: the paper's share.
+
+    unit: of epsilon; "whitened": of values behind the model's whitening.
+    """
 
     epsilon: float
     paper: float | None = None
+    unit: Literal["pixel", "whitened"] = "pixel"
 
     @property
     def name(self) -> str:
         """Of its row."""
-        return f"FGSM {self.epsilon:g} error"
+        return f"FGSM {self.epsilon:g} {'whitened ' * (self.unit == 'whitened')}error"
+
+    @property
+    def threat(self) -> dict[str, Any]:
+        """Of its row."""
+        return {"epsilon": self.epsilon, "norm": "linf", "epsilon_unit": self.unit}
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,8 @@ class RelativeExperiment:
     Experiments with one label are repeats of each other with other seeds. paper: the paper's mean relative
     perturbation by aim; paper_error: its share of test errors; spreads: the paper's, by name of the row. fgsm:
     corruption whose errors are counted too. domain: of perturbed images; None: all of space. weight: where a sweep
-    places the network.
+    places the network. tested: the errors are those of the first so many test images; None: of all. whitened: the
+    network is measured behind its whitening: images are whitened first, then perturbed.
     """
 
     label: str
@@ -59,6 +77,13 @@ class RelativeExperiment:
     domain: tuple[float, float] | None = (0.0, 1.0)
     spreads: Mapping[str, float] = field(default_factory=dict)
     weight: float | None = None
+    tested: int | None = None
+    whitened: bool = False
+
+    @property
+    def unit(self) -> str:
+        """Of mean relative perturbations."""
+        return OF_WHITENED if self.whitened else OF_IMAGE
 
     @property
     def work(self) -> int:
@@ -68,7 +93,7 @@ class RelativeExperiment:
 
 @dataclass(frozen=True)
 class RelativeFinding:
-    """An experiment and what came out of it. error: share of all test images; fgsm_error: likewise after FGSM."""
+    """An experiment and what came out of it. error: share of the tested images; fgsm_error: likewise after FGSM."""
 
     experiment: RelativeExperiment
     run_id: str
@@ -84,8 +109,9 @@ class RelativeFinding:
         error = Row(ERROR, self.error, self.tested, "fraction", experiment.paper_error)
         corrupted, asked = [], experiment.fgsm
         if asked is not None:
-            corrupted = [Row(asked.name, self.fgsm_error, self.tested, "fraction", asked.paper)]
-        found = [error, *corrupted, *(row for one in self.relatives for row in one.rows(experiment.paper.get(one.aim)))]
+            corrupted = [Row(asked.name, self.fgsm_error, self.tested, "fraction", asked.paper, **asked.threat)]
+        relatives = (one.rows(experiment.paper.get(one.aim), experiment.unit) for one in self.relatives)
+        found = [error, *corrupted, *(row for rows in relatives for row in rows)]
         return [Row(**{**vars(row), "name": f"{experiment.label} {row.name}"}) for row in found]
 
 
@@ -104,24 +130,50 @@ def measure_relative(
     experiment: RelativeExperiment, model: LoadedModel, bench: Bench, tracker: Tracker
 ) -> RelativeFinding:
     """Do the experiment, or what is left of it."""
-    data = load_dataset(experiment.data, "test", None, bench.data_dir)
+    data = load_dataset(experiment.data, "test", experiment.tested, bench.data_dir)
+    net, images = (model.module, data) if not experiment.whitened else _behind(model, data)
     task = RelativeTask(
         model=model.name,
         model_digest=model.digest,
         data=experiment.data,
         data_digest=data.digest,
-        samples=experiment.images(model.module, data),
+        samples=experiment.images(net, images),
         aims=experiment.aims,
         space=InputSpace(experiment.domain).for_model(model.std),
         seed=bench.seed,
         fgsm=None if experiment.fgsm is None else experiment.fgsm.epsilon,
         device=described(bench.device),
+        whitened=experiment.whitened,
     )
     started = begin(bench.store, task, bench.command, resume=True)
     run_id = run(
-        started, RelativeWorker(task, placed(model.module, bench.device), data), CODEC, bench.store, tracker=tracker
+        started, RelativeWorker(task, placed(net, bench.device), images), CODEC, bench.store, tracker=tracker
     ).run_id
     error = bench.store.metric(run_id, "error")
     fgsm = None if experiment.fgsm is None else bench.store.metric(run_id, "fgsm_error")
     found = relatives_of(bench.store.records(run_id, CODEC), [aim.name for aim in experiment.aims])
     return RelativeFinding(experiment, run_id, task, error, len(data), found, fgsm)
+
+
+def _behind(model: LoadedModel, data: ImageDataset) -> tuple[nn.Module, ImageDataset]:
+    """The network behind its whitening, and whitened images."""
+    module = model.module
+    if not isinstance(module, Whitened):
+        raise InputError(f"model {model.name}: has no whitening to measure behind; accepted: a recipe with [whitening]")
+    return module.net, _whitened(_Layers(digest_module(module.whitening), data.digest, module.whitening, data))
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Whitening and a data set, told by their digests."""
+
+    layers_digest: str
+    data_digest: str
+    layers: Whitening = field(compare=False)
+    data: ImageDataset = field(compare=False)
+
+
+# Networks trained on the same images have the same whitening.
+@lru_cache(maxsize=1)
+def _whitened(asked: _Layers) -> ImageDataset:
+    return behind(asked.layers, asked.data)

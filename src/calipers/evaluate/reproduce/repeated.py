@@ -1,9 +1,10 @@
 """Several trainings of one network: means over seeds and their spreads."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
+from typing import Any
 
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.relative_experiment import ERROR, RelativeFinding
@@ -11,12 +12,13 @@ from calipers.evaluate.reproduce.relative_experiment import ERROR, RelativeFindi
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of every run. paper: the paper's mean and spread, None where it prints none."""
+    """A number of every run. paper: the paper's mean and spread, None where it prints none. threat: of its rows."""
 
     name: str
     unit: str
     values: tuple[float, ...]
     paper: tuple[float | None, float | None]
+    threat: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -48,14 +50,14 @@ class Repeated:
         found = [Measure(ERROR, "fraction", errors, (experiment.paper_error, spreads.get(ERROR)))]
         if experiment.fgsm is not None:
             corrupted = tuple(one.fgsm_error for one in self.findings if one.fgsm_error is not None)
-            name = experiment.fgsm.name
-            found.append(Measure(name, "fraction", corrupted, (experiment.fgsm.paper, spreads.get(name))))
+            name, threat = experiment.fgsm.name, experiment.fgsm.threat
+            found.append(Measure(name, "fraction", corrupted, (experiment.fgsm.paper, spreads.get(name)), threat))
         for aim in experiment.aims:
             means = (one.rho for finding in self.findings for one in finding.relatives if one.aim == aim.name)
             values = tuple(value for value in means if not math.isnan(value))
             name = f"rho {aim.name}"
             paper = (experiment.paper.get(aim.name), spreads.get(name))
-            found.append(Measure(name, "of the image's norm", values, paper))
+            found.append(Measure(name, experiment.unit, values, paper))
         return tuple(found)
 
     def rows(self) -> list[Row]:
@@ -68,8 +70,8 @@ class Repeated:
         (mean, spread), n = one.paper, len(one.values)
         measured = (None if math.isnan(value) else value for value in (one.mean, one.spread))
         return (
-            Row(f"{self.label} {one.name}", next(measured), n, one.unit, mean),
-            Row(f"{self.label} {one.name} spread", next(measured), n, one.unit, spread),
+            Row(f"{self.label} {one.name}", next(measured), n, one.unit, mean, **one.threat),
+            Row(f"{self.label} {one.name} spread", next(measured), n, one.unit, spread, **one.threat),
         )
 
 

@@ -1,10 +1,11 @@
-"""Networks for MNIST in the shape of published ones at a fraction of their width: for quick runs, from no paper."""
+"""Networks in the shape of published ones at a fraction of their width: for quick runs, from no paper."""
 
 from torch import nn
 
-from calipers.models.zoo.classifier import MNIST_SHAPE, Classifier, convolution, dense
+from calipers.models.zoo.classifier import CIFAR10_SHAPE, MNIST_SHAPE, Classifier, convolution, dense
 from calipers.models.zoo.entry import network
 from calipers.models.zoo.initialise import he_normal
+from calipers.models.zoo.thesis import network_in_network
 
 
 @network("small.mlp", "calipers", MNIST_SHAPE, 335114, note="thesis.critic_mlp in small; He-normal weights")
@@ -25,3 +26,9 @@ def convpool() -> Classifier:
     """A 4x4 convolution with a 2x2 maxpool, one that halves the image, and one hidden layer. Inputs in [0, 1]."""
     stack = [*convolution(1, 16, 4), nn.MaxPool2d(2), *convolution(16, 32, 4, stride=2)]
     return he_normal(Classifier(*stack, nn.Flatten(), *dense(800, 100, 10)))
+
+
+@network("small.nin", "calipers", CIFAR10_SHAPE, 63770, note="thesis.nin in small, for whitened inputs; He-normal weights")
+def nin() -> Classifier:
+    """A quarter of the width of Network in Network, every other place of its first convolution, no dropout."""
+    return he_normal(network_in_network((48, 40, 24), (48, 48, 48), stride=2, dropout=0.0))

@@ -22,6 +22,25 @@ def five_by_five(padding: int, features: int, hidden: int) -> Classifier:
     return Classifier(*stack, nn.Flatten(), *dense(features, hidden, 10))
 
 
+def network_in_network(
+    first: tuple[int, int, int], second: tuple[int, int, int], stride: int, dropout: float
+) -> Classifier:
+    """Channels of the first two blocks; the third has those of the second, and a channel per class at its end.
+
+    stride: of the first convolution. dropout: after both pools; 0: no such layers.
+    """
+
+    def block(inputs: int, widths: tuple[int, int, int], kernel: int, step: int = 1) -> list[nn.Module]:
+        (a, b, c), padding = widths, kernel // 2
+        return [*convolution(inputs, a, kernel, step, padding), *convolution(a, b, 1), *convolution(b, c, 1)]
+
+    dropped = [nn.Dropout(dropout)] if dropout else []
+    stack = [*block(3, first, 5, stride), nn.MaxPool2d(3, 2, ceil_mode=True), *dropped]
+    stack += [*block(first[2], second, 5), nn.AvgPool2d(3, 2, ceil_mode=True), *dropped]
+    stack += block(second[2], (second[0], second[1], 10), 3)
+    return Classifier(*stack, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 @network("thesis.mlp", MARGIN, MNIST_SHAPE, note="Glorot-uniform weights")
 def mlp() -> Classifier:
     """784-1000-1000-1000-10."""
@@ -32,6 +51,21 @@ def mlp() -> Classifier:
 def lenet5() -> Classifier:
     """LeNet-5 of chapter 3."""
     return glorot_uniform(five_by_five(padding=0, features=1024, hidden=512))
+
+
+@network(
+    "thesis.nin",
+    f"{MARGIN}; Lin, Chen & Yan, Network In Network (ICLR 2014)",
+    CIFAR10_SHAPE,
+    966986,
+    note="for whitened inputs (recipes: [whitening]); dropout of 0.5 after both pools; He-normal weights",
+)
+def nin() -> Classifier:
+    """Network in Network: three blocks of a convolution and two 1x1 ones, and the mean over the image of each class.
+
+    The layers are those of the authors' published configuration, of which the paper draws the blocks only.
+    """
+    return he_normal(network_in_network((192, 160, 96), (192, 192, 192), stride=1, dropout=0.5))
 
 
 @network("thesis.critic_mlp", CRITIC, MNIST_SHAPE, note="the classifier; He-normal weights")
