@@ -38,6 +38,9 @@ PAPERS = {
     "small.mlp": 785 * 256 + 2 * 257 * 256 + 257 * 10,
     "small.lenet5": 26 * 8 + 201 * 16 + 257 * 128 + 129 * 10,
     "small.convpool": 17 * 16 + 257 * 32 + 801 * 100 + 101 * 10,
+    # What the authors of Network in Network publish for CIFAR-10 has this many.
+    "thesis.nin": 966986,
+    "small.nin": 76 * 48 + 49 * 40 + 41 * 24 + 601 * 48 + 2 * 49 * 48 + 433 * 48 + 49 * 48 + 49 * 10,
 }
 PUBLISHED = [f"conv{size}_{training}_mnist" for size in ("Small", "Med") for training in ("normal", "fgsm", "pgd")]
 

@@ -102,7 +102,7 @@ class Recipe(_Strict):
             for name, one in (("adversary", self.adversary), ("validation.adversary", self.validation.adversary)):
                 if one is not None and one.domain is not None:
                     raise ValueError(
-                        f"{name}.domain = {list(one.domain)}: bounds pixels, but [whitening] comes before the adversary, "
+                        f"{name}.domain = {list(one.domain)}: bounds pixels, the adversary comes behind [whitening], "
                         f"where values have no bounds; accepted: --set {name}.domain=none"
                     )
         return self

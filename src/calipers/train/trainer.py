@@ -2,8 +2,8 @@
 
 import math
 import time
-from copy import deepcopy
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path

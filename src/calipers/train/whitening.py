@@ -1,4 +1,4 @@
-"""The table [whitening] of recipes: fixed first layers that are fitted to the training images before they are trained on."""
+"""The table [whitening] of recipes: fixed first layers that are fitted to the training images before training."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache

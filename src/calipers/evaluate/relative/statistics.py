@@ -10,7 +10,6 @@ from calipers.core.tables import Row
 from calipers.evaluate.relative.task import RelativeRecord
 from calipers.evaluate.robustness.metrics import rate
 
-
 # Units of relative perturbations: of pixels, and behind a model's whitening.
 OF_IMAGE, OF_WHITENED = "of the image's norm", "of the whitened image's norm"
 

@@ -1,7 +1,7 @@
 """Reproductions: the tables and figures of the papers, measured again with our methods."""
 
 from calipers.core.registry import Registry
-from calipers.evaluate.reproduce import capm, critic, margin, pdpgd, repair
+from calipers.evaluate.reproduce import capm, critic, margin, margin_choice, margin_whitened, pdpgd, repair
 from calipers.evaluate.reproduce.expected import Expected
 from calipers.evaluate.reproduce.experiment import (
     FULL,
@@ -21,14 +21,9 @@ from calipers.evaluate.reproduce.study import StudyFinding, StudyGroup, grouped
 from calipers.evaluate.reproduce.study_figure import Lines
 
 ALL: Registry[Reproduction] = Registry("reproduction")
-for _reproduction in (
-    *capm.REPRODUCTIONS,
-    *pdpgd.REPRODUCTIONS,
-    *critic.REPRODUCTIONS,
-    *margin.REPRODUCTIONS,
-    *repair.REPRODUCTIONS,
-):
-    ALL.add(_reproduction.name)(_reproduction)
+for _source in (capm, pdpgd, critic, margin, margin_whitened, margin_choice, repair):
+    for _reproduction in _source.REPRODUCTIONS:
+        ALL.add(_reproduction.name)(_reproduction)
 
 BUDGETS: Registry[Budget] = Registry("budget")
 for _budget in (QUICK, FULL):

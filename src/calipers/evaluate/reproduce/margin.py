@@ -25,7 +25,7 @@ OWN = Aim("nearest", Nearest(500), Misclassified())
 # Section 3.5.1: of the fast gradient sign method.
 EPSILON = 0.2
 TABLES: Mapping[str, Mapping[str, published.Line]] = {MLP: published.MLP, LENET5: published.LENET5}
-_NAMES = {MLP: "MLP", LENET5: "LeNet-5"}
+SHORT_NAMES = {MLP: "MLP", LENET5: "LeNet-5"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _tabled(shape: str, effort: Effort, runs: int) -> tuple[RelativeExperiment, 
 def _line(shape: str, defence: str, line: published.Line, effort: Effort, repeat: int) -> RelativeExperiment:
     corrupted = Corrupted(EPSILON, line.corrupted.mean)
     return RelativeExperiment(
-        label=f"{_NAMES[shape]} {defence}",
+        label=f"{SHORT_NAMES[shape]} {defence}",
         network=Trained(effort.training.recipe(shape, defence), repeat),
         data="mnist",
         aims=(NEAREST_BOUNDARY, OWN),
@@ -95,7 +95,7 @@ def sweep(shape: str) -> Callable[[Budget], tuple[RelativeExperiment, ...]]:
         effort = EFFORTS[budget.name]
         return tuple(
             RelativeExperiment(
-                label=f"{_NAMES[shape]} C = {weight:g}",
+                label=f"{SHORT_NAMES[shape]} C = {weight:g}",
                 network=Trained(effort.training.weighted(shape, weight), repeat),
                 data="mnist",
                 aims=(NEAREST_BOUNDARY,),
@@ -153,7 +153,7 @@ REPRODUCTIONS = (
     *(
         Reproduction(
             f"margin-table3.1{letter}",
-            f"Margin maximisation, table 3.1{letter}: errors, clean and after FGSM, and rho, {_NAMES[shape]} on MNIST",
+            f"Margin maximisation, table 3.1{letter}: errors, clean and after FGSM, rho, {SHORT_NAMES[shape]} on MNIST",
             notes=(WEIGHTS_NOTE, NORMS_NOTE, BUDGET_NOTE),
             relatives=table(shape),
             minutes={"quick": minutes},
@@ -171,7 +171,7 @@ REPRODUCTIONS = (
     *(
         Reproduction(
             f"margin-fig3.{number}",
-            f"Margin maximisation, figure 3.{number}: test error and rho against C, {_NAMES[shape]} on MNIST",
+            f"Margin maximisation, figure 3.{number}: test error and rho against C, {SHORT_NAMES[shape]} on MNIST",
             notes=(WEIGHTS_NOTE, "the thesis says 3 runs in the text and 10 in the captions; bands are 3 spreads wide"),
             relatives=sweep(shape),
             figure=Sweep("C, weight of the squared l2 sensitivity"),

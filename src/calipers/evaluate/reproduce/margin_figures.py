@@ -1,4 +1,4 @@
-"""The published figures of chapter 3 of Matyasko's thesis (2020): table 3.1, means and spreads of 10 runs; table 3.2."""
+"""The published figures of chapter 3 of Matyasko's thesis (2020): table 3.1 with spreads of 10 runs, and 3.2."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ LENET5: Mapping[str, Line] = {
     L2: _line((0.62, 0.04), (28.26, 3.49), (2.17, 0.06)),
 }
 
+
 @dataclass(frozen=True)
 class WhitenedLine:
     """A line of table 3.2. weight: C, of the squared l2 sensitivity; 0: no margin. augmented: by flips and shifts.
@@ -69,9 +70,9 @@ class WhitenedLine:
 
 # The table prints no spreads.
 NIN = (
-    WhitenedLine(0, False, 0.1130, 0.6885, 0.0512),
+    WhitenedLine(0.0, False, 0.1130, 0.6885, 0.0512),
     WhitenedLine(0.01, False, 0.1113, 0.5588, 0.0683),
     WhitenedLine(0.001, False, 0.1042, 0.6153, 0.0645),
-    WhitenedLine(0, True, 0.0910, 0.6598, 0.0541),
+    WhitenedLine(0.0, True, 0.0910, 0.6598, 0.0541),
     WhitenedLine(0.005, True, 0.1002, 0.5280, 0.0777),
 )

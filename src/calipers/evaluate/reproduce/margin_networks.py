@@ -38,9 +38,9 @@ class Training:
         }[defence]
         return self._made(shape, objective, settings, adversary)
 
-    def weighted(self, shape: str, weight: float) -> Recipe:
-        """The recipe of figures 3.4 and 3.5: the l2 margin with another C."""
-        settings = {**self._margin(shape, L2), "weight": weight}
+    def weighted(self, shape: str, weight: float, defence: str = L2) -> Recipe:
+        """The recipe of a margin with another C, as in figures 3.4 and 3.5."""
+        settings = {**self._margin(shape, defence), "weight": weight}
         return self._made(shape, "margin", settings, None)
 
     def _margin(self, shape: str, defence: str) -> dict[str, Any]:

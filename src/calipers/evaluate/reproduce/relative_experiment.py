@@ -1,7 +1,7 @@
 """Experiments that measure perturbations relative to their images, in place of rates at radii."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -61,7 +61,8 @@ class RelativeExperiment:
     Experiments with one label are repeats of each other with other seeds. paper: the paper's mean relative
     perturbation by aim; paper_error: its share of test errors; spreads: the paper's, by name of the row. fgsm:
     corruption whose errors are counted too. domain: of perturbed images; None: all of space. weight: where a sweep
-    places the network. tested: the errors are those of the first so many test images; None: of all. whitened: the
+    places the network. tested: the errors are those of the first so many test images; None: of all. validation: the
+    last so many training images stand in for the test images, for choices that must not see these. whitened: the
     network is measured behind its whitening: images are whitened first, then perturbed.
     """
 
@@ -79,6 +80,12 @@ class RelativeExperiment:
     weight: float | None = None
     tested: int | None = None
     whitened: bool = False
+    validation: int | None = None
+
+    @property
+    def error_name(self) -> str:
+        """Of the row of errors on clean images."""
+        return ERROR if self.validation is None else "validation error"
 
     @property
     def unit(self) -> str:
@@ -106,7 +113,7 @@ class RelativeFinding:
     def rows(self) -> list[Row]:
         """The test error, then what the aims came to, the paper's figures beside."""
         experiment = self.experiment
-        error = Row(ERROR, self.error, self.tested, "fraction", experiment.paper_error)
+        error = Row(experiment.error_name, self.error, self.tested, "fraction", experiment.paper_error)
         corrupted, asked = [], experiment.fgsm
         if asked is not None:
             corrupted = [Row(asked.name, self.fgsm_error, self.tested, "fraction", asked.paper, **asked.threat)]
@@ -130,12 +137,12 @@ def measure_relative(
     experiment: RelativeExperiment, model: LoadedModel, bench: Bench, tracker: Tracker
 ) -> RelativeFinding:
     """Do the experiment, or what is left of it."""
-    data = load_dataset(experiment.data, "test", experiment.tested, bench.data_dir)
+    data = _images(experiment, bench.data_dir)
     net, images = (model.module, data) if not experiment.whitened else _behind(model, data)
     task = RelativeTask(
         model=model.name,
         model_digest=model.digest,
-        data=experiment.data,
+        data=data.name,
         data_digest=data.digest,
         samples=experiment.images(net, images),
         aims=experiment.aims,
@@ -153,6 +160,20 @@ def measure_relative(
     fgsm = None if experiment.fgsm is None else bench.store.metric(run_id, "fgsm_error")
     found = relatives_of(bench.store.records(run_id, CODEC), [aim.name for aim in experiment.aims])
     return RelativeFinding(experiment, run_id, task, error, len(data), found, fgsm)
+
+
+def _images(experiment: RelativeExperiment, data_dir: Path | None) -> ImageDataset:
+    """What the experiment counts errors on and takes its images from."""
+    if experiment.validation is None:
+        return load_dataset(experiment.data, "test", experiment.tested, data_dir)
+    images = load_dataset(experiment.data, "train", None, data_dir)
+    network, seen, first = experiment.network, len(images), len(images) - experiment.validation
+    if isinstance(network, Trained) and (network.recipe.samples or seen) > first:
+        raise InputError(
+            f"{experiment.label}: trained on {network.recipe.samples or seen} of {seen} images, of which the last "
+            f"{experiment.validation} are to validate; accepted: recipes with samples = {first} at most"
+        )
+    return replace(images.subset(slice(first, None)), name=f"{images.name}, last {experiment.validation} for training")
 
 
 def _behind(model: LoadedModel, data: ImageDataset) -> tuple[nn.Module, ImageDataset]:

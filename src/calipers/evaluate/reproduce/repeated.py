@@ -47,7 +47,7 @@ class Repeated:
         experiment = self.findings[0].experiment
         spreads = experiment.spreads
         errors = tuple(one.error for one in self.findings)
-        found = [Measure(ERROR, "fraction", errors, (experiment.paper_error, spreads.get(ERROR)))]
+        found = [Measure(experiment.error_name, "fraction", errors, (experiment.paper_error, spreads.get(ERROR)))]
         if experiment.fgsm is not None:
             corrupted = tuple(one.fgsm_error for one in self.findings if one.fgsm_error is not None)
             name, threat = experiment.fgsm.name, experiment.fgsm.threat

@@ -28,7 +28,9 @@ def convpool() -> Classifier:
     return he_normal(Classifier(*stack, nn.Flatten(), *dense(800, 100, 10)))
 
 
-@network("small.nin", "calipers", CIFAR10_SHAPE, 63770, note="thesis.nin in small, for whitened inputs; He-normal weights")
+@network(
+    "small.nin", "calipers", CIFAR10_SHAPE, 63770, note="thesis.nin in small, for whitened inputs; He-normal weights"
+)
 def nin() -> Classifier:
     """A quarter of the width of Network in Network, every other place of its first convolution, no dropout."""
     return he_normal(network_in_network((48, 40, 24), (48, 48, 48), stride=2, dropout=0.0))
