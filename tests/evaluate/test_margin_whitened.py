@@ -1,4 +1,4 @@
-"""Table 3.2, and the choice of C: what is planned, and that it is measured behind the whitening and on images held back."""
+"""Table 3.2 and the choice of C: what is planned, measured behind the whitening, and on images held back."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Fixed first layers: what they compute, that they are saved, and how far attacks and proofs go through them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from calipers.core.errors import InputError, UnsupportedLayerError
 from calipers.graph import ops
 from calipers.graph.from_torch import from_module
 from calipers.models import Whitened, Whitening, load_model, save_model
-from calipers.models.whitening import ZCA, GlobalContrast
+from calipers.models.whitening import GlobalContrast
 from calipers.models.zoo import ZOO
 
 SHAPE = (2, 3, 2)
@@ -88,7 +89,7 @@ def test_what_cannot_be_fitted_is_refused(
 
 def test_a_saved_model_comes_back_with_its_statistics(tmp_path: Path) -> None:
     model, path = whitened(), tmp_path / "net.json"
-    facts = {"recipe": {}, "seed": 0, "data_digest": "", "metrics": {}}
+    facts: dict[str, Any] = {"recipe": {}, "seed": 0, "data_digest": "", "metrics": {}}
     card = save_model(model, path, architecture="digits.maxpool", **facts)
     assert card.whitened == (1, 8, 8)
     loaded = load_model(str(path))

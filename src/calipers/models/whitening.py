@@ -69,7 +69,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Float[Tensor, "images *shape"], regularisation: float = 0.1) -> "Whitening":
-        """Mean and (covariance + regularisation)^(-1/2) of the images' contrasts, in double precision; returns itself.
+        """Mean and (covariance + regularisation)^(-1/2) of the images' contrasts, on the CPU, in double precision.
 
         Raises InputError for images of another shape, for fewer than two, and for a regularisation that is not > 0.
         """
@@ -79,10 +79,12 @@ class Whitening(nn.Module):
             raise InputError(
                 f"whitening: {len(images)} images and regularisation {regularisation:g}; accepted: at least 2, and > 0"
             )
-        total, products, count = 0.0, 0.0, len(images)
+        count, size = len(images), len(self.zca.mean)
+        total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
         for part in images.split(_BATCH):
-            values = self.contrast(part.to(self.zca.mean).double()).flatten(1)
-            total, products = total + values.sum(0), products + values.T @ values
+            values = self.contrast(part.double()).flatten(1)
+            total += values.sum(0)
+            products += values.T @ values
         mean = total / count
         variances, directions = torch.linalg.eigh(products / count - mean.outer(mean))
         matrix = (directions * (variances.clamp_min(0) + regularisation).rsqrt()) @ directions.T

@@ -119,3 +119,13 @@ def _on_cpu(part: Any) -> Any:
         case list() | tuple():
             return type(part)(_on_cpu(value) for value in part)
     return part
+
+
+def added(sums: Sums, metrics: dict[str, float], samples: int) -> Sums:
+    """Sums with what a batch told; a metric need not be told by every batch."""
+    more = {name: _plus(sums.get(name, (0.0, 0)), samples * value, samples) for name, value in metrics.items()}
+    return {**sums, **more}
+
+
+def _plus(sum_: tuple[float, int], value: float, samples: int) -> tuple[float, int]:
+    return sum_[0] + value, sum_[1] + samples

@@ -51,6 +51,12 @@ class State:
             "values": dict(self.values),
         }
 
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are."""
+        parameters = (one for network in self.networks.values() for one in network.state_dict().values())
+        return all(bool(one.isfinite().all()) for one in parameters if one.is_floating_point())
+
     def restored(self, parts: Mapping[str, Any]) -> "State":
         """The state that `parts`, on the CPU, was taken of; networks and optimisers take it over in place."""
         for name, network in self.networks.items():

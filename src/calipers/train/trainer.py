@@ -22,10 +22,10 @@ from calipers.models.single import TwoLogits
 from calipers.models.whitening import Whitened
 from calipers.train.accuracy import accuracy
 from calipers.train.averaging import Average
-from calipers.train.checkpoint import Checkpoint, EpochRecord, Position, Sums
+from calipers.train.checkpoint import Checkpoint, EpochRecord, Position, added
 from calipers.train.fit import check_fit, check_trainable, two_logits
 from calipers.train.log import EpochLog, Unlogged
-from calipers.train.objective import DataShape, Metrics, Objective, Progress, State, fitted
+from calipers.train.objective import DataShape, Objective, Progress, State, fitted
 from calipers.train.precision import lowered
 from calipers.train.recipe import Recipe
 from calipers.train.whitening import behind
@@ -196,14 +196,14 @@ class Trainer:
             at,
             position=Position(here.epoch, here.batch + 1),
             state=state,
-            sums=_added(at.sums, metrics, len(y)),
+            sums=added(at.sums, metrics, len(y)),
             seconds=at.seconds + time.perf_counter() - start,
             average=recipe.averaging.updated(at.average, state.model, progress),
         )
         ends_epoch = here.batch + 1 == batches
         done = here.epoch * batches + here.batch + 1
         saved = ends_epoch or done % recipe.checkpoint_every == 0
-        if saved and not _finite(state):
+        if saved and not state.finite:
             raise self._diverged(here, "weights are not finite")
         if ends_epoch:
             after = self._after_epoch(after, rate)
@@ -249,17 +249,3 @@ def _set_rates(state: State, factor: float) -> float:
 def _order(seed: int, epoch: int, samples: int) -> Tensor:
     """Of the samples in an epoch."""
     return torch.randperm(samples, generator=generator(derive_seed(seed, "order", epoch)))
-
-
-def _added(sums: Sums, metrics: Metrics, samples: int) -> Sums:
-    """With what a batch told; a metric need not be told by every batch."""
-    found = dict(sums)
-    for name, value in metrics.items():
-        total, count = found.get(name, (0.0, 0))
-        found[name] = total + samples * value, count + samples
-    return found
-
-
-def _finite(state: State) -> bool:
-    parameters = (one for network in state.networks.values() for one in network.state_dict().values())
-    return all(bool(one.isfinite().all()) for one in parameters if one.is_floating_point())
