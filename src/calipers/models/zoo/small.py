@@ -32,5 +32,5 @@ def convpool() -> Classifier:
     "small.nin", "calipers", CIFAR10_SHAPE, 63770, note="thesis.nin in small, for whitened inputs; He-normal weights"
 )
 def nin() -> Classifier:
-    """A quarter of the width of Network in Network, every other place of its first convolution, no dropout."""
-    return he_normal(network_in_network((48, 40, 24), (48, 48, 48), stride=2, dropout=0.0))
+    """A quarter of the width, every other place of the first convolution, no dropout, no ReLU at the end."""
+    return he_normal(network_in_network((48, 40, 24), (48, 48, 48), stride=2, dropout=0.0, rectified=False))

@@ -23,11 +23,12 @@ def five_by_five(padding: int, features: int, hidden: int) -> Classifier:
 
 
 def network_in_network(
-    first: tuple[int, int, int], second: tuple[int, int, int], stride: int, dropout: float
+    first: tuple[int, int, int], second: tuple[int, int, int], stride: int, dropout: float, rectified: bool
 ) -> Classifier:
     """Channels of the first two blocks; the third has those of the second, and a channel per class at its end.
 
-    stride: of the first convolution. dropout: after both pools; 0: no such layers.
+    stride: of the first convolution. dropout: after both pools; 0: no such layers. rectified: whether the maps of
+    classes pass a ReLU before their mean is taken, as in the authors' network.
     """
 
     def block(inputs: int, widths: tuple[int, int, int], kernel: int, step: int = 1) -> list[nn.Module]:
@@ -37,8 +38,8 @@ def network_in_network(
     dropped = [nn.Dropout(dropout)] if dropout else []
     stack = [*block(3, first, 5, stride), nn.MaxPool2d(3, 2, ceil_mode=True), *dropped]
     stack += [*block(first[2], second, 5), nn.AvgPool2d(3, 2, ceil_mode=True), *dropped]
-    stack += block(second[2], (second[0], second[1], 10), 3)
-    return Classifier(*stack, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    last = block(second[2], (second[0], second[1], 10), 3)
+    return Classifier(*stack, *(last if rectified else last[:-1]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 @network("thesis.mlp", MARGIN, MNIST_SHAPE, note="Glorot-uniform weights")
@@ -65,7 +66,7 @@ def nin() -> Classifier:
 
     The layers are those of the authors' published configuration, of which the paper draws the blocks only.
     """
-    return he_normal(network_in_network((192, 160, 96), (192, 192, 192), stride=1, dropout=0.5))
+    return he_normal(network_in_network((192, 160, 96), (192, 192, 192), stride=1, dropout=0.5, rectified=True))
 
 
 @network("thesis.critic_mlp", CRITIC, MNIST_SHAPE, note="the classifier; He-normal weights")
