@@ -1,6 +1,7 @@
 """Training behind whitening is training on whitened images, and what is saved takes raw ones."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +80,18 @@ def test_a_domain_of_pixels_is_refused_behind_whitening() -> None:
     validated = {"validation": {"samples": 50, "adversary": Adversary(epsilon=0.1).model_dump()}}
     with pytest.raises(ValueError, match=r"validation.adversary.domain = \[0.0, 1.0\]"):
         Recipe.model_validate({**RECIPE.model_dump(), **validated})
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [("distillation", {"teacher": "digits.small"}), ("ensemble", {"sources": ["digits.small"]})],
+)
+def test_other_models_which_would_see_whitened_images_are_refused(objective: str, settings: dict[str, Any]) -> None:
+    adversary = Adversary(epsilon=0.1, domain=None).model_dump() if objective == "ensemble" else None
+    changes = {"objective": objective, "settings": settings, "adversary": adversary}
+    with pytest.raises(ValueError, match=r"takes raw images, but would get whitened ones; accepted: recipes without"):
+        Recipe.model_validate({**RECIPE.model_dump(), **changes})
+    assert Recipe.model_validate({**RECIPE.model_dump(), **changes, "whitening": None}).objective == objective
 
 
 @pytest.mark.parametrize(

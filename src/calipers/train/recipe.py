@@ -99,6 +99,12 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _whitened(self) -> "Recipe":
         if self.whitening is not None:
+            others = next((key for key in ("teacher", "sources") if self.settings.get(key)), None)
+            if others is not None:
+                raise ValueError(
+                    f"settings.{others} = {self.settings[others]!r}: takes raw images, but would get whitened ones; "
+                    "accepted: recipes without [whitening], or objectives that need no other model"
+                )
             for name, one in (("adversary", self.adversary), ("validation.adversary", self.validation.adversary)):
                 if one is not None and one.domain is not None:
                     raise ValueError(
