@@ -146,6 +146,7 @@ def test_every_line_is_measured_whitened_with_several_seeds(budget: str) -> None
     planned = ALL["margin-table3.2"].relatives(BUDGETS[budget])
     assert len(planned) == len(NIN) * EFFORTS[budget].runs > len(NIN)
     for one in planned:
+        assert one.label.startswith({"quick": "small NIN ", "full": "NIN "}[budget])
         assert one.whitened
         assert one.fgsm is not None
         assert (one.fgsm.epsilon, one.fgsm.unit) == (0.05, "whitened")

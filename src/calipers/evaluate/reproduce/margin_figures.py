@@ -63,9 +63,9 @@ class WhitenedLine:
 
     @property
     def label(self) -> str:
-        """Of its rows."""
+        """Of its rows, behind the name of the network."""
         defence = f"l2 margin, C = {self.weight:g}" if self.weight else "no defence"
-        return f"NIN {defence}{', augmented' * self.augmented}"
+        return f"{defence}{', augmented' * self.augmented}"
 
 
 # The table prints no spreads.

@@ -52,6 +52,7 @@ class NINEffort:
         return Recipe.model_validate(changes)
 
 
+SHORT_NAMES = {"small.nin": "small NIN", "thesis.nin": "NIN"}
 SMALL_NIN = Recipe(
     model="small.nin",
     data="cifar10",
@@ -88,7 +89,7 @@ def table(budget: Budget) -> tuple[RelativeExperiment, ...]:
 
 def _line(line: WhitenedLine, effort: NINEffort, repeat: int) -> RelativeExperiment:
     return RelativeExperiment(
-        label=line.label,
+        label=f"{SHORT_NAMES[effort.base.model]} {line.label}",
         network=Trained(effort.recipe(line), repeat),
         data="cifar10",
         aims=(NEAREST_BOUNDARY, Aim("nearest", Nearest(effort.passes), Misclassified())),
