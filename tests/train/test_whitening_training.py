@@ -117,5 +117,5 @@ def test_recipes_that_do_not_whiten_have_the_digest_of_before() -> None:
 
 
 def test_the_built_in_recipes_are_those_of_the_table() -> None:
-    assert load_recipe("cifar10.margin-nin").digest == EFFORTS["full"].recipe(NIN[4]).digest
-    assert load_recipe("cifar10.margin-nin-small").digest == EFFORTS["quick"].recipe(NIN[1]).digest
+    assert load_recipe("cifar10.margin-nin").digest == EFFORTS["full"].recipe(NIN[4].weight, True).digest
+    assert load_recipe("cifar10.margin-nin-small").digest == EFFORTS["quick"].recipe(0.1, False).digest

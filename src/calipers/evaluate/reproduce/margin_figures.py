@@ -61,10 +61,9 @@ class WhitenedLine:
     corrupted: float
     rho: float
 
-    @property
-    def label(self) -> str:
-        """Of its rows, behind the name of the network."""
-        defence = f"l2 margin, C = {self.weight:g}" if self.weight else "no defence"
+    def label(self, weight: float) -> str:
+        """Of its rows, behind the name of the network. weight: C of ours, which may be another."""
+        defence = f"l2 margin, C = {weight:g}" if weight else "no defence"
         return f"{defence}{', augmented' * self.augmented}"
 
 

@@ -166,14 +166,23 @@ def _images(experiment: RelativeExperiment, data_dir: Path | None) -> ImageDatas
     """What the experiment counts errors on and takes its images from."""
     if experiment.validation is None:
         return load_dataset(experiment.data, "test", experiment.tested, data_dir)
-    images = load_dataset(experiment.data, "train", None, data_dir)
-    network, seen, first = experiment.network, len(images), len(images) - experiment.validation
-    if isinstance(network, Trained) and (network.recipe.samples or seen) > first:
-        raise InputError(
-            f"{experiment.label}: trained on {network.recipe.samples or seen} of {seen} images, of which the last "
-            f"{experiment.validation} are to validate; accepted: recipes with samples = {first} at most"
-        )
+    images = _training_images(experiment.data, data_dir)
+    first = len(images) - experiment.validation
+    if isinstance(experiment.network, Trained):
+        recipe = experiment.network.recipe
+        seen = (recipe.samples or len(images)) - recipe.validation.samples
+        if seen > first:
+            raise InputError(
+                f"{experiment.label}: trained on {seen} of {len(images)} images, of which the last "
+                f"{experiment.validation} are to validate; accepted: recipes that train on {first} at most"
+            )
     return replace(images.subset(slice(first, None)), name=f"{images.name}, last {experiment.validation} for training")
+
+
+# The networks of a choice look at the same images.
+@lru_cache(maxsize=1)
+def _training_images(data: str, data_dir: Path | None) -> ImageDataset:
+    return load_dataset(data, "train", None, data_dir)
 
 
 def _behind(model: LoadedModel, data: ImageDataset) -> tuple[nn.Module, ImageDataset]:
