@@ -57,8 +57,8 @@ def _choice(
         name,
         f"Margin maximisation, section 3.5: C of {what}, chosen on training images that are held back",
         notes=(
-            f"the last {HELD_BACK[data]:,} training images stand in for the test images, none of which is looked at; of "
-            "the weights that cost no clean error beyond chance, the one with the largest rho is taken",
+            f"the last {HELD_BACK[data]:,} training images stand in for the test images, none of which is looked at; "
+            "of the weights that cost no clean error beyond chance, the one with the largest rho is taken",
         ),
         relatives=planned,
     )

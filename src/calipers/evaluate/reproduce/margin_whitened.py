@@ -25,7 +25,8 @@ EPSILON = 0.05
 class NINEffort:
     """What a budget affords. base: the recipe without a defence, which all lines share.
 
-    shift: of augmented images, in places. rivals: of the margin objective; None: all. factor: of the thesis's C. images, tested: of the test set, for rho and for errors; None: all. passes: of our own attack. runs: seeds.
+    shift: of augmented images, in places. rivals: of the margin objective; None: all. factor: of the thesis's C.
+    images, tested: of the test set, for rho and for errors; None: all. passes: of our own attack. runs: seeds.
     """
 
     base: Recipe
@@ -42,9 +43,9 @@ class NINEffort:
         return self.factor * line.weight
 
     def recipe(self, weight: float, augmented: bool) -> Recipe:
-        """With C and flips and shifts. Cross-entropy takes the place of the hinge, with which the author's NIN diverged.
+        """The recipe with C, and with flips and shifts. Margins come without weight decay.
 
-        Margins come without weight decay.
+        Cross-entropy takes the place of the hinge, with which the author's networks diverged.
         """
         changes = self.base.model_dump()
         if weight:
@@ -117,7 +118,8 @@ REPRODUCTIONS = (
             "is one of pixels",
             "quick networks are not the thesis's: a quarter as wide, a first convolution of stride 2, no dropout, no "
             "ReLU at the end, Adam, 5 times 10,000 images in place of 200 times 45,000, the gradient of one rival "
-            "class; their figures compare defences with each other, not with the paper's",
+            "class, and ten times the thesis's C, of which margin-choice3.2 shows the choice; their figures compare "
+            "defences with each other, not with the paper's",
             "the thesis leaves open the rate, the weight decay of its baselines and how far images are shifted: full "
             "takes 0.01, 1e-4 and 4 places, and keeps the epoch that validates best on the last 5,000 training images",
             "rho is the mean over correctly classified test images (quick: the first 100, errors of the first 2,000; "
