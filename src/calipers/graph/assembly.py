@@ -90,8 +90,23 @@ class Assembly:
                 needed.update(self.nodes[position].inputs)
         kept = sorted(needed)
         place = {old: new for new, old in enumerate(kept)}
-        nodes = (self.nodes[old] for old in kept)
+        nodes = (_with_a_dimension(self.nodes[old]) for old in kept)
         return Graph(tuple(Node(n.name, n.op, tuple(place[i] for i in n.inputs), n.shape) for n in nodes), self.tail)
+
+
+def _with_a_dimension(node: Node) -> Node:
+    """A value that is a single number as a vector of one entry: bounds keep entries in dimensions."""
+    if node.shape:
+        return node
+    op = node.op
+    match op:
+        case ops.Reshape():
+            op = ops.Reshape((1,))
+        case ops.Gather():
+            op = ops.Gather(op.index.reshape(1))
+        case _:
+            pass  # functions of single entries, and sums
+    return Node(node.name, op, node.inputs, (1,))
 
 
 def _crop(entries: Tensor, index: Tensor) -> ops.Pad | None:

@@ -25,6 +25,9 @@ def check_graph(graph: Graph, original: Callable[[Tensor], Tensor]) -> None:
         allowed = 2 * forward_errors(graph, x)[-1]
     if ours.shape != theirs.shape:
         raise ModelError(f"graph: output has shape {tuple(ours.shape)}, the original's is {tuple(theirs.shape)}")
+    if not bool(theirs.isfinite().all()):
+        share = f"{int((~theirs.isfinite()).sum())} of {theirs.numel()}"
+        raise ModelError(f"model: {share} outputs are NaN or infinite on random inputs; accepted: finite outputs")
     if graph.tail is not None:
         # A saturated softmax hides differences between logits; its logarithm shows them, but for what underflows.
         if not graph.tail.log:

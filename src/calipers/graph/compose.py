@@ -18,7 +18,7 @@ def scale(asm: Assembly, name: str, x: Position, weight: Tensor, bias: Tensor) -
     if isinstance(product, ops.Linear) and full == shape and bool((weight == 1).all()) and not bool(product.bias.any()):
         # A product of matrices and what is added to it are one sum.
         return asm.add(name, ops.Linear(product.weight, bias.expand(shape)), *asm.nodes[x].inputs)
-    weight, bias = (t.reshape(*([1] * (len(full) - t.dim())), *t.shape) for t in (weight, bias))
+    weight, bias = (t.reshape((1,) * (len(full) - t.dim()) + t.shape) for t in (weight, bias))
     return asm.add(name, ops.Scale(weight, bias), _expand(asm, name, x, full))
 
 
@@ -32,7 +32,7 @@ def divide(asm: Assembly, name: str, x: Position, divisor: Tensor) -> Position:
     """X / divisor, broadcast against each other."""
     shape = asm.shape(x)
     full = tuple(torch.broadcast_shapes(divisor.shape, shape))
-    divisor = divisor.reshape(*([1] * (len(full) - divisor.dim())), *divisor.shape)
+    divisor = divisor.reshape((1,) * (len(full) - divisor.dim()) + divisor.shape)
     return asm.add(name, ops.Divide(divisor), _expand(asm, name, x, full))
 
 
@@ -73,6 +73,12 @@ def clamp(asm: Assembly, name: str, x: Position, low: Tensor | None, high: Tenso
     if bool(((low == -torch.inf) & (high == torch.inf)).all()):
         return _expand(asm, name, x, full)
     return asm.add(name, ops.Clamp(low, high), _expand(asm, name, x, full))
+
+
+def hard_sigmoid(asm: Assembly, name: str, x: Position, slope: float, shift: float) -> Position:
+    """min(max(slope * x + shift, 0), 1)."""
+    line = scale(asm, name, x, torch.tensor(slope), torch.tensor(shift))
+    return clamp(asm, name, line, torch.tensor(0.0), torch.tensor(1.0))
 
 
 def leaky_relu(asm: Assembly, name: str, x: Position, slope: Tensor) -> Position:

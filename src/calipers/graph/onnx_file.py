@@ -116,6 +116,9 @@ def _one_output(model: onnx.ModelProto, name: str | None) -> onnx.ModelProto:
         if needed.intersection(node.output):
             nodes.append(node)
             needed.update(_read_by(node))
+    for node in nodes:
+        if node.op_type == "MaxPool" and not needed.intersection(node.output[1:]):
+            del node.output[1:]  # indices that nobody reads
     filled = [numpy_helper.from_array(dense(item), item.values.name) for item in graph.sparse_initializer]
     weights = [item for item in (*graph.initializer, *filled) if item.name in needed]
     constant = {item.name for item in weights}

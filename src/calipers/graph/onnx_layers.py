@@ -1,6 +1,7 @@
 """Converters of ONNX's layers: affine maps, pools, normalisation and activations."""
 
 import math
+from typing import Any
 
 import onnx
 import torch
@@ -38,26 +39,49 @@ def _conv_transpose(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     weight, x = walk.value(node.input[1]), walk.input(node.input[0])
     spatial = weight.dim() - 2
     require(spatial in (1, 2), f"with a {spatial}-d kernel")
-    require(a["output_shape"] is None, "with output_shape")
-    require(a["auto_pad"] in (b"NOTSET", b"VALID"), f"auto_pad={a['auto_pad']!r}")
-    pads = a["pads"] or [0] * (2 * spatial)
-    extra = a["output_padding"] or [0] * spatial
-    # More padding after than before crops the output; that is less output padding.
-    extra = [e + pads[i] - pads[spatial + i] for i, e in enumerate(extra)]
     strides, dilations = (a[key] or [1] * spatial for key in ("strides", "dilations"))
+    added = a["output_padding"] or [0] * spatial
+    size = walk.asm.shape(x)[1:]
+    reach = [d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    whole = [s * (n - 1) + r + e for n, r, s, e in zip(size, reach, strides, added, strict=True)]
+    before, after = _cropped(a, whole, [n * s for n, s in zip(size, strides, strict=True)])
+    require(min(*before, *after) >= 0, f"with pads {before} and {after}, which are negative,")
+    # More padding after than before crops the output; that is less output padding.
+    extra = [e + b - f for e, b, f in zip(added, before, after, strict=True)]
     fits = all(0 <= e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))
-    require(fits, f"with uneven pads {pads}")
+    padding, rest = before, [0] * spatial
+    if not fits:
+        padding, extra = [0] * spatial, [max(0, e - f) for e, f in zip(added, after, strict=True)]
+        rest = [max(0, f - e) for e, f in zip(added, after, strict=True)]
     bias = walk.optional(node, 2)
     op = ops.ConvTranspose2d(
         weight if spatial == 2 else weight.unsqueeze(2),
         weight.new_zeros(weight.shape[1] * a["group"]) if bias is None else bias,
         _pair(strides, 1),
-        _pair(pads[:spatial], 0),
+        _pair(padding, 0),
         _pair(extra, 0),
         _pair(dilations, 1),
         a["group"],
     )
-    return compose.conv(walk.asm, walk.name(node), x, op)
+    found = compose.conv(walk.asm, walk.name(node), x, op)
+    if fits:
+        return found
+    return walk.asm.add(walk.name(node), ops.Pad((0, *(-b for b in before)), (0, *(-r for r in rest))), found)
+
+
+def _cropped(a: dict[str, Any], whole: list[int], same: list[int]) -> tuple[list[int], list[int]]:
+    """How much of a transposed convolution's output is left out before and after each dimension.
+
+    whole: its sizes without that. same: as many as inputs, times the strides.
+    """
+    spatial, kind = len(whole), a["auto_pad"]
+    wanted = a["output_shape"] or (same if kind in (b"SAME_UPPER", b"SAME_LOWER") else None)
+    if wanted is None:
+        pads = a["pads"] if kind == b"NOTSET" else None
+        return list(pads[:spatial] if pads else [0] * spatial), list(pads[spatial:] if pads else [0] * spatial)
+    total = [max(0, w - s) for w, s in zip(whole, wanted[-spatial:], strict=True)]
+    small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+    return (small, large) if kind == b"SAME_UPPER" else (large, small)
 
 
 @converts("BatchNormalization")
@@ -97,6 +121,12 @@ def _prelu(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
 def _sigmoid(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node)
     return walk.asm.add(walk.name(node), ops.Sigmoid(), walk.input(node.input[0]))
+
+
+@converts("HardSigmoid")
+def _hard_sigmoid(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
+    a = attributes(node, alpha=0.2, beta=0.5)
+    return compose.hard_sigmoid(walk.asm, walk.name(node), walk.input(node.input[0]), a["alpha"], a["beta"])
 
 
 @converts("Tanh")

@@ -59,6 +59,8 @@ def _identity(walk: OnnxWalk, node: onnx.NodeProto) -> Position:
     attributes(node, ratio=0.5, seed=0)
     training = walk.optional(node, 2)
     require(training is None or not bool(training), "in training mode")
+    for mask in filter(None, node.output[1:]):
+        walk.constant[mask] = np.ones(walk.full(node.input[0]), bool)  # nothing is dropped
     return walk.input(node.input[0])
 
 

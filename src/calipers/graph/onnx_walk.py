@@ -13,7 +13,7 @@ from torch import Tensor
 from calipers.core.errors import ModelError, UnsupportedLayerError
 from calipers.graph.assembly import Assembly, Position, Refusal
 from calipers.graph.graph import Graph
-from calipers.graph.onnx_file import constants_of, dense
+from calipers.graph.onnx_file import constants_of, dense, open_session
 from calipers.graph.onnx_reading import Reading
 
 # Types of inputs: double precision only where every constant is one of single precision.
@@ -117,7 +117,7 @@ class OnnxWalk:
         elif all(name in self.constant for name in node.input if name):
             if node.op_type.startswith("Random"):
                 raise Refusal("whose result is random")
-            self.constant.update(zip(node.output, self.run(node, {}), strict=True))
+            self.constant.update(zip(node.output, self._folded(node), strict=True))
         elif node.op_type in CONVERTERS:
             self._convert(node)
         else:
@@ -200,6 +200,15 @@ class OnnxWalk:
             self.constant[f"{name} of a sample"] = value[:1]
             return f"{name} of a sample"
         return name
+
+    def _folded(self, node: onnx.NodeProto) -> list[np.ndarray]:
+        """The results of an operator on constants, reals as onnxruntime rounds them. Raises Refusal if it fails."""
+        feeds = {name: self.constant[name] for name in node.input if name}
+        try:
+            found = open_session(self.alone(node, feeds)).run(None, feeds)
+        except Exception:  # onnxruntime lacks some types of integers; its errors share no other base
+            return self.run(node, {})
+        return [np.asarray(value) for value in found]
 
     def run(self, node: onnx.NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The results of one operator by ONNX's reference implementation. Raises Refusal if it has none."""

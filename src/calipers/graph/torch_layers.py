@@ -187,6 +187,15 @@ def _relu6(walk: TorchWalk, node: torch.fx.Node) -> Position:
     return compose.clamp(walk.asm, walk.name(node), walk.input(node.args[0]), low, high)
 
 
+@converts(aten.hardsigmoid.default, aten.hardsigmoid_.default)
+def _hard_sigmoid(walk: TorchWalk, node: torch.fx.Node) -> Position:
+    # As torch does: relu6(x + 3) / 6.
+    name, asm = walk.name(node), walk.asm
+    shifted = compose.scale(asm, name, walk.input(node.args[0]), torch.tensor(1.0), torch.tensor(3.0))
+    limited = compose.clamp(asm, name, shifted, torch.tensor(0.0), torch.tensor(6.0))
+    return compose.divide(asm, name, limited, torch.tensor(6.0))
+
+
 @converts(aten.hardtanh.default, aten.hardtanh_.default)
 def _hardtanh(walk: TorchWalk, node: torch.fx.Node) -> Position:
     low, high = (torch.tensor(float(v)) for v in arguments(node, 1, (-1.0, 1.0)))

@@ -51,7 +51,7 @@ def check_mode(module: nn.Module) -> None:
     """Raise ModelError, naming the layer, if one that is random or looks at the batch is in training mode."""
     random = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
     for name, layer in module.named_modules():
-        if layer.training and isinstance(layer, random):
+        if isinstance(layer, random) and layer.training:
             raise ModelError(
                 f"model: layer {name or 'model'!r} ({type(layer).__name__}) is in training mode, so its answer depends "
                 "on chance or on the batch; call .eval() first"

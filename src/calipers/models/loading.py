@@ -134,6 +134,8 @@ def as_module(model: object) -> nn.Module:
         return with_modes(model.module()).eval()
     if isinstance(model, torch.fx.GraphModule):
         return with_modes(model)
+    if inspect.isclass(model):
+        raise ModelError(f"model: is the class {model.__name__}; accepted: an instance, {model.__name__}(...)")
     if not callable(model):
         raise ModelError(
             f"model: is a {type(model).__name__}; accepted: a torch.nn.Module, a function from inputs to logits, or "
@@ -157,7 +159,11 @@ def loaded(model: object) -> LoadedModel:
 
 
 def _require_data(module: nn.Module) -> None:
-    empty = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    held = (*module.named_parameters(), *module.named_buffers())
+    lazy = [name for name, tensor in held if nn.parameter.is_lazy(tensor)]
+    if lazy:
+        raise ModelError(f"model: {lazy[0]} has no shape yet (a lazy layer); call the model once on a batch of inputs")
+    empty = [name for name, tensor in held if tensor.is_meta]
     if empty:
         raise ModelError(
             f"model: {empty[0]} and {len(empty) - 1} more have no values (device 'meta'); accepted: weights"

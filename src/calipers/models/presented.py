@@ -18,7 +18,7 @@ from calipers.models.single import against_zero, within_one
 _LOGITS = ("logits", "out", "output", "outputs", "scores", "predictions")
 
 # Numbers of inputs that are tried for a model that does not take two: what exports are made with.
-_BATCHES = (1, 4, 8, 16, 32, 64, 128, 256)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Presented(nn.Module):
@@ -161,8 +161,11 @@ def _manner(model: nn.Module, pair: Tensor) -> _Manner:
             except Exception as error:  # a foreign model may raise anything on an input that it does not take
                 failures.append(error)
                 continue
+            if batch is None and not _takes(model, pair[[0, 1, 0]].to(first.device, dtype), tensor_of(output)):
+                failures.append(ModelError("two inputs are taken, three are not"))
+                continue
             copies = given._version != version or not torch.equal(given, inputs.to(first.device, dtype))
-            alone = batch is not None or _takes_one(model, pair.to(first.device, dtype, copy=True), tensor_of(output))
+            alone = batch is not None or _takes(model, pair[:1].to(first.device, dtype, copy=True), tensor_of(output))
             return _Manner(dtype, first.device, copies, not alone, batch, output)
     raise ModelError(
         f"model: cannot be called on a batch of shape {tuple(pair.shape)} {pair.dtype} "
@@ -177,14 +180,14 @@ def _declared(model: nn.Module) -> tuple[int, ...]:
     return next(((shape[0],) for shape in shapes if shape and isinstance(shape[0], int)), ())
 
 
-def _takes_one(model: nn.Module, pair: Tensor, values: Tensor) -> bool:
-    """Whether a lone sample gets an answer of the shape that it has among others (a squeeze() drops the batch)."""
+def _takes(model: nn.Module, inputs: Tensor, values: Tensor) -> bool:
+    """Whether so many inputs get answers of the shape that two get, which is that of values."""
     try:
         with torch.no_grad():
-            alone = tensor_of(model(pair[:1]))
+            found = tensor_of(model(inputs))
     except Exception:  # whatever it raises, two samples go through
         return False
-    return tuple(alone.shape) == (1, *values.shape[1:])
+    return tuple(found.shape) == (len(inputs), *values.shape[1:])
 
 
 def _logits(values: Tensor) -> Tensor:
@@ -232,7 +235,7 @@ def _notes(manner: _Manner) -> Iterator[SanityWarning]:
         yield SanityWarning(
             "fixed-batch",
             f"the model takes exactly {manner.batch} inputs at a time, so it is called as often as that needs",
-            "two inputs are refused",
+            "other numbers are refused",
         )
     if manner.copies:
         yield SanityWarning(
