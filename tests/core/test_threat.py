@@ -37,6 +37,22 @@ def test_nonsense_is_refused(arguments: dict, message: str) -> None:
         ThreatModel(**arguments)
 
 
+@pytest.mark.parametrize("scale", [(0.0,), (-1.0,), (float("nan"),), ()])
+def test_a_scale_is_made_of_positive_numbers(scale) -> None:
+    with pytest.raises(InputError, match="scale: .* accepted: a finite number > 0 per channel"):
+        ThreatModel("linf", 0.1, scale=scale)
+
+
+def test_a_scale_that_the_unit_contradicts_is_not_dropped() -> None:
+    asked = ThreatModel("linf", 0.1, unit="pixel", scale=(0.5,))
+    for std in (None, (0.5,)):
+        with pytest.raises(InputError, match=r"scale: \(0.5\) was given, and unit 'pixel' of this model means \(1\)"):
+            asked.for_model(std)
+    same = ThreatModel("linf", 0.1, unit="normalised", scale=(0.5, 0.25))
+    assert same.for_model((0.5, 0.25)).scale == (0.5, 0.25)
+    assert ThreatModel("linf", 0.1).for_model(None).for_model(None).scale == (1.0,)
+
+
 def test_sets_need_a_settled_unit_and_matching_channels() -> None:
     with pytest.raises(InputError, match="for_model"):
         ThreatModel("linf", 0.1).around(torch.zeros(1, 1, 2, 2))

@@ -32,8 +32,8 @@ def image(value=0.5, shape=(1, 2, 2)):
     return torch.full(shape, value)
 
 
-@pytest.mark.parametrize("label", [1, torch.tensor(1), np.int64(1)])
-def test_labels_of_every_integer_kind_are_taken(label):
+@pytest.mark.parametrize("label", [1, torch.tensor(1), np.int64(1), 1.0, torch.tensor(1.0), np.bool_(True), True])
+def test_labels_of_every_kind_that_means_an_integer_are_taken(label):
     data = as_image_dataset(Listed([(image(), 0), (image(0.25), label)]))
     assert data.labels.tolist() == [0, 1]
     assert data.class_names == ("0", "1")
@@ -62,8 +62,10 @@ def test_an_image_data_set_stays_itself():
         ([(image().int(), 0)], "image 0 is torch.int32; accepted: uint8 or floating point"),
         ([(image(math.nan), 0)], "image 0 has 4 values that are NaN or infinite"),
         ([(image(), -1)], "label 0 is -1; accepted: an integer >= 0"),
-        ([(image(), 1.0)], "label 0 is 1.0"),
-        ([(image(), True)], "label 0 is True"),
+        ([(image(), 1.5)], "label 0 is 1.5"),
+        ([(image(), math.nan)], "label 0 is nan"),
+        ([(image(), torch.tensor([0.0, 0.5, 0.5]))], r"label 0 is an array of shape \(3,\); accepted: an integer"),
+        ([(image(), torch.tensor([0.0, 1.0, 1.0]))], r"label 0 is an array of shape \(3,\)"),
         ([image()], "sample 0 is a Tensor; accepted: a pair"),
         ([([1, 2], 0)], "image 0 is a list"),
     ],
@@ -133,7 +135,21 @@ FORMS = {
     "loader": loader(SAMPLES, batch_size=4),
     "loader of dictionaries": loader([{"img": x, "label": y} for x, y in SAMPLES], batch_size=4),
     "loader without batches": loader(SAMPLES, batch_size=None),
+    "labels as floats": (BYTES, np.array(LABELS, dtype=np.float64)),
+    "one-hot labels": (BYTES, np.eye(3)[LABELS]),
+    "samples with one-hot labels": [(x, torch.eye(3)[y]) for x, y in SAMPLES],
+    "lists of images and of labels": (list(FIRST), LABELS),
+    "a list of images, an array of labels": (list(BYTES), np.array(LABELS)),
+    "a list of PIL images": ([Image.fromarray(x) for x in BYTES], LABELS),
+    "columns": {"image": BYTES, "label": LABELS},
+    "columns of PIL": {"img": [Image.fromarray(x) for x in BYTES], "labels": np.array(LABELS)},
     "labels with one entry": [(x, torch.tensor([y])) for x, y in SAMPLES],
+}
+
+
+CHANNELS_LAST = {
+    *("numpy, channels last", "labels as a column", "labels as a list", "samples of numpy", "labels as floats"),
+    *("one-hot labels", "a list of images, an array of labels", "columns"),
 }
 
 
@@ -145,8 +161,9 @@ def test_the_same_samples_in_every_form(form, samples):
     assert data.labels.tolist() == LABELS[:samples]
     assert "images were converted from uint8 0..255 to float 0..1" in data.notes
     assert ("images were turned from (height, width, channels) to (channels, height, width)" in data.notes) == (
-        form in ("numpy, channels last", "labels as a column", "labels as a list", "samples of numpy")
+        form in CHANNELS_LAST
     )
+    assert ("one-hot labels were read as the classes that they mark" in data.notes) == ("one-hot" in form)
 
 
 def test_names_of_classes_come_from_the_hub_s_features():
@@ -168,7 +185,8 @@ NO_DATA_SETS = [
     *[None, 3, "digits", torch.rand(3, 1, 2, 2), np.ones((3, 2)), {"X": 1}, Listed, object(), [1, 2], [None], []],
     *[[(image(), 0, 0)], [{"picture": image(), "label": 0}], [{"image": image()}], [(image(), [1, 0])]],
     *[[(image(), "cat")], [(image(), None)], [("a.png", 0)], [(torch.tensor(1.0), 0)], (image(), image())],
-    *[(np.array(["a", "b"])[:, None], [0, 1]), (np.ones((3, 2)), [0, 1]), (np.ones((2, 2)), np.eye(2))],
+    *[(np.array(["a", "b"])[:, None], [0, 1]), (np.ones((3, 2)), [0, 1]), (np.ones((2, 2)), np.eye(2) / 2)],
+    *[(object(), [0, 1]), ([image()], [0, 1]), {"image": BYTES}, ([image(), image()], ["cat", "dog"])],
     *[loader([image()]), [(Image.new("P", (2, 2)), 0)], [(np.array([object()]), 0)]],
 ]
 

@@ -36,7 +36,12 @@ class InputSpace:
         """From what callers give. Raises InputError for what is no interval or no unit."""
         if unit is not None and unit not in list(RadiusUnit):
             raise InputError(f"unit: {unit!r} is not a unit of epsilon; accepted: {', '.join(RadiusUnit)}")
-        settled = None if scale is None else tuple(float(size) for size in scale)
+        try:
+            settled = None if scale is None else tuple(float(size) for size in scale)
+        except (TypeError, ValueError):
+            settled = ()
+        if settled is not None and not (settled and all(math.isfinite(size) and size > 0 for size in settled)):
+            raise InputError(f"scale: {scale!r} is none; accepted: a finite number > 0 per channel, such as (0.5,)")
         return cls(None if domain is None else as_domain(domain), None if unit is None else RadiusUnit(unit), settled)
 
     def for_model(self, std: Sequence[float] | None, what: str = "a radius") -> "InputSpace":
@@ -50,14 +55,24 @@ class InputSpace:
                     "unit: 'normalised' needs a model whose first layer is calipers.models.Normalise; "
                     "this one has none, so use unit 'pixel'"
                 )
-            return replace(self, unit=RadiusUnit.PIXEL, scale=(1.0,))
+            return self._settled(RadiusUnit.PIXEL, (1.0,))
         if self.unit is None:
             deviations = ", ".join(f"{value:g}" for value in std)
             raise InputError(
                 f"unit: this model divides its input by {deviations}, so {what} is ambiguous; "
                 "say unit='pixel' (radius of the raw values) or unit='normalised' (radius after the division)"
             )
-        return replace(self, scale=(1.0,) if self.unit is RadiusUnit.PIXEL else tuple(std))
+        return self._settled(self.unit, (1.0,) if self.unit is RadiusUnit.PIXEL else tuple(std))
+
+    def _settled(self, unit: RadiusUnit, scale: tuple[float, ...]) -> "InputSpace":
+        """Raises InputError where another scale was asked for."""
+        if self.scale not in (None, scale) and len({*(self.scale or ()), *scale}) > 1:
+            said, meant = (", ".join(f"{size:g}" for size in sizes) for sizes in (self.scale, scale))
+            raise InputError(
+                f"scale: ({said}) was given, and unit {unit.value!r} of this model means ({meant}); leave the scale "
+                "out, or give the radius in that unit"
+            )
+        return replace(self, unit=unit, scale=scale)
 
     def scale_of(self, x: Tensor) -> Tensor:
         """The size of one unit, as a tensor that broadcasts over one of the inputs x (batch, channels, ...)."""

@@ -27,6 +27,7 @@ _CHANNELS = (1, 3, 4)
 
 SHUFFLED = "the DataLoader shuffles, so that other samples are measured every time; give the data set itself"
 CHANNELS_LAST = "images were turned from (height, width, channels) to (channels, height, width)"
+ONE_HOT = "one-hot labels were read as the classes that they mark"
 ONE_CHANNEL = "images were given a channel: (height, width) became (1, height, width)"
 
 
@@ -45,8 +46,15 @@ def source_of(name: str, dataset: Any) -> Source:
         notes = (SHUFFLED,) if isinstance(dataset.sampler, RandomSampler) else ()
         batches = dataset.batch_sampler is not None
         return Source(chain.from_iterable(_apart(name, b) for b in dataset) if batches else dataset, None, notes)
+    if isinstance(dataset, Mapping) and (columns := _columns(dataset)) is not None:
+        dataset = columns
     if is_pair_of_arrays(dataset):
         return _pair_of_arrays(name, *dataset)
+    if is_pair_of_lists(dataset):
+        return Source(zip(*dataset, strict=True), len(dataset[0]))
+    if isinstance(dataset, tuple | list) and len(dataset) == 2 and not isinstance(dataset[0], tuple | list | Mapping):
+        kinds = " and ".join(type(part).__name__ for part in dataset)
+        raise DataError(f"data {name}: a pair of {kinds} is no data set; {ACCEPTED}")
     if isinstance(dataset, str | bytes | Mapping | Tensor | np.ndarray | type):
         raise DataError(f"data {name}: a {type(dataset).__name__} is no data set; {ACCEPTED}")
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
@@ -95,6 +103,30 @@ def is_pair_of_arrays(dataset: Any) -> bool:
     return getattr(y, "ndim", 0) >= 1 or (isinstance(y, list | tuple) and len(y) == len(x))
 
 
+def is_pair_of_lists(dataset: Any) -> bool:
+    """Whether it is (X, y) with the images in a list, and as many labels in an array or a list of numbers.
+
+    Two samples (image, label) are told from that by their labels: X holds images alone.
+    """
+    if not isinstance(dataset, tuple | list) or len(dataset) != 2:
+        return False
+    x, y = dataset
+    if not isinstance(x, tuple | list) or not hasattr(y, "__len__") or not 0 < len(x) == len(y):
+        return False
+    labels = getattr(y, "ndim", 0) >= 1 or (isinstance(y, tuple | list) and all(map(_is_number, y)))
+    return labels and all(_is_pil(image) or getattr(image, "ndim", 0) >= 1 for image in x)
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, int | float) or getattr(label, "ndim", None) == 0
+
+
+def _columns(dataset: Mapping[Any, Any]) -> tuple[Any, Any] | None:
+    """The images and labels of a dictionary of columns, such as a slice of a data set of the Hub; None for others."""
+    images, labels = (next((key for key in keys if key in dataset), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
+    return None if images is None or labels is None else (dataset[images], dataset[labels])
+
+
 def _is_pil(image: Any) -> bool:
     return hasattr(image, "getbands")
 
@@ -105,11 +137,11 @@ def _pair_of_arrays(name: str, x: Any, y: Any) -> Source:
     labels = y.detach().cpu() if isinstance(y, Tensor) else y if isinstance(y, Sequence) else _from_array(name, "y", y)
     if isinstance(labels, Tensor) and labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if len(images) != len(labels) or (isinstance(labels, Tensor) and labels.dim() != 1):
+    if len(images) != len(labels) or (isinstance(labels, Tensor) and labels.dim() not in (1, 2)):
         shape = tuple(labels.shape) if isinstance(labels, Tensor) else (len(labels),)
         raise DataError(
             f"data {name}: X has shape {tuple(images.shape)}, y {shape}; accepted: (n, channels, ...) and (n,) of "
-            "integers, one label an image"
+            "integers, one label an image, or (n, classes) with one one a row"
         )
     return Source(zip(images, labels, strict=True), len(images), tuple(notes))
 

@@ -1,6 +1,7 @@
 """Any labelled images as an `ImageDataset`."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from calipers.core.errors import DataError, InputError
 from calipers.data.domain import CONVERTED, fit_domain
 from calipers.data.images import ImageDataset, check_limit
-from calipers.data.samples import LABEL_KEYS, image_and_label, image_tensor, source_of
+from calipers.data.samples import LABEL_KEYS, ONE_HOT, image_and_label, image_tensor, source_of
 
 
 def as_image_dataset(
@@ -31,7 +32,7 @@ def as_image_dataset(
     the numbers up to the largest label that occurs. What is converted on the way stands in the result's `notes`.
 
     Raises DataError, naming the sample, where images differ in shape or type, are not uint8 or floating point or not
-    finite, and where a label is no integer >= 0; InputError where there are fewer samples or the domain does not fit.
+    finite, and where a label is no integer >= 0 (a one-hot row counts as one); InputError where there are fewer samples or the domain does not fit.
     """
     if samples is not None and (isinstance(samples, bool) or not hasattr(samples, "__index__")):
         raise InputError(f"samples: {samples!r} is not a number of samples; accepted: a whole number >= 1, or None")
@@ -69,7 +70,7 @@ def _gather(
         image, label = image_and_label(name, index, item)
         images.append(image_tensor(name, index, image, notes.setdefault))
         _check_image(name, index, images[-1], images[0])
-        labels.append(_label(name, index, label))
+        labels.append(_label(name, index, label, notes.setdefault))
     if not images:
         raise DataError(f"data {name}: there are no samples; at least one is needed")
     if samples is not None:
@@ -105,14 +106,19 @@ def _check_image(name: str, index: int, image: Tensor, first: Tensor) -> None:
         raise DataError(f"data {name}: image {index} has {broken} values that are NaN or infinite; all must be finite")
 
 
-def _label(name: str, index: int, label: Any) -> int:
+def _label(name: str, index: int, label: Any, say: Callable[[str], None]) -> int:
+    """A class by its number, also as a float or a bool, or as a row of zeros with a one in its place."""
     value = label.item() if hasattr(label, "item") and _count(label) == 1 else label
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        shown = (
-            f"an array of shape {tuple(label.shape)}" if hasattr(label, "shape") and _count(label) > 1 else repr(value)
-        )
-        raise DataError(f"data {name}: label {index} is {shown}; accepted: an integer >= 0")
-    return value
+    if hasattr(value, "shape"):
+        row = torch.as_tensor(value).flatten()
+        if sorted(row.unique().tolist()) == [0, 1] and int(row.sum()) == 1:
+            say(ONE_HOT)
+            value = int(row.argmax())
+    number = int(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if number is None or number != value or number < 0:
+        shown = f"an array of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+        raise DataError(f"data {name}: label {index} is {shown}; accepted: an integer >= 0, or a one-hot row")
+    return number
 
 
 def _count(label: Any) -> int:
