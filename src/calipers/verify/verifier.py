@@ -1,8 +1,9 @@
 """What a verifier is, and the names under which the command line finds one."""
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
@@ -45,6 +46,11 @@ class Limits:
     budget: WorkBudget = field(default_factory=WorkBudget)
     timeout: float = 60.0
     total: float = math.inf
+
+    def until(self, end: float) -> "Limits":
+        """The same memory, and what is left until a time of the monotonic clock, for one instance and in all."""
+        left = max(0.0, end - time.monotonic())
+        return replace(self, timeout=left, total=left)
 
 
 @runtime_checkable

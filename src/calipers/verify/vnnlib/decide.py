@@ -22,6 +22,10 @@ from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, 
 from calipers.verify.vnnlib.ties import without_impossible
 
 
+# How much deeper than a boundary to look for unsafe inputs, of 1 and of the bound.
+_DEPTH = 1e-6
+
+
 class SatOutcome(StrEnum):
     """sat: some input is unsafe. unsat: none is. timeout: not known when time was up. unknown: nothing left to try."""
 
@@ -92,11 +96,13 @@ def decide(network: OnnxNetwork, asked: Property, limits: Limits, device: torch.
         budget = limits.budget.until(end)
         asked = without_impossible(network.graph, boxes(network.graph, asked.cases), asked, budget)
     for reduction in reduce_property(network.graph, asked):
-        left = max(0.0, end - time.monotonic())
-        verifier = Complete(replace(limits, timeout=left, total=left))
-        with standard_kernels(device):
-            result = verifier.verify(reduction.graph.to(device=device), moved(reduction.problem, device))
-        unsafe = _confirmed(network, reduction, result)
+        result, found = _searched(reduction, limits.until(end), device)
+        unsafe = _confirmed(network, found)
+        if unsafe is None and found:
+            deeper = reduce_property(network.graph, _deeper(asked, found))
+            again = [one for part in deeper for one in _searched(part, limits.until(end), device)[1]]
+            # What is unsafe by more is so as written.
+            unsafe = _confirmed(network, again)
         if unsafe is not None:
             return Answer(SatOutcome.SAT, time.monotonic() - start, unsafe)
         for verdict, termination in zip(result.verdicts, result.terminations, strict=True):
@@ -106,27 +112,68 @@ def decide(network: OnnxNetwork, asked: Property, limits: Limits, device: torch.
     return Answer(outcome, time.monotonic() - start, reason=WITHIN_ROUNDING if outcome is SatOutcome.UNKNOWN else "")
 
 
-def _confirmed(network: OnnxNetwork, reduction: Reduction, result: VerificationResult) -> Unsafe | None:
-    for case, witness in zip(reduction.cases, result.witness, strict=True):
-        if witness is not None:
-            unsafe = replay(network, case, witness)
-            if unsafe is not None:
-                return unsafe
-    return None
+def _searched(
+    reduction: Reduction, limits: Limits, device: torch.device
+) -> tuple[VerificationResult, list[tuple[Case, Tensor]]]:
+    """The answers, and candidates for unsafe inputs of cases."""
+    with standard_kernels(device):
+        result = Complete(limits).verify(reduction.graph.to(device=device), moved(reduction.problem, device))
+    found = zip(reduction.cases, result.witness, strict=True)
+    return result, [(case, witness) for case, witness in found if witness is not None]
+
+
+def _confirmed(network: OnnxNetwork, found: list[tuple[Case, Tensor]]) -> Unsafe | None:
+    return next(filter(None, (replay(network, case, witness) for case, witness in found)), None)
+
+
+def _deeper(asked: Property, found: list[tuple[Case, Tensor]]) -> Property:
+    """The cases of candidates that lie on a boundary, where strict rows do not hold: what is unsafe by more than that.
+
+    An input that is unsafe by so much need not exist; that one does would be news.
+    """
+    cases = []
+    for case, _ in found:
+        clauses = tuple(replace(c, bound=c.bound - _DEPTH * (1 + np.abs(c.bound))) for c in case.clauses)
+        cases.append(replace(case, clauses=clauses))
+    return replace(asked, cases=tuple(cases))
 
 
 def replay(network: OnnxNetwork, case: Case, x: Tensor) -> Unsafe | None:
-    """The nearest input of the case that single precision knows, if onnxruntime finds it unsafe."""
+    """The nearest input of the case that single precision knows, if onnxruntime finds it unsafe.
+
+    Where single precision knows none between the limits, one beside them stands for it; then the limits themselves
+    have to be unsafe as well, in double precision.
+    """
     inside = _inside(case, x.flatten().cpu().double().numpy())
-    y = network.run(torch.from_numpy(inside).reshape(1, *network.graph.input_shape)).flatten().numpy()
-    holds = any(clause.holds(inside.astype(np.float64), y.astype(np.float64)) for clause in case.clauses)
-    return Unsafe(inside, y) if holds else None
+    shape = network.graph.input_shape
+    y = network.run(torch.from_numpy(inside).reshape(1, *shape)).flatten().numpy()
+    if not _unsafe(case, inside.astype(np.float64), y.astype(np.float64)):
+        return None
+    if not _lies_within(case, inside).all():
+        exact = network.graph.to(torch.float64)
+        for towards in (-np.inf, np.inf):
+            near = np.clip(np.nextafter(inside, np.float32(towards)).astype(np.float64), case.lower, case.upper)
+            value = exact.outputs(torch.from_numpy(near).reshape(1, *shape)).flatten().numpy()
+            if not _unsafe(case, near, value):
+                return None
+    return Unsafe(inside, y)
+
+
+def _unsafe(case: Case, x: np.ndarray, y: np.ndarray) -> bool:
+    return any(clause.holds(x, y) for clause in case.clauses)
+
+
+def _lies_within(case: Case, x: np.ndarray) -> np.ndarray:
+    """Of every input, whether it keeps to the limits as written."""
+    low = np.where(case.above, x > case.lower, x >= case.lower)
+    return low & np.where(case.below, x < case.upper, x <= case.upper)
 
 
 def _inside(case: Case, x: np.ndarray) -> Float32[np.ndarray, " inputs"]:
     near = np.clip(x, case.lower, case.upper).astype(np.float32)
     up, down = (np.nextafter(near, np.float32(side)) for side in (np.inf, -np.inf))
-    raised = np.where(near < case.lower, up, near)
-    lowered = np.where(raised > case.upper, down, raised)
+    found = near
+    for other in (down, up):
+        found = np.where(_lies_within(case, found) | ~_lies_within(case, other), found, other)
     # Where no number of single precision lies between the bounds, the nearest stands for them.
-    return np.where((lowered >= case.lower) & (lowered <= case.upper), lowered, near)
+    return found

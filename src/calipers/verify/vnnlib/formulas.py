@@ -1,7 +1,9 @@
 """Formulas over real variables to disjunctions of conjunctions of linear comparisons, in exact rational arithmetic."""
 
+import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +16,7 @@ MOST = 100_000
 _EXPONENT = 400
 
 _ZERO, _ONE = Fraction(0), Fraction(1)
+_LARGEST = Fraction(sys.float_info.max)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE]([-+]?\d+))?")
 _NEGATED = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "=": "distinct", "distinct": "="}
 _SPELLINGS = {"==": "=", "!=": "distinct"}
@@ -29,12 +32,26 @@ class Variable(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """sum of weights * inputs + sum of weights * outputs <= bound, or < bound if strict; entries by flat index."""
+    """sum of weights * inputs + sum of weights * outputs <= bound, or < bound if strict; entries by flat index.
 
-    inputs: dict[int, float]
-    outputs: dict[int, float]
-    bound: float
+    The numbers are as `meant`.
+    """
+
+    inputs: dict[int, Fraction]
+    outputs: dict[int, Fraction]
+    bound: Fraction
     strict: bool
+
+    def holds(self, x: Sequence[float], y: Sequence[float]) -> bool:
+        """Whether it does at an input with this output, in exact arithmetic; an infinite one exceeds all others."""
+        parts = [
+            (w, values[place]) for side, values in ((self.inputs, x), (self.outputs, y)) for place, w in side.items()
+        ]
+        if all(math.isfinite(value) for _, value in parts):
+            total: Fraction | float = sum((w * Fraction(value) for w, value in parts), _ZERO)
+        else:
+            total = sum(float(w) * value for w, value in parts if not math.isfinite(value))
+        return total < self.bound if self.strict else total <= self.bound
 
 
 class _Sum(NamedTuple):
@@ -118,15 +135,22 @@ def _pair(kind: str, difference: _Sum, expression: Group) -> list[Conjunction]:
 
 
 def _row(sum_: _Sum, sign: int, strict: bool, expression: Group) -> Comparison:
-    """Sign times a sum <= 0, or < 0, its numbers rounded to double precision."""
-    sides: tuple[dict[int, float], dict[int, float]] = ({}, {})
-    try:
-        for variable, weight in sum_.weights.items():
-            if weight:
-                sides[variable.output][variable.place] = sign * float(weight)
-        return Comparison(*sides, -sign * float(sum_.constant) + 0.0, strict)  # + 0.0: no zero with a sign
-    except OverflowError:
-        raise Fault(expression.at, f"{shown(expression)!r} holds a number beyond double precision") from None
+    """Sign times a sum <= 0, or < 0."""
+    sides: tuple[dict[int, Fraction], dict[int, Fraction]] = ({}, {})
+    if any(abs(number) > _LARGEST for number in (*sum_.weights.values(), sum_.constant)):
+        raise Fault(expression.at, f"{shown(expression)!r} holds a number beyond double precision")
+    for variable, weight in sum_.weights.items():
+        if weight:
+            sides[variable.output][variable.place] = sign * meant(weight)
+    return Comparison(*sides, -sign * meant(sum_.constant), strict)
+
+
+def meant(number: Fraction) -> Fraction:
+    """The number of double precision that a decimal was printed from, if it is the shortest for it; others exactly."""
+    if abs(number) > _LARGEST:
+        return number
+    near = float(number)
+    return Fraction(near) if Fraction(repr(near)) == number else number
 
 
 def _sum(expression: Expression, variables: Variables) -> _Sum:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,37 +12,48 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from calipers.core.errors import InputError
-from calipers.verify.vnnlib.formulas import MOST, Comparison
+from calipers.verify.vnnlib.formulas import MOST, Comparison, meant
 from calipers.verify.vnnlib.syntax import VnnlibQuery, read
 
 
 @dataclass(frozen=True, eq=False)
 class Clause:
-    """Unsafe where every row holds: inputs x + outputs y <= bound, or < bound where strict."""
+    """Unsafe where every row holds: inputs x + outputs y <= bound, or < bound where strict.
+
+    rows: as written. The arrays are theirs in double precision, a row times a positive number where that makes its
+    weights exact; bounds are rounded up, so that whatever is unsafe by the rows is so by the arrays.
+    """
 
     inputs: Float64[np.ndarray, "rows inputs"]
     outputs: Float64[np.ndarray, "rows outputs"]
     bound: Float64[np.ndarray, " rows"]
     strict: Bool[np.ndarray, " rows"]
+    rows: tuple[Comparison, ...]
 
     def holds(self, x: Float64[np.ndarray, " inputs"], y: Float64[np.ndarray, " outputs"]) -> bool:
-        """Whether an input with this output is unsafe."""
-        value = self.inputs @ x + self.outputs @ y
-        return bool(np.where(self.strict, value < self.bound, value <= self.bound).all())
+        """Whether an input with this output is unsafe by the rows as written, in exact arithmetic."""
+        return all(row.holds(x.tolist(), y.tolist()) for row in self.rows)
 
     @property
     def key(self) -> bytes:
         """Equal for equal clauses."""
-        return b"".join(array.tobytes() for array in (self.inputs, self.outputs, self.bound, self.strict))
+        rounded = b"".join(array.tobytes() for array in (self.inputs, self.outputs, self.bound, self.strict))
+        return rounded + repr(self.rows).encode()
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A box of inputs, flat; one of them is unsafe if any clause holds of it."""
+    """A box of inputs, flat, rounded outwards to double precision; one of them is unsafe if any clause holds of it.
+
+    above, below: whether inputs must exceed the lower limit, and stay short of the upper one: where these are strict,
+    or were rounded.
+    """
 
     lower: Float64[np.ndarray, " inputs"]
     upper: Float64[np.ndarray, " inputs"]
     clauses: tuple[Clause, ...]
+    above: Bool[np.ndarray, " inputs"]
+    below: Bool[np.ndarray, " inputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,52 +100,61 @@ class Property:
             boxes[box.key] = box
             clause = _clause([*rest, *(row for row in chosen if not _is_bound(row))], query)
             clauses.setdefault(box.key, []).append(clause)
-        cases = tuple(Case(*box.finite(), tuple(clauses[key])) for key, box in boxes.items())
+        cases = tuple(box.case(tuple(clauses[key])) for key, box in boxes.items())
         note = "" if cases else f"the input set is empty ({empty or 'an assertion is false by itself'})"
         return cls(len(query.inputs), len(query.outputs), cases, note)
 
 
 @dataclass(frozen=True, eq=False)
 class _Bounds:
+    """See `Case`."""
+
     lower: Float64[np.ndarray, " inputs"]
     upper: Float64[np.ndarray, " inputs"]
+    above: Bool[np.ndarray, " inputs"]
+    below: Bool[np.ndarray, " inputs"]
     names: tuple[str, ...]
 
     @classmethod
     def everything(cls, query: VnnlibQuery) -> "_Bounds":
         count = len(query.inputs)
-        return cls(np.full(count, -np.inf), np.full(count, np.inf), query.inputs)
+        no = np.zeros(count, dtype=bool)
+        return cls(np.full(count, -np.inf), np.full(count, np.inf), no, no, query.inputs)
 
     def within(self, rows: Iterable[Comparison]) -> "_Bounds":
         """What is left under the rows that bound one input."""
-        lower, upper = self.lower.copy(), self.upper.copy()
+        lower, upper, above, below = (side.copy() for side in (self.lower, self.upper, self.above, self.below))
         for row in rows:
             if not _is_bound(row):
                 continue
             ((place, weight),) = row.inputs.items()
-            limit = row.bound / weight
-            if weight > 0:
-                upper[place] = min(upper[place], np.nextafter(limit, -np.inf) if row.strict else limit)
-            else:
-                lower[place] = max(lower[place], np.nextafter(limit, np.inf) if row.strict else limit)
-        return _Bounds(lower, upper, self.names)
+            limit = meant(row.bound / weight)
+            sides, sign = ((upper, below), 1) if weight > 0 else ((lower, above), -1)
+            value = sign * _rounded_up(sign * limit) + 0.0  # no zero with a sign
+            beyond = row.strict or value != limit
+            found = (sign * value, not beyond)
+            if found < (sign * sides[0][place], not sides[1][place]):
+                sides[0][place], sides[1][place] = value, beyond
+        return _Bounds(lower, upper, above, below, self.names)
 
     @property
     def contradiction(self) -> str:
         """Why no input lies within; empty if some does."""
-        crossed = self.lower > self.upper
+        crossed = (self.lower > self.upper) | ((self.lower == self.upper) & (self.above | self.below))
         if not crossed.any():
             return ""
         first = int(crossed.argmax())
-        low, high = self.lower[first], self.upper[first]
-        return f"the lower bound {low!s} of {self.names[first]} is above its upper bound {high!s}"
+        low, high, name = self.lower[first], self.upper[first], self.names[first]
+        if low == high:
+            return f"{name} can neither be {low!s} nor lie beside it"
+        return f"the lower bound {low!s} of {name} is above its upper bound {high!s}"
 
     @property
     def key(self) -> bytes:
-        return self.lower.tobytes() + self.upper.tobytes()
+        return b"".join(side.tobytes() for side in (self.lower, self.upper, self.above, self.below))
 
-    def finite(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both sides. Raises InputError if one is missing."""
+    def case(self, clauses: tuple[Clause, ...]) -> Case:
+        """With the clauses that belong to it. Raises InputError where a side is missing or too large for a network."""
         sides = (("lower", self.lower), ("upper", self.upper))
         missing = [(what, int(place)) for what, side in sides for place in np.flatnonzero(~np.isfinite(side))]
         if missing:
@@ -143,7 +164,23 @@ class _Bounds:
                 f"input {self.names[first]} has no {what} bound (it lies in [{self.lower[first]:g}, "
                 f"{self.upper[first]:g}]){more}; accepted: inputs with a lower and an upper bound each"
             )
-        return self.lower, self.upper
+        large = np.maximum(np.abs(self.lower), np.abs(self.upper)) > np.finfo(np.float32).max
+        if large.any():
+            first = int(large.argmax())
+            raise InputError(
+                f"input {self.names[first]} lies in [{self.lower[first]:g}, {self.upper[first]:g}], beyond single "
+                f"precision; accepted: bounds of up to {np.finfo(np.float32).max:g} in size"
+            )
+        return Case(self.lower, self.upper, clauses, self.above, self.below)
+
+
+def _rounded_up(exact: Fraction) -> float:
+    """The smallest number of double precision that is not below."""
+    try:
+        near = float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -sys.float_info.max
+    return near if near >= exact else math.nextafter(near, math.inf)
 
 
 def _contradiction(rows: list[Comparison], box: _Bounds) -> str:
@@ -154,10 +191,11 @@ def _contradiction(rows: list[Comparison], box: _Bounds) -> str:
         ends = [(w, float((box.lower if w > 0 else box.upper)[place])) for place, w in row.inputs.items()]
         if not all(math.isfinite(end) for _, end in ends):
             continue
-        least, bound = sum(Fraction(w) * Fraction(end) for w, end in ends), Fraction(row.bound)
-        if least > bound or (row.strict and least == bound):
-            terms = " + ".join(f"{w:g} * {box.names[place]}" for place, w in row.inputs.items()) or "0"
-            return f"{terms} {'<' if row.strict else '<='} {row.bound:g} holds nowhere between the bounds"
+        least = sum(w * Fraction(end) for w, end in ends)
+        if least > row.bound or (row.strict and least == row.bound):
+            terms = " + ".join(f"{float(w):g} * {box.names[place]}" for place, w in row.inputs.items()) or "0"
+            sign = "<" if row.strict else "<="
+            return f"{terms} {sign} {float(row.bound):g} holds nowhere between the bounds"
     return ""
 
 
@@ -171,8 +209,17 @@ def _clause(rows: list[Comparison], query: VnnlibQuery) -> Clause:
     inputs, outputs = np.zeros((count, len(query.inputs))), np.zeros((count, len(query.outputs)))
     bound, strict = np.zeros(count), np.zeros(count, dtype=bool)
     for i, row in enumerate(rows):
+        factor = _factor([*row.inputs.values(), *row.outputs.values()])
         for matrix, side in ((inputs, row.inputs), (outputs, row.outputs)):
             for place, weight in side.items():
-                matrix[i, place] = weight
-        bound[i], strict[i] = row.bound, row.strict
-    return Clause(inputs, outputs, bound, strict)
+                matrix[i, place] = float(weight * factor)
+        bound[i], strict[i] = _rounded_up(row.bound * factor), row.strict
+    return Clause(inputs, outputs, bound, strict, tuple(rows))
+
+
+def _factor(weights: list[Fraction]) -> int:
+    """What makes weights exact in double precision, such as 10 for 0.1; 1 where they are, or where nothing does."""
+    if all(float(weight) == weight for weight in weights):
+        return 1
+    common = math.lcm(*(weight.denominator for weight in weights))
+    return common if all(abs(weight * common) < 2**53 for weight in weights) else 1

@@ -1,6 +1,8 @@
-"""Strict comparisons where the bound is attained: y < 0 of a ReLU's output, y > 1 where y = 1 is the largest.
+"""Comparisons that intervals of the outputs decide at once, and nothing else can.
 
-A proof by positive margins cannot tell them from the tie; intervals of the outputs, whose ends are exact there, can.
+Strict ones where the bound is attained, such as y < 0 of a ReLU's output, or y > 1 where y = 1 is the largest: a proof
+by positive margins cannot tell them from the tie, and the ends of intervals are exact there. And those with numbers
+beyond single precision, in which margins are infinite.
 """
 
 from dataclasses import replace
@@ -18,14 +20,14 @@ from calipers.verify.vnnlib.property import Clause, Property
 
 
 def without_impossible(graph: Graph, boxes: Box, asked: Property, budget: WorkBudget) -> Property:
-    """The property without clauses of which a strict row can never hold, and without cases that have no clause left.
+    """The property without clauses of which such a row can never hold, and without cases that have no clause left.
 
-    boxes: one for each case, rounded outwards. Unchanged where time is up, or where no row is strict.
+    boxes: one for each case, rounded outwards. Unchanged where time is up, or where there is no such row.
     """
-    strict = [any(_telling(clause).any() for clause in case.clauses) for case in asked.cases]
-    if not any(strict):
+    telling = [any(_telling(clause).any() for clause in case.clauses) for case in asked.cases]
+    if not any(telling):
         return asked
-    index = torch.tensor(strict).nonzero()[:, 0]
+    index = torch.tensor(telling).nonzero()[:, 0]
     try:
         with torch.no_grad():
             last = FUSED.propagate(graph, boxes[index], budget).bounds[-1]
@@ -44,11 +46,14 @@ def without_impossible(graph: Graph, boxes: Box, asked: Property, budget: WorkBu
 
 
 def _telling(clause: Clause) -> np.ndarray:
-    """Strict rows over outputs alone."""
-    return clause.strict & ~clause.inputs.any(1)
+    """Rows over outputs alone that are strict, or large."""
+    large = np.maximum(np.abs(clause.outputs).max(1), np.abs(clause.bound)) > np.finfo(np.float32).max / 2
+    return (clause.strict | large) & ~clause.inputs.any(1)
 
 
 def _impossible(clause: Clause, outputs: IntervalBounds) -> bool:
     rows = _telling(clause)
     C, d = (torch.from_numpy(part[rows]).unsqueeze(0) for part in (clause.outputs, -clause.bound))
-    return bool((interval_rows(Specification(C, d), outputs) >= 0).any())
+    least = interval_rows(Specification(C, d), outputs)[0]
+    strict = torch.from_numpy(clause.strict[rows])
+    return bool(torch.where(strict, least >= 0, least > 0).any())
