@@ -17,6 +17,7 @@ _EXPONENT = 400
 
 _ZERO, _ONE = Fraction(0), Fraction(1)
 _LARGEST = Fraction(sys.float_info.max)
+_WHOLE = 2**53  # integers below are numbers of double precision
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE]([-+]?\d+))?")
 _NEGATED = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "=": "distinct", "distinct": "="}
 _SPELLINGS = {"==": "=", "!=": "distinct"}
@@ -137,17 +138,22 @@ def _pair(kind: str, difference: _Sum, expression: Group) -> list[Conjunction]:
 def _row(sum_: _Sum, sign: int, strict: bool, expression: Group) -> Comparison:
     """Sign times a sum <= 0, or < 0."""
     sides: tuple[dict[int, Fraction], dict[int, Fraction]] = ({}, {})
-    if any(abs(number) > _LARGEST for number in (*sum_.weights.values(), sum_.constant)):
+    if any(map(_beyond, (*sum_.weights.values(), sum_.constant))):
         raise Fault(expression.at, f"{shown(expression)!r} holds a number beyond double precision")
     for variable, weight in sum_.weights.items():
         if weight:
-            sides[variable.output][variable.place] = sign * meant(weight)
-    return Comparison(*sides, -sign * meant(sum_.constant), strict)
+            sides[variable.output][variable.place] = meant(weight) if sign > 0 else -meant(weight)
+    bound = meant(sum_.constant)
+    return Comparison(*sides, -bound if sign > 0 else bound, strict)
+
+
+def _beyond(number: Fraction) -> bool:
+    return number.numerator.bit_length() - number.denominator.bit_length() > 1022 and abs(number) > _LARGEST
 
 
 def meant(number: Fraction) -> Fraction:
     """The number of double precision that a decimal was printed from, if it is the shortest for it; others exactly."""
-    if abs(number) > _LARGEST:
+    if (number.denominator == 1 and abs(number.numerator) < _WHOLE) or _beyond(number):
         return number
     near = float(number)
     return Fraction(near) if Fraction(repr(near)) == number else number

@@ -128,13 +128,13 @@ class _Bounds:
             if not _is_bound(row):
                 continue
             ((place, weight),) = row.inputs.items()
-            limit = meant(row.bound / weight)
-            sides, sign = ((upper, below), 1) if weight > 0 else ((lower, above), -1)
-            value = sign * _rounded_up(sign * limit) + 0.0  # no zero with a sign
-            beyond = row.strict or value != limit
-            found = (sign * value, not beyond)
-            if found < (sign * sides[0][place], not sides[1][place]):
-                sides[0][place], sides[1][place] = value, beyond
+            # The lower limits of x are the upper ones of -x.
+            sign, (limits, open_) = (1, (upper, below)) if weight > 0 else (-1, (lower, above))
+            highest = row.bound if weight == sign else meant(row.bound / abs(weight))
+            value = _rounded_up(highest)
+            beyond = row.strict or value != highest
+            if (value, not beyond) < (sign * limits[place], not open_[place]):
+                limits[place], open_[place] = sign * value + 0.0, beyond  # no zero with a sign
         return _Bounds(lower, upper, above, below, self.names)
 
     @property
