@@ -211,6 +211,19 @@ SHAPES: dict[str, tuple[list, dict[str, np.ndarray], list, int]] = {
     ),
     "pad of the batch of one": ([node("Pad", "x", "p")], {"p": np.array([1, 0, 0, 2], np.int64)}, [1, 3], 2),
 }
+SHAPES["a number"] = ([node("Mul", "x", "c", to="m"), node("Relu", "m")], {"c": floats(2)}, [], 1)
+SHAPES["least of all"] = (
+    [node("ReduceMin", "x", to="m", keepdims=0), node("Sub", "x", "m", to="d"), node("Abs", "d")],
+    {},
+    [1, 3],
+    2,
+)
+SHAPES["one entry"] = (
+    [node("Gather", "x", "i", to="g", axis=1), node("Unsqueeze", "g", "o", to="u"), node("Mul", "u", "c")],
+    {"i": np.array(1), "o": np.array([1], np.int64), "c": floats(2)},
+    ["n", 3],
+    2,
+)
 SHAPES["one value"] = (
     [node("MatMul", "x", "w", to="s"), node("Squeeze", "s", "a")],
     {"w": floats(3, 1), "a": np.array([1], np.int64)},
@@ -239,6 +252,40 @@ OPERATORS: dict[str, tuple[list, dict[str, np.ndarray], list]] = {
         ],
         {"c": np.array([0.5, 2, -1.25])},
         [1, 3],
+    ),
+    "hard sigmoid": ([node("HardSigmoid", "x", alpha=0.3, beta=0.4)], {}, MAP),
+    "usual hard sigmoid": ([node("HardSigmoid", "x")], {}, MAP),
+    "mask of a dropout": ([helper.make_node("Dropout", ["x"], ["d", "m"]), node("Where", "m", "d", "x")], {}, [1, 3]),
+    "indices that nobody reads": ([helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], {}, MAP),
+    "transposed, cropped unevenly": (
+        [node("ConvTranspose", "x", "w", "b", pads=[2, 1, 0, 0], strides=[2, 1], output_padding=[1, 0])],
+        {"w": floats(2, 3, 3, 2), "b": B[:3]},
+        MAP,
+    ),
+    "transposed to a size": (
+        [node("ConvTranspose", "x", "w", "b", output_shape=[13, 6], strides=[2, 1])],
+        {"w": floats(2, 3, 3, 3), "b": B[:3]},
+        MAP,
+    ),
+    "transposed to the same, upper": (
+        [node("ConvTranspose", "x", "w", auto_pad="SAME_UPPER", strides=[2, 3])],
+        {"w": floats(2, 3, 3, 4)},
+        MAP,
+    ),
+    "transposed to the same, lower": (
+        [node("ConvTranspose", "x", "w", auto_pad="SAME_LOWER", strides=[3, 2])],
+        {"w": floats(2, 3, 4, 3)},
+        MAP,
+    ),
+    "constants with roots and exponentials": (
+        [
+            node("Exp", "c", to="e"),
+            node("Softmax", "e", to="s", axis=-1),
+            node("Sqrt", "s", to="q"),
+            node("Mul", "x", "q"),
+        ],
+        {"c": floats(5)},
+        MAP,
     ),
     "cast like": ([node("CastLike", "x", "c")], {"c": np.array(1, np.float32)}, MAP),
     "constant on the left": ([node("Sub", "c", "x", to="a"), node("Mul", "c", "a")], {"c": floats(2, 6, 5)}, MAP),
@@ -548,6 +595,13 @@ def test_truncated_files(share: float, tmp_path) -> None:
 def test_a_folder_is_no_model(tmp_path) -> None:
     with pytest.raises(ModelError, match="is a folder"):
         load_onnx_network(tmp_path)
+
+
+@pytest.mark.parametrize("constant", [0.0, -0.0])
+def test_outputs_that_are_not_finite_are_named(constant: float, tmp_path) -> None:
+    path = saved(tmp_path, [node("Div", "x", "c")], {"c": np.array([1, constant, 1], np.float32)}, ["n", 3], [("y", 2)])
+    with pytest.raises(ModelError, match="8 of 24 outputs are NaN or infinite on random inputs"):
+        load_onnx_network(path)
 
 
 def test_numbers_that_are_none_are_named(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Models as people write them answer as the plain network inside them does."""
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +63,14 @@ def plain(x):
     return NET(x)
 
 
+def scripted(frozen: bool = False) -> nn.Module:
+    """As people still have them; torch warns of both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script = torch.jit.script(NET)
+        return torch.jit.freeze(script.eval()) if frozen else script
+
+
 # name -> model, what it has to answer, codes of warnings
 MODELS = {
     "function": (plain, plain, set()),
@@ -103,6 +112,14 @@ MODELS = {
         plain,
         {"fixed-batch"},
     ),
+    "exported module for two": (
+        torch.export.export(NET, (torch.rand(2, 1, 3, 4),)).module(),
+        plain,
+        {"fixed-batch"},
+    ),
+    "two inputs at a time": (lambda x: NET(x.view(2, 12)), plain, {"fixed-batch"}),
+    "script": (scripted(), plain, set()),
+    "frozen script": (scripted(frozen=True), plain, set()),
     "exported module": (torch.export.export(NET, (torch.rand(1, 1, 3, 4),)).module(), plain, {"fixed-batch"}),
     "one logit": (ONE, lambda x: ONE(x) * torch.tensor([0.0, 1.0]), {"one-output"}),
     "one logit, squeezed": (lambda x: ONE(x).squeeze(), lambda x: ONE(x) * torch.tensor([0.0, 1.0]), {"one-output"}),
@@ -185,6 +202,10 @@ def test_functions_that_differ_have_other_digests() -> None:
 def test_what_is_no_model_is_named() -> None:
     with pytest.raises(ModelError, match=r"is a str; accepted: a torch\.nn\.Module, a function"):
         loaded("resnet")
+    with pytest.raises(ModelError, match=r"is the class Flatten; accepted: an instance, Flatten\(\.\.\.\)"):
+        loaded(nn.Flatten)
+    with pytest.raises(ModelError, match="1.weight has no shape yet .* call the model once"):
+        loaded(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)))
 
 
 @pytest.mark.parametrize("name", ["NET", "plain", "one_by_default", "Owner"])

@@ -161,8 +161,10 @@ def _manner(model: nn.Module, pair: Tensor) -> _Manner:
             except Exception as error:  # a foreign model may raise anything on an input that it does not take
                 failures.append(error)
                 continue
-            if batch is None and not _takes(model, pair[[0, 1, 0]].to(first.device, dtype), tensor_of(output)):
-                failures.append(ModelError("two inputs are taken, three are not"))
+            if batch is None and isinstance(
+                three := _answer(model, pair[[0, 1, 0]].to(first.device, dtype)), Exception
+            ):
+                failures.append(three)
                 continue
             copies = given._version != version or not torch.equal(given, inputs.to(first.device, dtype))
             alone = batch is not None or _takes(model, pair[:1].to(first.device, dtype, copy=True), tensor_of(output))
@@ -182,12 +184,16 @@ def _declared(model: nn.Module) -> tuple[int, ...]:
 
 def _takes(model: nn.Module, inputs: Tensor, values: Tensor) -> bool:
     """Whether so many inputs get answers of the shape that two get, which is that of values."""
+    found = _answer(model, inputs)
+    return isinstance(found, Tensor) and tuple(found.shape) == (len(inputs), *values.shape[1:])
+
+
+def _answer(model: nn.Module, inputs: Tensor) -> Tensor | Exception:
     try:
         with torch.no_grad():
-            found = tensor_of(model(inputs))
-    except Exception:  # whatever it raises, two samples go through
-        return False
-    return tuple(found.shape) == (len(inputs), *values.shape[1:])
+            return tensor_of(model(inputs))
+    except Exception as error:  # whatever it raises, two samples go through
+        return error
 
 
 def _logits(values: Tensor) -> Tensor:
