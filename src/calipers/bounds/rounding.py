@@ -56,9 +56,10 @@ def widened(op: ops.Op, given: Sequence[IntervalBounds], found: IntervalBounds) 
     if isinstance(op, ops.Weighted | ops.Add) and not isinstance(op, ops.ExactRows):
         # The middle, the radius and both sums.
         own = gamma(2 * ops.terms(op) + _BESIDE, unit_of(size.dtype)) * magnitude(op, [b.size for b in given])
-        if isinstance(op, ops.Linear):
-            own = own.masked_fill(op.copies(given[0].size), 0.0)
         error = own if error is None else error + own
+        if isinstance(op, ops.Linear):
+            # Rounding keeps the order of numbers: copies lie between the copies of the ends.
+            error = error.masked_fill(op.copies(given[0].size), 0.0)
     elif isinstance(op, ops.Sigmoid | ops.Tanh | ops.Softplus | ops.LeakyRelu):
         own = _PLANE * unit_of(size.dtype) * (1 + size)
         error = own if error is None else error + own
@@ -162,7 +163,8 @@ class PlaneCost:
         offset: the size of the numbers that are summed where they are others than the bias.
         """
         summed = bias.abs() if offset is None else offset
-        return through + self.own * (self.size + bias.abs()) + self.summed * summed
+        tiny = torch.finfo(bias.dtype).tiny  # products too small for their format are rounded absolutely
+        return through + self.own * (self.size + bias.abs()) + self.summed * summed + tiny
 
 
 def charged(

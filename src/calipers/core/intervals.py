@@ -8,6 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+def middle(lower: Tensor, upper: Tensor) -> Tensor:
+    """Half of the sum of two ends, also where that exceeds the largest number.
+
+    Halves first are no remedy for all: those of the least numbers are rounded.
+    """
+    half = (lower + upper) / 2
+    return torch.where(half.isfinite(), half, lower / 2 + upper / 2)
+
+
 @dataclass(frozen=True)
 class IntervalBounds:
     """lower <= value <= upper, element by element, for a batch of input sets."""
@@ -19,6 +28,16 @@ class IntervalBounds:
     def size(self) -> Float[Tensor, "batch *shape"]:
         """The largest absolute value of every entry."""
         return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    @cached_property
+    def middle(self) -> Float[Tensor, "batch *shape"]:
+        """Half of the sum, also where that exceeds the largest number."""
+        return middle(self.lower, self.upper)
+
+    @cached_property
+    def radius(self) -> Float[Tensor, "batch *shape"]:
+        """From the middle to the ends, so that it has room for what the middle rounds away, for the least numbers too."""
+        return torch.maximum(self.upper - self.middle, self.middle - self.lower)
 
     def intersect(self, other: "IntervalBounds") -> "IntervalBounds":
         """The tighter of both on each side."""

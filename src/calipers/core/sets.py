@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from calipers.core.errors import InputError
+from calipers.core.intervals import middle
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.projections import project_l1, project_l2
 
@@ -58,7 +59,7 @@ class Box:
 
     @property
     def center(self) -> Tensor:
-        return (self.lower + self.upper) / 2
+        return middle(self.lower, self.upper)
 
     def __len__(self) -> int:
         return len(self.lower)

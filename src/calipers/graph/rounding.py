@@ -19,6 +19,7 @@ from calipers.graph.graph import Graph
 SINGLE = 2.0**-24
 # What may be lost where numbers are too small for their format, or are flushed to zero.
 _TINY = 2.0**-126
+_SMALLEST = 2.0**-149
 # Roundings of x * alpha + beta with alpha and beta worked out from statistics, or of ((x - mean) * alpha) + shift.
 _BATCH_NORM = 12
 # Units by which sigmoid, tanh and softplus are off in torch, onnxruntime and numpy: 2.8, 5.5 and 2.7 at most on a dense
@@ -53,17 +54,23 @@ def deployed(op: ops.Op, sizes: Sequence[Tensor], size: Tensor) -> Tensor | None
             # One more than the terms: a factor may be applied to the sum (Gemm's alpha).
             count = ops.terms(op) + 1
             error = gamma(count) * magnitude(op, sizes) + count * _TINY
-            return error.masked_fill(op.copies(sizes[0]), 0.0) if isinstance(op, ops.Linear) else error
+            if not isinstance(op, ops.Linear):
+                return error
+            # Copies lose what becomes smaller than the smallest number, which no weight of 1 and more makes of any.
+            smaller = ((op.weight == 0) | (op.weight.abs() >= 1)).all(1).logical_not() * _SMALLEST
+            return torch.where(op.copies(sizes[0]), smaller.to(error.dtype), error)
         case ops.ExactRows():
             return ops.linear_part(ops.absolute(op)).evaluate(_order_error(sizes[0])) if op.softmax else None
         case ops.Scale():
             # A sign or a power of two changes no digit.
             plain = (op.bias == 0) & (op.weight.abs().frexp().mantissa == 0.5)
-            error = (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(plain, 0.0)
+            error = gamma(3) * magnitude(op, sizes) + 2 * _TINY
+            error = torch.where(plain, (op.weight.abs() < 1) * _SMALLEST, error).to(size.dtype)
             return torch.where(op.weight == 0, _written(op.bias), error)
         case ops.Divide():
             whole = op.divisor.abs().frexp().mantissa == 0.5
-            return (gamma(3) * magnitude(op, sizes) + 2 * _TINY).masked_fill(whole, 0.0)
+            error = gamma(3) * magnitude(op, sizes) + 2 * _TINY
+            return torch.where(whole, (op.divisor.abs() > 1) * _SMALLEST, error).to(size.dtype)
         case ops.BatchNorm():
             return gamma(_BATCH_NORM) * magnitude(op, sizes) + _BATCH_NORM * _TINY
         case ops.Add():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from calipers.bounds.propagation.rows import Rows
 from calipers.bounds.rounding import concretized
+from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm, flat, per_sample
 from calipers.core.sets import Box, InputSet, LpBall
 
@@ -20,10 +21,10 @@ def concretize(input_set: InputSet, rows: Rows) -> Float[Tensor, "sides groups r
 
 @concretize.register
 def _(input_set: Box, rows: Rows) -> Tensor:
-    middle, radius = (input_set.lower + input_set.upper) / 2, (input_set.upper - input_set.lower) / 2
+    bounds = IntervalBounds(input_set.lower, input_set.upper)
     # What the sums round away costs as much as a wider box.
-    radius = radius + _error(input_set.lower) * torch.maximum(input_set.lower.abs(), input_set.upper.abs())
-    return rows.extremes(middle, radius)
+    slip = _error(bounds.size) * bounds.size + torch.finfo(bounds.size.dtype).tiny * (bounds.size > 0)
+    return rows.extremes(bounds.middle, bounds.radius + slip)
 
 
 @concretize.register

@@ -5,7 +5,7 @@ from functools import singledispatch
 import torch
 import torch.nn.functional as F
 
-from calipers.bounds.rounding import input_bounds, interval_rows, widened
+from calipers.bounds.rounding import input_bounds, interval_rows, rounded_down, widened
 from calipers.core.intervals import IntervalBounds
 from calipers.core.problem import Specification
 from calipers.core.sets import InputSet, is_box
@@ -34,10 +34,8 @@ def _(op: ops.Weighted, *inputs: IntervalBounds) -> IntervalBounds:
 
 
 def _around_middle(op: ops.Weighted, given: IntervalBounds) -> IntervalBounds:
-    lower, upper = given.lower, given.upper
-    middle, radius = (lower + upper) / 2, (upper - lower) / 2
-    spread = ops.linear_part(ops.absolute(op)).evaluate(radius)
-    value = ops.weighted(op, op.weight, op.bias).evaluate(middle)
+    spread = ops.linear_part(ops.absolute(op)).evaluate(given.radius)
+    value = ops.weighted(op, op.weight, op.bias).evaluate(given.middle)
     return IntervalBounds(value - spread, value + spread)
 
 
@@ -48,11 +46,17 @@ def _(op: ops.Linear, *inputs: IntervalBounds) -> IntervalBounds:
     if not bool(copies.any()):
         return found
     low, high = inputs[0].lower, inputs[0].upper
-    ends = [
-        F.linear(one, op.weight.clamp(min=0), op.bias) + F.linear(two, op.weight.clamp(max=0))
-        for one, two in ((low, high), (high, low))
-    ]
-    return IntervalBounds(*(e.where(copies, side) for e, side in zip(ends, (found.lower, found.upper), strict=True)))
+    # In double precision, since a power of two loses digits of numbers that become too small.
+    weight, bias = op.weight.double(), op.bias.double()
+    above, below = (
+        rounded_down(
+            F.linear((sign * one).double(), weight.clamp(min=0), sign * bias)
+            + F.linear((sign * two).double(), weight.clamp(max=0)),
+            low.dtype,
+        )
+        for sign, one, two in ((1, low, high), (-1, high, low))
+    )
+    return IntervalBounds(above.where(copies, found.lower), (-below).where(copies, found.upper))
 
 
 @extremes.register

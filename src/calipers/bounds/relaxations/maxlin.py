@@ -5,7 +5,7 @@ from torch import Tensor
 
 from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.bounds.relaxations.window import Windows
-from calipers.core.intervals import IntervalBounds
+from calipers.core.intervals import IntervalBounds, middle
 from calipers.graph import ops
 
 
@@ -23,8 +23,7 @@ def upper_plane(windows: Windows) -> tuple[Tensor, Tensor]:
 
 def lower_pixel(windows: Windows) -> Tensor:
     """The pixel with the largest midpoint: the largest lower plane among single pixels there."""
-    middle = (windows.lower + windows.upper) / 2
-    return windows.one(middle.max(1).indices)
+    return windows.one(middle(windows.lower, windows.upper).max(1).indices)
 
 
 def relax_maxpool(op: ops.MaxPool2d, bounds: IntervalBounds) -> Relaxation:

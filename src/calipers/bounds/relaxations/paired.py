@@ -121,7 +121,7 @@ def upper_plane(
     image, output = (both & (difference < independent(low, high))).any(1).any(1).nonzero().unbind(1)
     if len(image):
         able = can[image, :, output]
-        middle = ((low + high) / 2)[image, :, output].masked_fill(~able, 0.0)
+        middle = (low / 2 + high / 2)[image, :, output].masked_fill(~able, 0.0)
         payoff = difference[image, :, :, output].masked_fill(~able.unsqueeze(1), 0.0)
         weights = _lowest(payoff.masked_fill(~able.unsqueeze(2), ABSENT), middle, able)
         offset = (payoff @ weights.unsqueeze(2)).squeeze(2).masked_fill(~able, ABSENT).amax(1)

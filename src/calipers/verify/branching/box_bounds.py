@@ -106,9 +106,8 @@ def _looseness(propagation: Propagation, boxes: Box, share: Mapping[int, Tensor]
             continue
         node, planes = graph.nodes[position], propagation.relaxations[position]
         bounds = propagation.bounds[node.inputs[0]]
-        middle = (bounds.lower + bounds.upper) / 2
-        above = _apply(node.op, planes.upper_slope, middle) + planes.upper_bias
-        below = _apply(node.op, planes.lower_slope, middle) + planes.lower_bias
+        above = _apply(node.op, planes.upper_slope, bounds.middle) + planes.upper_bias
+        below = _apply(node.op, planes.lower_slope, bounds.middle) + planes.lower_bias
         distance = (above - below).clamp_min(0).flatten(1)
         moved = _reach(node.op, tangent).unflatten(0, (len(boxes), inputs)).flatten(2)
         part = moved / moved.sum(1, keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
