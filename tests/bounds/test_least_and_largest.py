@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from calipers.bounds import WorkBudget
+from calipers.bounds.relaxations.activations import relax
+from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.core.intervals import IntervalBounds
 from calipers.core.norms import Norm
 from calipers.core.problem import Problem, Specification
 from calipers.core.results import Verdict
 from calipers.core.sets import Box, InputSet, LpBall
+from calipers.graph import ops
 from calipers.graph.from_torch import from_module
 from calipers.graph.graph import Graph
 from calipers.verify import Limits
@@ -108,3 +111,27 @@ def test_the_radius_reaches_from_the_middle_to_both_ends() -> None:
     ordinary = (lower.abs().maximum(upper.abs()) < LARGEST / 4)[0]
     assert torch.equal(bounds.middle[0][ordinary], ((lower + upper) / 2)[0][ordinary])
     torch.testing.assert_close(bounds.radius, upper / 2 - lower / 2, rtol=1e-6, atol=LEAST)
+
+
+@pytest.mark.parametrize("ends", [(0.88, 0.97), (-0.97, -0.88), (-1.0, 1.0)])
+def test_parallel_planes_of_the_largest_offsets_have_a_middle(ends: tuple[float, float]) -> None:
+    lower, upper = (torch.full((1, 3), share * LARGEST) for share in ends)
+    slope = torch.ones(1, 3)
+    planes = Relaxation(slope, lower, slope, upper)
+    exact = (lower.double() + upper.double()) / 2
+    torch.testing.assert_close(planes.middle.double(), exact, rtol=1e-6, atol=1e31)
+    torch.testing.assert_close(planes.half.double(), (upper.double() - lower.double()) / 2, rtol=1e-6, atol=1e31)
+
+
+@pytest.mark.parametrize("activation", [ops.Sigmoid(), ops.Tanh(), ops.Softplus()])
+@pytest.mark.parametrize("ends", [(0.88, 0.97), (-0.97, -0.88), (-1.0, 1.0), (-0.5, 1.0)])
+def test_planes_around_activations_over_the_largest_numbers(activation: ops.Elementwise, ends: tuple) -> None:
+    lower, upper = (torch.full((1, 1), share * LARGEST) for share in ends)
+    planes = relax(activation, IntervalBounds(lower, upper))
+    x = torch.linspace(-1, 1, 401, dtype=torch.float64)
+    x = (lower.double() / 2 + upper.double() / 2 + x * (upper.double() / 2 - lower.double() / 2)).flatten()
+    value = activation.evaluate(x)
+    slack = 1e-6 * (1 + value.abs())
+    below = planes.lower_slope.double().flatten() * x + planes.lower_bias.double().flatten()
+    above = planes.upper_slope.double().flatten() * x + planes.upper_bias.double().flatten()
+    assert bool((below <= value + slack).all() and (above >= value - slack).all())

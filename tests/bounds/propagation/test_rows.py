@@ -12,13 +12,14 @@ from calipers.bounds.budget import WorkBudget
 from calipers.bounds.propagation.backsubstitution import backsubstitute
 from calipers.bounds.propagation.concretize import concretize
 from calipers.bounds.propagation.linear import CAPM
-from calipers.bounds.propagation.rows import Rows, windows
+from calipers.bounds.propagation.rows import Rows, clip_to_value, windows
 from calipers.bounds.propagation.start import identity_rows, select
 from calipers.bounds.relaxations.relaxation import Relaxation
 from calipers.bounds.rounding import concretized
 from calipers.core.problem import Specification
 from calipers.graph import ops
 from calipers.graph.graph import Graph, Node
+from calipers.graph.ops import Pair
 from tests.nets import FAMILIES, NETWORKS, random_graph, random_set
 
 SEEDS = st.integers(0, 2**16)
@@ -140,3 +141,75 @@ def test_parallel_planes_are_walked_by_their_middle_and_half_their_distance() ->
         for one, two in ((lower, upper), (upper, lower))
     ]
     assert torch.allclose(rows.extremes(planes.middle, planes.half), rows.constant + torch.stack(ends))
+
+
+def rows_at(corner: torch.Tensor, window: tuple[int, int], generator: torch.Generator, last: bool) -> Rows:
+    """Rows over windows of a value (2, 6, 7), no coefficient outside of it."""
+    groups, count, channels = len(corner), 3, 2
+    coefficient = torch.randn(groups, count, channels, *window, generator=generator)
+    coefficient = clip_to_value(coefficient, corner, (channels, 6, 7))
+    if last:
+        coefficient = coefficient.movedim(2, -1).contiguous().movedim(-1, 2)
+    constant = torch.randn(2, groups, count, generator=generator)
+    return Rows(coefficient, constant, torch.zeros(groups).long(), corner, (channels, 6, 7))
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.booleans(), st.booleans())
+def test_rows_over_different_windows_add_up_as_over_the_whole_value(seed: int, together: bool, last: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.randint(-2, 6, (4, 2), generator=generator)
+    apart = torch.randint(-3, 4, (1 if together else 4, 2), generator=generator)
+    size = torch.randint(1, 5, (4,), generator=generator).tolist()
+    one = rows_at(corner, (size[0], size[1]), generator, last)
+    two = rows_at(corner + apart, (size[2], size[3]), generator, last)
+    found = one + two
+    assert torch.equal(found.dense().coefficient, one.dense().coefficient + two.dense().coefficient)
+    assert torch.equal(found.constant, one.constant + two.constant)
+    values = torch.randn(1, 2, 6, 7, generator=generator)
+    expected = one.dot(one.spread(values)) + two.dot(two.spread(values))
+    torch.testing.assert_close(found.dot(found.spread(values)), expected, atol=1e-5, rtol=1e-5)
+    # Windows that move together stay one window, where that is smaller than the value.
+    top, left = (torch.minimum(torch.zeros(2), apart[0]) if together else torch.zeros(2)).long().tolist()
+    height = max(size[0], size[2] + int(apart[0, 0])) - top
+    width = max(size[1], size[3] + int(apart[0, 1])) - left
+    if together and height * width < 42:
+        assert found.corner is not None
+        assert found.window == (height, width)
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (1, 3), (3, 2), (2, 1)])
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("windowed", [True, False])
+def test_windows_side_by_side_are_pulled_back_as_any_others(kernel: Pair, parallel: bool, windowed: bool) -> None:
+    generator = torch.Generator().manual_seed(sum(kernel))
+    outputs, channels = (3, 4), 5
+    source = (channels, outputs[0] * kernel[0], outputs[1] * kernel[1])
+    pool = ops.MaxPool2d(kernel, kernel)
+    pixels = len(pool.pixels)
+    slope = torch.rand(2, pixels, channels, *outputs, generator=generator)
+    bias = torch.rand(2, channels, *outputs, generator=generator)
+    above = slope if parallel else torch.rand(2, pixels, channels, *outputs, generator=generator)
+    relaxation = Relaxation(slope, -bias, above, bias)
+    if windowed:
+        corner = torch.tensor([[0, 0], [1, 2], [1, 1]])
+        coefficient = torch.randn(3, 2, channels, 2, 2, generator=generator)
+    else:
+        corner, coefficient = None, torch.randn(3, 2, channels, *outputs, generator=generator)
+    image = torch.tensor([0, 1, 1])
+    rows = Rows(coefficient, torch.zeros(2, 3, 2), image, corner, (channels, *outputs))
+    graph = Graph((Node("x", ops.Input(), (), source), Node("pool", pool, (0,), (channels, *outputs))))
+    with torch.no_grad():
+        fast = backsubstitute(graph, 1, rows, {1: relaxation}, None)[0].dense()
+    with torch.enable_grad():  # pixel by pixel, as windows that overlap are
+        general = backsubstitute(graph, 1, rows, {1: relaxation}, None)[0].dense()
+    torch.testing.assert_close(fast.coefficient, general.coefficient)
+    torch.testing.assert_close(fast.constant, general.constant)
+    # By hand: every pixel gets its output's coefficient times its slope.
+    whole = rows.split().dense().coefficient if not parallel else rows.dense().coefficient
+    expected = torch.zeros(3, whole.shape[1], *source)
+    for pixel, (dy, dx) in enumerate(pool.pixels):
+        positive, negative = whole.clamp(min=0), whole.clamp(max=0)
+        share = positive * slope[image, pixel].unsqueeze(1) + negative * above[image, pixel].unsqueeze(1)
+        expected[..., dy :: kernel[0], dx :: kernel[1]] = share
+    torch.testing.assert_close(fast.coefficient, expected)

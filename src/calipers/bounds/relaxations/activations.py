@@ -167,11 +167,11 @@ class Stretched:
         return self.function(x)
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        below, above = self.curve.slopes(self.width * lower, self.width * upper)
+        below, above = self.curve.slopes(self._widened(lower), self._widened(upper))
         return self._steepness * below, self._steepness * above
 
     def shared_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._steepness * self.curve.shared_slope(self.width * lower, self.width * upper)
+        return self._steepness * self.curve.shared_slope(self._widened(lower), self._widened(upper))
 
     def stationary(self, slope: Tensor) -> tuple[Tensor, ...]:
         return tuple(x / self.width for x in self.curve.stationary(slope / self._steepness))
@@ -182,6 +182,11 @@ class Stretched:
     @property
     def _steepness(self) -> float:
         return self.width * self.height
+
+    def _widened(self, x: Tensor) -> Tensor:
+        """Short of the largest number, whose differences are finite: slopes may be those of a smaller interval."""
+        most = torch.finfo(x.dtype).max / 4
+        return (self.width * x).clamp(-most, most)
 
 
 @dataclass(frozen=True, eq=False)
