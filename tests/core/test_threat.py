@@ -39,7 +39,7 @@ def test_nonsense_is_refused(arguments: dict, message: str) -> None:
 
 @pytest.mark.parametrize("scale", [(0.0,), (-1.0,), (float("nan"),), ()])
 def test_a_scale_is_made_of_positive_numbers(scale) -> None:
-    with pytest.raises(InputError, match="scale: .* accepted: a finite number > 0 per channel"):
+    with pytest.raises(InputError, match=r"scale: .* accepted: a finite number > 0 per channel"):
         ThreatModel("linf", 0.1, scale=scale)
 
 

@@ -204,7 +204,7 @@ def test_what_is_no_model_is_named() -> None:
         loaded("resnet")
     with pytest.raises(ModelError, match=r"is the class Flatten; accepted: an instance, Flatten\(\.\.\.\)"):
         loaded(nn.Flatten)
-    with pytest.raises(ModelError, match="1.weight has no shape yet .* call the model once"):
+    with pytest.raises(ModelError, match=r"1\.weight has no shape yet .* call the model once"):
         loaded(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ class Certificate:
         except FileNotFoundError as error:
             raise DamagedCertificateError(f"certificate {path}: there is no such file") from error
         except Exception as error:  # zip, numpy and JSON each raise their own for a damaged file
-            raise DamagedCertificateError(f"certificate {path}: cannot be read ({error})") from error
+            reason = error if zipfile.is_zipfile(path) else "it is no .npz file, or not a whole one"
+            raise DamagedCertificateError(f"certificate {path}: cannot be read ({reason})") from error
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

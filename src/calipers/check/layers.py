@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from calipers.check.rounding import SINGLE, SMOOTH, TINY, Array, deployed_gamma
+from calipers.check.rounding import SINGLE, SMALLEST, SMOOTH, TINY, Array, deployed_gamma
 
 Shape = tuple[int, ...]
 
@@ -197,10 +197,11 @@ class Scale:
         return values[0] * np.abs(self.weight) + self.size
 
     def deployed(self, *values: Array) -> Array:
-        # A sign or a power of two changes no digit, and neither does a constant.
+        # A sign or a power of two changes no digit, but of what becomes too small; neither does a constant.
         plain = (self.size == 0) & (np.frexp(np.abs(self.weight))[0] == 0.5)
+        small = np.where(np.abs(self.weight) < 1, SMALLEST, 0.0)
         error = deployed_gamma(self.roundings) * self.magnitude(*values) + self.roundings * TINY
-        return np.where(self.weight == 0, written(self.bias), np.where(plain, 0.0, error))
+        return np.where(self.weight == 0, written(self.bias), np.where(plain, small, error))
 
     def backward(self, rows: Array, shapes: Sequence[Shape]) -> list[Array]:
         return [rows * self.weight]

@@ -11,6 +11,7 @@ SINGLE = 2.0**-24
 SMOOTH = 8
 # Where numbers are too small for single precision.
 TINY = 2.0**-126
+SMALLEST = 2.0**-149  # the least number of single precision
 
 
 def gamma(terms: int) -> float:

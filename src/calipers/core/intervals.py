@@ -36,7 +36,7 @@ class IntervalBounds:
 
     @cached_property
     def radius(self) -> Float[Tensor, "batch *shape"]:
-        """From the middle to the ends, so that it has room for what the middle rounds away, for the least numbers too."""
+        """From the middle to the ends: so it has room for what the middle rounds away, of the least numbers too."""
         return torch.maximum(self.upper - self.middle, self.middle - self.lower)
 
     def intersect(self, other: "IntervalBounds") -> "IntervalBounds":

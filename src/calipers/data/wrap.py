@@ -32,7 +32,8 @@ def as_image_dataset(
     the numbers up to the largest label that occurs. What is converted on the way stands in the result's `notes`.
 
     Raises DataError, naming the sample, where images differ in shape or type, are not uint8 or floating point or not
-    finite, and where a label is no integer >= 0 (a one-hot row counts as one); InputError where there are fewer samples or the domain does not fit.
+    finite, and where a label is no integer >= 0 (a one-hot row counts as one); InputError
+    where there are fewer samples or the domain does not fit.
     """
     if samples is not None and (isinstance(samples, bool) or not hasattr(samples, "__index__")):
         raise InputError(f"samples: {samples!r} is not a number of samples; accepted: a whole number >= 1, or None")

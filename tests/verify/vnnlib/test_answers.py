@@ -1,7 +1,6 @@
 """What properties of the identity come to, by hand: y = x on the unit square."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import onnx

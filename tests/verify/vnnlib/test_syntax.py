@@ -4,6 +4,7 @@ import bz2
 import gzip
 import itertools
 import lzma
+from fractions import Fraction
 from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from random import Random
@@ -25,30 +26,35 @@ OLD = """; a comment with (parentheses and a number 1e-3
 """
 
 
+def row(inputs: dict[int, float], outputs: dict[int, float], bound: float, strict: bool = False) -> Comparison:
+    x, y = ({place: Fraction(weight) for place, weight in side.items()} for side in (inputs, outputs))
+    return Comparison(x, y, Fraction(bound), strict)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("(<= X_0 5)", "(<= X[0,0] 5.0)", [[Comparison({0: 1.0}, {}, 5.0, False)]]),
-        ("(<= 5 X_1)", "(<= 5.0 X[0,1])", [[Comparison({1: -1.0}, {}, -5.0, False)]]),
-        ("(>= X_0 -1.5e-07)", "(>= X[0,0] -0.00000015)", [[Comparison({0: -1.0}, {}, 1.5e-07, False)]]),
-        ("(< Y_2 Y_0)", "(< Y[0,2] Y[0,0])", [[Comparison({}, {2: 1.0, 0: -1.0}, 0.0, True)]]),
+        ("(<= X_0 5)", "(<= X[0,0] 5.0)", [[row({0: 1.0}, {}, 5.0)]]),
+        ("(<= 5 X_1)", "(<= 5.0 X[0,1])", [[row({1: -1.0}, {}, -5.0)]]),
+        ("(>= X_0 -1.5e-07)", "(>= X[0,0] -0.00000015)", [[row({0: -1.0}, {}, 1.5e-07)]]),
+        ("(< Y_2 Y_0)", "(< Y[0,2] Y[0,0])", [[row({}, {2: 1.0, 0: -1.0}, 0.0, True)]]),
         (
             "(<= (+ X_0 (* 2 Y_1)) 1e-3)",
             "(<= (+ X[0,0] (* 2.0 Y[0,1])) 0.001)",
-            [[Comparison({0: 1.0}, {1: 2.0}, 0.001, False)]],
+            [[row({0: 1.0}, {1: 2.0}, 0.001)]],
         ),
         (
             "(or (and (<= X_0 1.0) (>= Y_0 3)) (> Y_1 2))",
             "(or (and (<= X[0,0] 1.0) (>= Y[0,0] 3.0)) (> Y[0,1] 2.0))",
             [
-                [Comparison({0: 1.0}, {}, 1.0, False), Comparison({}, {0: -1.0}, -3.0, False)],
-                [Comparison({}, {1: -1.0}, -2.0, True)],
+                [row({0: 1.0}, {}, 1.0), row({}, {0: -1.0}, -3.0)],
+                [row({}, {1: -1.0}, -2.0, True)],
             ],
         ),
         (
             "(== Y_0 1.0)",
             "(== Y[0,0] 1.0)",
-            [[Comparison({}, {0: 1.0}, 1.0, False), Comparison({}, {0: -1.0}, -1.0, False)]],
+            [[row({}, {0: 1.0}, 1.0), row({}, {0: -1.0}, -1.0)]],
         ),
     ],
 )
@@ -105,7 +111,7 @@ def test_scripts_for_other_solvers(encoding: str, newline: str, tmp_path: Path) 
     path.write_bytes(text.replace("\n", newline).encode(encoding))
     query = read(path)
     assert (query.inputs, query.outputs) == (("X_0", "X_1"), ("Y_0",))
-    assert query.assertions == [[[Comparison({0: 1.0}, {}, 0.01, False)]]]
+    assert query.assertions == [[[row({0: 1.0}, {}, 0.01)]]]
 
 
 LINE = r"line 5, column \d+: "
@@ -200,7 +206,7 @@ def test_packed_files(suffix: str, opener: object, tmp_path: Path) -> None:
     path = tmp_path / f"p.vnnlib{suffix}"
     with opener(path, "wt") as file:  # type: ignore[operator]
         file.write(f"{OLD}(assert (<= X_0 5))")
-    assert read(path).assertions == [[[Comparison({0: 1.0}, {}, 5.0, False)]]]
+    assert read(path).assertions == [[[row({0: 1.0}, {}, 5.0)]]]
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

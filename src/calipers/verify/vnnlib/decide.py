@@ -21,7 +21,6 @@ from calipers.verify.vnnlib.property import Case, Property
 from calipers.verify.vnnlib.reduction import Reduction, boxes, reduce_property, require_fit
 from calipers.verify.vnnlib.ties import without_impossible
 
-
 # How much deeper than a boundary to look for unsafe inputs, of 1 and of the bound.
 _DEPTH = 1e-6
 
