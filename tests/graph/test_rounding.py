@@ -92,10 +92,16 @@ def test_what_only_copies_is_not_rounded() -> None:
     op = ops.Linear(torch.tensor([[0.0, -1.0], [0.5, 0.0], [1.0, 1.0], [0.3, 0.0]]), torch.tensor([0.0, 0.0, 0.0, 0.0]))
     error = deployed(op, [torch.ones(1, 2)], torch.ones(1, 4))
     assert error is not None
-    assert (error == 0).tolist() == [[True, True, False, False]]
+    assert (error == 0).tolist() == [[True, False, False, False]]
+    assert float(error[0, 1]) == 2.0**-149  # half of the least number is none
     error = deployed(op, [torch.tensor([[1.0, 0.0]])], torch.ones(1, 4))
     assert error is not None
-    assert (error == 0).tolist() == [[True, True, True, False]]
+    assert (error == 0).tolist() == [[True, False, True, False]]
+    for weight, owed in ((-1.0, 0.0), (2.0, 0.0), (0.25, 2.0**-149)):
+        for scale in (ops.Scale(torch.tensor([weight]), torch.zeros(1)), ops.Divide(torch.tensor([1 / weight]))):
+            error = deployed(scale, [torch.ones(1, 3)], torch.ones(1, 3))
+            assert error is not None
+            assert bool((error == owed).all())
     for same in (ops.Relu(), ops.Clamp(torch.tensor(-1e3), torch.tensor(1e3)), ops.MaxPool2d((2, 2), (2, 2))):
         assert deployed(same, [torch.ones(1, 1, 2, 2)], torch.ones(1, 1, 1, 1)) is None
 
