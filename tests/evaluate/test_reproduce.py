@@ -135,7 +135,13 @@ def test_quick_searches_leave_time_for_the_rest_of_a_quarter_of_an_hour(name: st
 def test_every_experiment_of_the_paper_is_well_formed(name: str, budget: str) -> None:
     planned = ALL[name].experiments(BUDGETS[budget])
     # What measures relative perturbations may have both: lines of its table that only the paper has are facts.
-    assert bool(planned) != bool(ALL[name].facts() or ALL[name].relatives(BUDGETS[budget]))
+    studies = ALL[name].studies(BUDGETS[budget])
+    assert bool(planned) != bool(ALL[name].facts() or ALL[name].relatives(BUDGETS[budget]) or studies)
+    for study in studies:
+        assert isinstance(study.network, Trained)
+        assert study.network.recipe.model in ZOO
+        assert len(study.parts) == len(set(study.parts)) > 0
+        json.dumps(study.settings)
     for one in planned:
         network = one.network
         assert (network.architecture if isinstance(network, Published) else network.recipe.model) in ZOO
