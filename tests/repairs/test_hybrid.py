@@ -40,7 +40,7 @@ def test_lh_gives_scikit_learns_decision_values_and_goes_through_attacks_verifie
     features, x, labels = digits
     v = features(x).numpy()
     hybrid = features.under(linear_head(v, labels.numpy(), C=0.1))
-    expected = LinearSVC(C=0.1, dual=False, random_state=0).fit(v, labels.numpy()).decision_function(v)
+    expected = LinearSVC(C=0.1, dual="auto", random_state=0).fit(v, labels.numpy()).decision_function(v)
     np.testing.assert_allclose(hybrid(x).numpy(), expected, atol=1e-3)
     right = hybrid(x).argmax(1) == labels
     assert float(right.float().mean()) > 0.9

@@ -79,7 +79,7 @@ def linear_head(
     C: scikit-learn's. Raises InputError for labels of fewer than two classes.
     """
     _require_classes(labels)
-    machine = LinearSVC(C=C, dual=False, random_state=seed)
+    machine = LinearSVC(C=C, dual="auto", random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # accuracy is what is looked at
         machine.fit(features, labels)
