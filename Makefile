@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= calipers-runs
 .DEFAULT_GOAL := help
-.PHONY: help report test arithmetic lint format soundness wheel-test browser benchmark clean
+.PHONY: help report test arithmetic lint format soundness full wheel-test browser benchmark clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,7 +41,10 @@ arithmetic: $(VENV)/.installed-dev ## some of the tests as on a processor withou
 	@ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 -m 'not full and not packaging' tests/soundness tests/bounds/relaxations tests/attacks/test_lbfgs.py tests/attacks/test_pgd.py tests/attacks/test_fmn.py
 
 soundness: $(VENV)/.installed-dev ## the full soundness battery: all proofs against exact arithmetic, sums in any order, and planted counterexamples
-	@$(BIN)/python -m pytest -n 2 -m full tests/soundness
+	@$(BIN)/python -m pytest -n 2 -m full --hypothesis-profile=thorough tests/soundness
+
+full: $(VENV)/.installed-dev ## the long form of every battery: hours
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m full --hypothesis-profile=thorough
 
 wheel-test: $(VENV)/.installed-dev ## build the wheel, install it into a new environment, run the main job there
 	@$(BIN)/python -m pytest -m packaging

@@ -23,7 +23,9 @@ install("calipers")
 elsewhere.registered()
 
 # A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# 40 examples of every property; --hypothesis-profile=thorough, as in `make soundness`, looks at 200.
+settings.register_profile("any machine", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
@@ -33,3 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "BrendelBethge" in item.name or "pdpgd-table" in item.name:
             item.add_marker(pytest.mark.xdist_group("numba"))
+        if "BrendelBethge" in item.name:
+            # A minute of compiling: `make full`. Other attacks of Foolbox take the same path.
+            item.add_marker(pytest.mark.full)

@@ -137,16 +137,22 @@ def test_onnx_graphs_agree_with_onnxruntime(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "message"),
+    ("nodes", "message"),
     [
-        (helper.make_node("Erf", ["x"], ["y"], name="squash"), "'squash'.*Erf.*supported: .*Conv"),
-        (helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2]), "with indices"),
-        (helper.make_node("Softmax", ["x"], ["y"], axis=1), "over dimension 1"),
+        ([helper.make_node("Erf", ["x"], ["y"], name="squash")], "'squash'.*Erf.*supported: .*Conv"),
+        (
+            [
+                helper.make_node("MaxPool", ["x"], ["p", "i"], kernel_shape=[2, 2]),
+                helper.make_node("Cast", ["i"], ["y"], to=1),
+            ],
+            "with indices",
+        ),
+        ([helper.make_node("Softmax", ["x"], ["y"], axis=1)], "over dimension 1"),
     ],
 )
-def test_onnx_operators_and_attributes_are_read_or_refused(tmp_path, node, message: str) -> None:
+def test_onnx_operators_and_attributes_are_read_or_refused(tmp_path, nodes, message: str) -> None:
     with pytest.raises(UnsupportedLayerError, match=message):
-        from_onnx(onnx_file(tmp_path / "net.onnx", [node], {}))
+        from_onnx(onnx_file(tmp_path / "net.onnx", nodes, {}))
 
 
 def test_a_damaged_onnx_file_is_named(tmp_path) -> None:

@@ -49,8 +49,9 @@ def repair_a_property(asked: AskedProperty, json_: str | None) -> None:
         return
     numbers, out = found.numbers, console()
     out.print(
-        f"{found.outcome} on the whole region: proven for the repaired network, with a certificate that the checker "
-        f"accepts. {numbers['rows']} rows on the last layer, which changes by {numbers['size']:.1%} of its size; "
+        f"{found.outcome} on the whole region: proven for the repaired network, with certificates for "
+        f"{len(numbers['certificates'])} of {numbers['cases']} cases. {numbers['rows']} rows on the last layer, which "
+        f"changes by {numbers['size']:.1%} of its size; "
         f"{numbers['rounds']} rounds, {seconds(numbers['seconds'])}."
     )
     out.print(
@@ -63,3 +64,7 @@ def repair_a_property(asked: AskedProperty, json_: str | None) -> None:
         ("Patch", files.patch),
     ):
         out.print(f"{what}:\n{path}", markup=False, soft_wrap=True)
+    for name in numbers["certificates"]:
+        out.print(f"Certificate:\n{asked.patch.parent / name}", markup=False, soft_wrap=True)
+    if len(numbers["certificates"]) < numbers["cases"]:
+        out.print("No evidence passes the checker for the rest: it charges more for rounding than the search does.")

@@ -18,6 +18,8 @@ _PRICES = (1e2, 1e4, 1e6, 1e8)
 # A shortage below this share of the largest requirement is rounding.
 _NONE = 1e-7
 _RESTARTS = 30
+# Between a change and what its multipliers prove, as a share of its size.
+_GAP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,10 @@ def _ascended(rows: Rows, share: float, first: np.ndarray) -> tuple[np.ndarray, 
             dual, multiplier, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(first), options=options
         )
         multiplier, steps = ended.x, steps + int(ended.nit)
-        if float(rows.missing(_change_at(rows, share, multiplier)).max(initial=0.0)) <= 0:
+        change = _change_at(rows, share, multiplier)
+        size = share * float(np.abs(change).sum()) + (1 - share) / 2 * float(np.square(change).sum())
+        gap = size + float(ended.fun)
+        if float(rows.missing(change).max(initial=0.0)) <= 0 and gap <= _GAP * size:
             break
     return multiplier, steps
 

@@ -22,7 +22,8 @@ from calipers.repairs.layers import chosen_layer, cut_at
 from calipers.repairs.patch import Patch, PatchCard, delta_of, patched
 from calipers.repairs.properties import PropertySettings, Verdicted, agreement, repair_property
 from calipers.verify import Limits
-from calipers.verify.vnnlib import Property, SatOutcome, decide, decide_with_evidence
+from calipers.verify.vnnlib import Property, SatOutcome, decide
+from calipers.verify.vnnlib.certify import certify
 
 # Random inputs on which two networks are compared.
 COMPARED = 100_000
@@ -78,7 +79,7 @@ def repair_property_files(
     limits: Limits,
     tracker: Tracker | None = None,
 ) -> PropertyRepaired:
-    """Repair, write the repaired network, decide the property of that file with a certificate, and write the patch.
+    """Repair, write the repaired network, decide the property of that file, and write certificates and the patch.
 
     domain: of every input, where the network shall stay as it was; None: from the least to the largest bound of any
     input of the property. limits.timeout: of one decision. Raises InputError for an inner layer and for files that
@@ -115,14 +116,15 @@ def repair_property_files(
     after = patched(model, delta).eval()
     assert isinstance(after, GraphModule)
     save_onnx(delta, model, after, files.network, files.repaired)
-    answer = decide_with_evidence(
-        load_onnx_network(files.repaired, inputs=asked.inputs), asked, limits, files.certificate
-    )
+    written = load_onnx_network(files.repaired, inputs=asked.inputs)
+    answer = decide(written, asked, limits)
     if answer.outcome is not SatOutcome.UNSAT:
         raise CalipersError(
             f"repair: {files.repaired} was written, but its property is {answer.outcome} "
             f"({answer.reason or 'no proof'}); no patch was written; accepted: more --timeout"
         )
+    evidence = certify(written.graph, asked, limits, files.certificate)
+    certificates = [path.name for path in evidence if path is not None]
     same = agreement(network.graph, after.graph, everywhere, COMPARED, settings.seed)
     change = found.weight - cut.weight
     numbers = {
@@ -135,7 +137,8 @@ def repair_property_files(
         "compared": COMPARED,
         "domain": [side.tolist() for side in everywhere],
         "seconds": time.monotonic() - start,
-        "certificate": files.certificate.name,
+        "cases": len(evidence),
+        "certificates": certificates,
     }
     card = PatchCard(
         model=str(files.network),
@@ -145,7 +148,7 @@ def repair_property_files(
         delta=files.patch.with_suffix(".safetensors").name,
         settings={"property": str(files.property_), **vars(settings)},
         numbers=numbers,
-        certificates=[files.certificate.name],
+        certificates=certificates,
         versions=current_versions(),
     )
     Patch(delta, card).save(files.patch)

@@ -55,7 +55,9 @@ SAMPLES = 100
 
 def _networks(budget: Budget) -> list[tuple[str, Trained]]:
     return [
-        (data, Trained(recipe_of(budget, data), repeat)) for data in NETWORKS for repeat in range(SEEDS[budget.name, data])
+        (data, Trained(recipe_of(budget, data), repeat))
+        for data in NETWORKS
+        for repeat in range(SEEDS[budget.name, data])
     ]
 
 
