@@ -23,10 +23,19 @@ install("calipers")
 elsewhere.registered()
 
 # A machine may be as slow or as busy as it likes: neither an example nor the drawing of one has a time limit.
-# 40 examples of every property; --hypothesis-profile=thorough, as in `make soundness`, looks at 200.
-settings.register_profile("any machine", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+# 25 examples of every property; --hypothesis-profile=thorough, as in `make soundness`, looks at 200.
+settings.register_profile("any machine", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+# Minutes of compiling, or of networks that others stand for: `make full` runs them.
+_LONG = (
+    "BrendelBethge",
+    "test_no_point_lies_below_a_bound[padded]",
+    "test_no_point_lies_below_a_bound[overlap]",
+    "gains_somewhere[joined]",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -35,6 +44,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "BrendelBethge" in item.name or "pdpgd-table" in item.name:
             item.add_marker(pytest.mark.xdist_group("numba"))
-        if "BrendelBethge" in item.name:
-            # A minute of compiling: `make full`. Other attacks of Foolbox take the same path.
+        if any(name in item.nodeid for name in _LONG):
             item.add_marker(pytest.mark.full)
