@@ -7,7 +7,7 @@ from calipers.report.curves import save_curves
 from calipers.report.examples import save_examples
 from calipers.report.relative import save_gallery, save_levels, save_matrix
 from calipers.report.relative_charts import save_densities, save_sweep
-from calipers.report.studies import save_lines
+from calipers.report.study_lines import save_lines
 from calipers.store.store import Store
 
 
@@ -31,6 +31,6 @@ def save_figure(store: Store, reproduced: Reproduced, path: Path) -> Path | None
         case Densities():
             return save_densities(reproduced, path)
         case Lines():
-            return save_lines(reproduced, asked, path)
+            return save_lines(store, reproduced, asked, path)
         case None:
             return None

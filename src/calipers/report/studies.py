@@ -1,38 +1,19 @@
-"""Studies of reproductions: their table, the figure of their lines, and the page of one."""
+"""Studies of reproductions: their table, and the page of one."""
 
-import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 import calipers
-from calipers.core.files import whole
 from calipers.core.tables import Row, to_json
 from calipers.core.tasks import Run
-from calipers.evaluate.reproduce import Lines, Reproduced, StudyGroup, grouped
-from calipers.evaluate.reproduce.study import CODEC, Point
+from calipers.evaluate.reproduce import StudyGroup
+from calipers.evaluate.reproduce.study import CODEC
 from calipers.report.frame import TemplateSection, View
-from calipers.report.palette import ATTACK, GAP, INK, MUTED, PAPER, PROOF
-from calipers.report.svg import STYLE
 from calipers.store.store import Store
-
-# By the order in which lines come: what there was before in grey, what was repaired in the colours of the page.
-_LINES = (
-    (MUTED.light, "-", "o"),
-    (INK.light, "--", "s"),
-    (ATTACK.light, ":", "v"),
-    (ATTACK.light, "-", "^"),
-    (PROOF.light, "-", "o"),
-    (GAP.light, "-.", "D"),
-)
-_COLUMNS = 3
 
 
 def study_table(groups: Sequence[StudyGroup]) -> Table:
@@ -53,54 +34,6 @@ def study_table(groups: Sequence[StudyGroup]) -> Table:
             str(row.n),
         )
     return table
-
-
-def save_lines(reproduced: Reproduced, asked: Lines, path: Path) -> Path:
-    """Draw the panels, at most three a row, into `path` (*.png)."""
-    points = [point for group in grouped(reproduced.studies) for point in group.mean_points()]
-    panels = list(dict.fromkeys(point.panel for point in points))
-    lines = list(dict.fromkeys(point.line for point in points))
-    columns = min(_COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    with mpl.rc_context({**STYLE, "font.size": 10.0}):  # type: ignore[dict-item]
-        figure = Figure(figsize=(1.2 + 3.6 * columns, 1.0 + 3.0 * rows), facecolor=PAPER.light, layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            _panel(axes, [point for point in points if point.panel == panel], lines)
-            axes.set_title(panel, loc="left", fontsize=11)
-            axes.set_xlabel(asked.x)
-        for axes in grid[:, 0]:
-            axes.set_ylabel(f"{asked.y}, %")
-        handles, names = {}, []
-        for axes in grid.flat:
-            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-                if name not in handles:
-                    handles[name] = handle
-                    names.append(name)
-        figure.legend(
-            [handles[name] for name in names],
-            names,
-            loc="outside lower center",
-            ncols=min(3, len(names)),
-            frameon=False,
-        )
-        with whole(path) as file:
-            figure.savefig(file, dpi=150, format="png")
-    return path
-
-
-def _panel(axes: Axes, points: Sequence[Point], lines: Sequence[str]) -> None:
-    axes.set_facecolor("none")
-    axes.spines[["top", "right"]].set_visible(False)
-    for line in lines:
-        mine = sorted((point.x, 100 * point.y) for point in points if point.line == line)
-        if mine:
-            colour, style, marker = _LINES[lines.index(line) % len(_LINES)]
-            x, y = zip(*mine, strict=True)
-            axes.plot(x, y, style, color=colour, marker=marker, markersize=4.5, linewidth=1.7, label=line)
-    axes.grid(axis="y", color="#dedad0", linewidth=0.6)
 
 
 def study_view(store: Store, run: Run) -> View:
@@ -137,7 +70,9 @@ def _pairs(rows: Sequence[Row], seeds: int) -> list[tuple[Row, Row | None]]:
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{100 * value:.1f} %" if unit == "fraction" else f"{value:,.0f}"
+    if unit == "fraction":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
 def _interval(row: Row) -> str:

@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import binomtest
-from torch import nn
+from torch import Tensor, nn
 
 from calipers.core.tables import Row
 from calipers.evaluate.reproduce.hybrid_bench import HybridBench, Sizes
 from calipers.evaluate.reproduce.network import Trained
 from calipers.evaluate.reproduce.relative_experiment import Bench
-from calipers.evaluate.reproduce.study import Laid, Point
+from calipers.evaluate.reproduce.study import Laid, Measured, Point
 from calipers.models.loading import LoadedModel
 from calipers.repairs.selection import p_values, selected
 
 # Adversaries that select features; the paper does not say how many.
 _PAIRS = 200
+# Images in the gallery of figure 2.
+_SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class _Accuracies:
     study: HybridAccuracy
     hybrids: HybridBench
 
-    def part(self, number: int) -> tuple[Sequence[Row], Sequence[Point]]:
-        return (self._variables() if number else self._accuracies()), ()
+    def part(self, number: int) -> Measured:
+        return Measured(self._variables() if number else self._accuracies())
 
     def _accuracies(self) -> list[Row]:
         models = {"NN": self.hybrids.nn, "LH": self.hybrids.lh, "KH": self.hybrids.kh}
@@ -105,7 +109,8 @@ class HybridUnderAttack:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"study": "attack", "data": self.data, "epsilons": list(self.epsilons), **vars(self.sizes)}
+        own = {"study": "attack", "data": self.data, "epsilons": list(self.epsilons), "shown": _SHOWN}
+        return {**own, **vars(self.sizes)}
 
     def laid(self, model: LoadedModel, bench: Bench) -> Laid:
         """See `Study`."""
@@ -117,18 +122,30 @@ class _UnderAttack:
     study: HybridUnderAttack
     hybrids: HybridBench
 
-    def part(self, number: int) -> tuple[Sequence[Row], Sequence[Point]]:
+    def part(self, number: int) -> Measured:
         epsilon, rows, points = self.study.epsilons[number], [], []
+        shown = self.shown
+        arrays = {"label": self.hybrids.labels[shown].numpy(), "original": self.hybrids.x[shown].numpy()}
         for name, model in (("NN", self.hybrids.nn), ("LH", self.hybrids.lh)):
             adversarial = self.hybrids.attacked(model, epsilon)
             label = f"{self.study.label} {name} under FGSM"
             row = accuracy_row(label, self.hybrids, model, adversarial, None, epsilon)
             rows.append(row)
-            points.append(Point(self.study.label, name, number + 1, epsilon, row.measured or 0.0))
+            points.append(point_of(row, self.study.label, name, number + 1, epsilon))
             if number == 0:
-                clean = float(self.hybrids.right(model, self.hybrids.x).float().mean())
-                points.insert(0, Point(self.study.label, name, 0, 0.0, clean))
-        return rows, points
+                clean = accuracy_row(f"{self.study.label} {name} clean", self.hybrids, model, self.hybrids.x)
+                rows.append(clean)
+                points.append(point_of(clean, self.study.label, name, 0, 0.0))
+            arrays[f"picture {name}"] = adversarial[shown].numpy()
+            with torch.no_grad():
+                arrays[f"class {name}"] = model(adversarial[shown]).argmax(1).numpy()
+        return Measured(rows, points, arrays)
+
+    @cached_property
+    def shown(self) -> Tensor:
+        """The first images that both networks classify correctly."""
+        both = self.hybrids.right(self.hybrids.nn, self.hybrids.x) & self.hybrids.right(self.hybrids.lh, self.hybrids.x)
+        return both.nonzero()[:_SHOWN, 0]
 
 
 def accuracy_row(
@@ -147,3 +164,9 @@ def rate_row(name: str, hits: np.ndarray, paper: float | None = None, epsilon: f
     count = int(hits.sum())
     interval = binomtest(count, len(hits)).proportion_ci(0.95, method="wilson")
     return replace(row, measured=count / len(hits), low=float(interval.low), high=float(interval.high))
+
+
+def point_of(row: Row, panel: str, line: str, number: int, x: float) -> Point:
+    """A rate as a point of a figure. The row has something measured."""
+    assert row.measured is not None
+    return Point(panel, line, number, x, row.measured, row.low, row.high)

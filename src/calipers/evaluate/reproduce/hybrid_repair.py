@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from calipers.bounds import WorkBudget
 from calipers.core.tables import Row
 from calipers.core.threat import ThreatModel
-from calipers.evaluate.reproduce.hybrid_accuracy import rate_row
+from calipers.evaluate.reproduce.hybrid_accuracy import point_of, rate_row
 from calipers.evaluate.reproduce.hybrid_bench import HybridBench, Sizes
 from calipers.evaluate.reproduce.network import Trained
 from calipers.evaluate.reproduce.relative_experiment import Bench
-from calipers.evaluate.reproduce.study import Laid, Point
+from calipers.evaluate.reproduce.study import Laid, Measured
 from calipers.graph.from_torch import graph_of
 from calipers.models.loading import LoadedModel
 from calipers.repairs.change import Subject, repaired
@@ -96,7 +96,7 @@ class _Repaired:
     def repairer(self) -> Repairer:
         return Repairer(self.hybrids)
 
-    def part(self, number: int) -> tuple[Sequence[Row], Sequence[Point]]:
+    def part(self, number: int) -> Measured:
         epsilon, bench = self.study.epsilons[number], self.hybrids
         adversarial = {"NN": bench.attacked(bench.nn, epsilon), "LH": bench.attacked(bench.lh, epsilon)}
         hadv, found = bench.in_place(bench.lh, adversarial["LH"])
@@ -119,13 +119,11 @@ class _Repaired:
             alone = bench.right(model, x)[unseen]
             rows.append(self._row(name, "ADV held out", alone, epsilon))
         points = [
-            Point(
-                f"{self.study.label} {row.name.rpartition(' on ')[2]}", self._line(row), number, epsilon, row.measured
-            )
+            point_of(row, f"{self.study.label} {row.name.rpartition(' on ')[2]}", self._line(row), number, epsilon)
             for row in rows
             if row.measured is not None
         ]
-        return rows, points
+        return Measured(rows, points)
 
     def _own(self, name: str, model: nn.Module, epsilon: float) -> Mapping[str, Tensor]:
         """With the adversaries of a repaired model itself in place."""
@@ -179,7 +177,7 @@ class _Front:
         x = self.hybrids.attacked(self.hybrids.lh, self.study.epsilon)
         return x, self.hybrids.in_place(self.hybrids.lh, x)[1].nonzero()[:, 0], Repairer(self.hybrids)
 
-    def part(self, number: int) -> tuple[Sequence[Row], Sequence[Point]]:
+    def part(self, number: int) -> Measured:
         x, places, repairer = self.found
         chosen, held_out = places[: self.study.samples], places[self.study.samples :]
         line, rows, points = self.study.parts[number], [], []
@@ -188,15 +186,17 @@ class _Front:
             model = repairer.ours(x[chosen], chosen, settings)
             clean, right = self.hybrids.right(model, self.hybrids.x), self.hybrids.right(model, x)
             name = f"{self.study.label} {line}, margin {margin:g}"
+            kept = rate_row(f"{name}: clean", clean.numpy())
             rows += [
-                rate_row(f"{name}: clean", clean.numpy()),
+                kept,
                 rate_row(f"{name}: repaired", right[chosen].numpy(), None, self.study.epsilon),
                 rate_row(f"{name}: held out", right[held_out].numpy(), None, self.study.epsilon),
             ]
             share = float(right[held_out].float().mean()) if len(held_out) else 0.0
-            points.append(Point(self.study.label, line, step, 100 * share, float(clean.float().mean())))
+            points.append(point_of(kept, self.study.label, line, step, 100 * share))
         if number == 0:
-            before = self.hybrids.right(self.hybrids.lh, self.hybrids.x)
-            rows.insert(0, rate_row(f"{self.study.label} LH before: clean", before.numpy()))
-            points.append(Point(self.study.label, "before repair", 0, 0.0, float(before.float().mean())))
-        return rows, points
+            right = self.hybrids.right(self.hybrids.lh, self.hybrids.x)
+            before = rate_row(f"{self.study.label} LH before: clean", right.numpy())
+            rows.insert(0, before)
+            points.append(point_of(before, self.study.label, "before repair", 0, 0.0))
+        return Measured(rows, points)

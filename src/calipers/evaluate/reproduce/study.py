@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from calipers.core.digests import digest_json
 from calipers.core.tables import Row
 from calipers.core.tasks import Done
@@ -21,13 +23,27 @@ KIND = "study"
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a figure. panel, line: where it belongs. number: its place on the line, equal for all seeds."""
+    """A point of a figure. panel, line: where it belongs. number: its place on the line, equal for all seeds.
+
+    low, high: its 95 % interval, if it has one.
+    """
 
     panel: str
     line: str
     number: int
     x: float
     y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one part of a study came to. arrays: by name, for pictures, equally long along the first dimension."""
+
+    rows: Sequence[Row]
+    points: Sequence[Point] = ()
+    arrays: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ CODEC = PlainCodec(PartRecord, "place")
 class Laid(Protocol):
     """A study with its network and data at hand."""
 
-    def part(self, number: int) -> tuple[Sequence[Row], Sequence[Point]]:
+    def part(self, number: int) -> Measured:
         """Do one part."""
 
 
@@ -98,6 +114,11 @@ class StudyTask:
         return dict(vars(self))
 
 
+def part_name(number: int) -> str:
+    """Of a part, in the store."""
+    return f"part-{number:03d}"
+
+
 @dataclass(frozen=True)
 class PartUnit:
     """One part."""
@@ -108,7 +129,7 @@ class PartUnit:
 
     @property
     def name(self) -> str:
-        return f"part-{self.number:03d}"
+        return part_name(self.number)
 
 
 class StudyWorker:
@@ -130,8 +151,9 @@ class StudyWorker:
         """See `Worker`."""
         if self._laid is None:
             self._laid = self._study.laid(self._model, self._bench)
-        rows, points = self._laid.part(unit.number)
-        return Done([PartRecord(unit.number, [asdict(row) for row in rows], [asdict(point) for point in points])])
+        found = self._laid.part(unit.number)
+        rows, points = [asdict(row) for row in found.rows], [asdict(point) for point in found.points]
+        return Done([PartRecord(unit.number, rows, points)], found.arrays)
 
     def summarise(self, records: Sequence[PartRecord], warnings: Sequence[SanityWarning]) -> Mapping[str, Any]:
         """See `Worker`."""
@@ -190,15 +212,19 @@ class StudyGroup:
         return found
 
     def mean_points(self) -> list[Point]:
-        """The points of a figure, averaged over seeds."""
+        """The points of a figure, averaged over seeds; their ends are then a standard deviation away."""
         gathered: dict[tuple[str, str, int], list[Point]] = {}
         for finding in self.findings:
             for point in finding.points:
                 gathered.setdefault((point.panel, point.line, point.number), []).append(point)
-        return [
-            Point(*key, fmean(point.x for point in points), fmean(point.y for point in points))
-            for key, points in gathered.items()
-        ]
+        return [points[0] if len(self.findings) == 1 else _mean(points) for points in gathered.values()]
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    mean = fmean(point.y for point in points)
+    spread = stdev(point.y for point in points) if len(points) > 1 else None
+    low, high = (None, None) if spread is None else (mean - spread, mean + spread)
+    return replace(points[0], x=fmean(point.x for point in points), y=mean, low=low, high=high)
 
 
 def grouped(findings: Sequence[StudyFinding]) -> tuple[StudyGroup, ...]:
