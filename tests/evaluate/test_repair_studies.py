@@ -1,18 +1,19 @@
 """Studies of hybrids on scikit-learn's digits: what parts leave, pictures included, and what figures need."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from calipers.evaluate.progress import track
-from calipers.evaluate.reproduce import ALL, Laboratory, Lines, Reproduction, grouped
+from calipers.evaluate.reproduce import ALL, Expected, Laboratory, Lines, Reproduction, grouped
 from calipers.evaluate.reproduce.experiment import QUICK, Budget, Reproduced
 from calipers.evaluate.reproduce.hybrid_accuracy import HybridUnderAttack
 from calipers.evaluate.reproduce.hybrid_bench import Sizes
 from calipers.evaluate.reproduce.hybrid_shift import FeatureShift
 from calipers.evaluate.reproduce.network import Trained
-from calipers.evaluate.reproduce.study import Study, part_name
+from calipers.evaluate.reproduce.study import Point, Study, StudyFinding, StudyGroup, part_name
 from calipers.evaluate.reproduce.study_figure import Beside
 from calipers.report.reproduction import tables
 from calipers.report.reproduction_figure import save_figure
@@ -104,3 +105,21 @@ def test_studies_of_paper_000_have_settings_that_tell_them_apart(name: str) -> N
     studies = ALL[name].studies(QUICK)
     asked = {(study.label, str(study.settings), str(study.network)) for study in studies}
     assert len(asked) == len(studies) > 0
+
+
+def test_points_of_several_seeds_are_means_with_a_standard_deviation_to_both_sides() -> None:
+    def finding(y: float) -> StudyFinding:
+        return StudyFinding(ATTACK, "run", (), (Point("digits", "NN", 0, 0.1, y, 0.0, 1.0),))
+
+    (one,) = StudyGroup((finding(0.5),)).mean_points()
+    assert (one.y, one.low, one.high) == (0.5, 0.0, 1.0)
+    (both,) = StudyGroup((finding(0.4), finding(0.6))).mean_points()
+    assert both.y == pytest.approx(0.5)
+    assert (both.high or 0) - both.y == pytest.approx(0.02**0.5)
+    assert both.y - (both.low or 0) == pytest.approx(0.02**0.5)
+
+
+def test_repeats_of_one_recipe_are_networks_of_their_own_to_train() -> None:
+    repeats = (ATTACK, replace(ATTACK, network=replace(NETWORK, repeat=1)), SHIFT)
+    asked = Reproduction("repair-fig2", "digits", studies=lambda budget: repeats)
+    assert Expected.of(asked, QUICK, published=True).networks == 2

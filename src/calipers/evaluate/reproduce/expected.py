@@ -29,7 +29,8 @@ class Expected:
         planned = [e for e in reproduction.experiments(budget) if published or not isinstance(e.network, Published)]
         measured: tuple[Experiment | RelativeExperiment, ...] = (*planned, *reproduction.relatives(budget))
         every: tuple[Experiment | RelativeExperiment | Study, ...] = (*measured, *reproduction.studies(budget))
-        recipes = {e.network.recipe.digest: e.network.recipe for e in every if isinstance(e.network, Trained)}
+        networks = [e.network for e in every if isinstance(e.network, Trained)]
+        recipes = {(network.recipe.digest, network.repeat): network.recipe for network in networks}
         images = [_images(recipe) for recipe in recipes.values()]
         searching = sum(
             (
