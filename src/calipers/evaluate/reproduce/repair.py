@@ -152,6 +152,7 @@ REPRODUCTIONS = (
         notes=(_SMALL, "the paper prints curves and no numbers"),
         figure=Lines("radius of FGSM (linf, pixel)", "accuracy", Beside.EXAMPLES),
         studies=under_attack,
+        minutes={"quick": 7},
     ),
     Reproduction(
         "repair-fig3",
