@@ -117,12 +117,15 @@ def front(budget: Budget) -> tuple[Study, ...]:
 
 
 def shifted(budget: Budget) -> tuple[Study, ...]:
-    """What the paper leaves for later. Proofs on MNIST; CIFAR-10 has points alone."""
+    """What the paper leaves for later. Proofs on MNIST; CIFAR-10 has points alone, and with the full budget only: the
+    quick network is right on too few images for groups of adversaries.
+    """
     return tuple(
         FeatureShift(
             NAMES[data], network, data, SIZES[budget.name, data], EPSILONS[data][3], GROUPS, MEMBERS, PROVEN[data]
         )
         for data, network in _networks(budget)
+        if data == "mnist" or budget.name == "full"
     )
 
 
@@ -171,7 +174,8 @@ REPRODUCTIONS = (
         notes=(
             _SMALL,
             "groups are by the direction of the shift, largest first; half of a group is repaired, the other half is "
-            "left out; proofs are of linf balls of radius 0.002 around members left out",
+            "left out; proofs are of linf balls of radius 0.002 around members left out, on MNIST; CIFAR-10 takes part with "
+            "the full budget",
         ),
         figure=Lines("group", "members left out", Beside.MAPS, columns=2, integer=True),
         studies=shifted,
