@@ -174,8 +174,8 @@ REPRODUCTIONS = (
         notes=(
             _SMALL,
             "groups are by the direction of the shift, largest first; half of a group is repaired, the other half is "
-            "left out; proofs are of linf balls of radius 0.002 around members left out, on MNIST; CIFAR-10 takes part with "
-            "the full budget",
+            "left out; proofs are of linf balls of radius 0.002 around members left out, on MNIST; CIFAR-10 takes "
+            "part with the full budget",
         ),
         figure=Lines("group", "members left out", Beside.MAPS, columns=2, integer=True),
         studies=shifted,
