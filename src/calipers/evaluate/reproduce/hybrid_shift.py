@@ -55,7 +55,7 @@ class FeatureShift:
     @property
     def settings(self) -> dict[str, Any]:
         own = {"study": "shift", "data": self.data, "epsilon": self.epsilon, "groups": self.groups, "most": self.most}
-        return {**own, "proven": self.proven and list(self.proven), **vars(self.sizes)}
+        return {**own, "others": "not given", "proven": self.proven and list(self.proven), **vars(self.sizes)}
 
     def laid(self, model: LoadedModel, bench: Bench) -> Laid:
         """See `Study`."""
@@ -173,11 +173,12 @@ class _Shifts:
             right = self.hybrids.right(model, self.hybrids.x)
             found = self._right(model)
             prefix = f"{label} group {number}, repaired with {name}:"
+            others = np.setdiff1d(strangers, chosen)
             fixed = rate_row(f"{prefix} members left out", found[left], None, self.study.epsilon)
             rows += [
                 rate_row(f"{prefix} those it was given", found[chosen], None, self.study.epsilon),
                 fixed,
-                rate_row(f"{prefix} other groups", found[strangers], None, self.study.epsilon),
+                rate_row(f"{prefix} other groups", found[others], None, self.study.epsilon),
                 rate_row(f"{prefix} clean", right.numpy()),
             ]
             if len(left):

@@ -179,6 +179,7 @@ REPRODUCTIONS = (
         ),
         figure=Lines("group", "members left out", Beside.MAPS, columns=2, integer=True),
         studies=shifted,
+        minutes={"quick": 5},
     ),
     Reproduction(
         "repair-pareto",
