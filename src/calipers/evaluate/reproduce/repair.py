@@ -187,5 +187,6 @@ REPRODUCTIONS = (
         notes=(_SMALL,),
         figure=Lines("held-out adversaries that are right, %", "clean accuracy"),
         studies=front,
+        minutes={"quick": 3},
     ),
 )
