@@ -1,7 +1,7 @@
 """A small independent checker of certificates: numpy only, and no code of the rooms whose claims it judges."""
 
 from calipers.check.certificate import Certificate, Claim, DamagedCertificateError, Halving, Leaf, Part
-from calipers.check.checker import RejectedError, check
+from calipers.check.checker import RejectedError, check, check_part
 from calipers.check.enclosure import Split
 from calipers.check.network import Network
 from calipers.check.planes import Slopes
@@ -20,4 +20,5 @@ __all__ = [
     "Split",
     "Tightened",
     "check",
+    "check_part",
 ]

@@ -44,6 +44,11 @@ def check(
     return float(least)
 
 
+def check_part(part: Part, claim: Claim, network: Network) -> float:
+    """The least margin that one part proves on its box alone. Raises RejectedError with the reason otherwise."""
+    return _part(network, _region(claim), part, claim)
+
+
 def _part(network: Network, region: Region, part: Part, claim: Claim) -> float:
     for halving in part.halvings:
         region = region.halved(halving.axis, halving.cut, halving.high)

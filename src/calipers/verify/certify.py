@@ -11,7 +11,7 @@ from torch import Tensor
 
 from calipers.bounds import FUSED, LinearBounds, OutOfTimeError, WorkBudget
 from calipers.bounds.propagation.linear import specification_bounds
-from calipers.check import Certificate, Claim, Leaf, Network, Part, RejectedError, check
+from calipers.check import Certificate, Claim, Halving, Leaf, Network, Part, RejectedError, check, check_part
 from calipers.core.devices import moved
 from calipers.core.problem import Problem
 from calipers.core.sets import Box, LpBall
@@ -49,6 +49,8 @@ class Certifier:
             for parts in (self._linear, self._searched):
                 try:
                     found = parts(graph, problem, budget)
+                    if found and found[0].halvings:
+                        found = self._halved(graph, problem, claim, network, found, budget)
                 except OutOfTimeError:
                     return None
                 if found:
@@ -59,6 +61,42 @@ class Certifier:
                         continue  # the checker charges more for rounding, and leaves are proven by a hair
                     return certificate
         return None
+
+    def _halved(
+        self,
+        graph: Graph,
+        problem: Problem,
+        claim: Claim,
+        network: Network,
+        parts: tuple[Part, ...],
+        budget: WorkBudget,
+    ) -> tuple[Part, ...]:
+        """Boxes that the checker rejects by themselves, halved at their longest side until it accepts their halves.
+
+        None where a box cannot be halved any more. Raises OutOfTimeError.
+        """
+        pending, accepted = list(parts), []
+        while pending:
+            budget.check()
+            part = pending.pop()
+            try:
+                check_part(part, claim, network)
+            except RejectedError:
+                lower, upper = _cut_out(problem.input_set.box(), part)
+                axis = int((upper - lower).argmax())
+                cut = lower[axis] / 2 + upper[axis] / 2
+                if not bool((lower[axis] < cut) & (cut < upper[axis])):
+                    return ()
+                for high in (False, True):
+                    low, top = lower.clone(), upper.clone()
+                    (low if high else top)[axis] = cut
+                    half = Box(*(side.reshape(1, *graph.input_shape) for side in (low, top)))
+                    slopes = slopes_of(self.cheap.propagate(graph, half, budget).relaxations, 0)
+                    halvings = (*part.halvings, Halving(axis, float(cut), high))
+                    pending.append(Part(halvings, slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)))
+            else:
+                accepted.append(part)
+        return tuple(accepted)
 
     def _linear(self, graph: Graph, problem: Problem, budget: WorkBudget) -> tuple[Part, ...]:
         propagation = self.cheap.propagate(graph, problem.input_set, budget)
@@ -100,6 +138,14 @@ def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Cl
             return Claim(network.digest, norm, center, scale, radius, input_set.domain, C, d, about)
         case _:
             raise ValueError(f"certificates know boxes and balls, not {type(input_set).__name__}")
+
+
+def _cut_out(box: Box, part: Part) -> tuple[Tensor, Tensor]:
+    """The flat sides of a part's box."""
+    lower, upper = box.lower.flatten().clone(), box.upper.flatten().clone()
+    for halving in part.halvings:
+        (lower if halving.high else upper)[halving.axis] = halving.cut
+    return lower, upper
 
 
 def _all(problem: Problem) -> tuple[int, ...]:
