@@ -14,7 +14,7 @@ from calipers.store.store import FILE_NAME, Store
 
 COMMAND = [
     *(sys.executable, "-m", "calipers", "measure", "--model", "digits.maxpool", "--data", "digits"),
-    *("--eps", "0.02", "0.1", "--samples", "24", "--batch-size", "2", "--json", "-"),
+    *("--eps", "0.02", "0.1", "--samples", "12", "--batch-size", "2", "--json", "-"),
 ]
 
 
