@@ -67,4 +67,6 @@ def repair_a_property(asked: AskedProperty, json_: str | None) -> None:
     for name in numbers["certificates"]:
         out.print(f"Certificate:\n{asked.patch.parent / name}", markup=False, soft_wrap=True)
     if len(numbers["certificates"]) < numbers["cases"]:
-        out.print("No evidence passes the checker for the rest: it charges more for rounding than the search does.")
+        out.print(
+            "No evidence for the rest passed the checker within --timeout: its bounds are looser than the search's."
+        )

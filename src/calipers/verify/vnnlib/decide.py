@@ -75,7 +75,7 @@ def decide_with_evidence(
         return answer
     reason = (
         f"the search says unsat, but for {missing} of {len(written)} cases no evidence was found within "
-        f"{limits.timeout:g} s that the checker accepts: it charges more for rounding than the search does"
+        f"{limits.timeout:g} s that the checker accepts: its bounds are looser than the search's"
     )
     return replace(answer, outcome=SatOutcome.UNKNOWN, reason=reason)
 
