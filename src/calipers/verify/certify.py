@@ -22,6 +22,9 @@ from calipers.verify.branching.journal import Journal, slopes_of
 from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.verifier import Limits
 
+# Halves that are bounded at once.
+_HALVED = 64
+
 
 @dataclass(frozen=True)
 class Certifier:
@@ -75,28 +78,37 @@ class Certifier:
 
         None where a box cannot be halved any more. Raises OutOfTimeError.
         """
-        pending, accepted = list(parts), []
+        box, accepted = problem.input_set.box(), []
+        pending = list(parts)
         while pending:
-            budget.check()
-            part = pending.pop()
-            try:
-                check_part(part, claim, network)
-            except RejectedError:
-                lower, upper = _cut_out(problem.input_set.box(), part)
-                axis = int((upper - lower).argmax())
-                cut = lower[axis] / 2 + upper[axis] / 2
-                if not bool((lower[axis] < cut) & (cut < upper[axis])):
-                    return ()
-                for high in (False, True):
-                    low, top = lower.clone(), upper.clone()
-                    (low if high else top)[axis] = cut
-                    half = Box(*(side.reshape(1, *graph.input_shape) for side in (low, top)))
-                    slopes = slopes_of(self.cheap.propagate(graph, half, budget).relaxations, 0)
-                    halvings = (*part.halvings, Halving(axis, float(cut), high))
-                    pending.append(Part(halvings, slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)))
-            else:
-                accepted.append(part)
+            rejected = []
+            for part in pending:
+                budget.check()
+                try:
+                    check_part(part, claim, network)
+                    accepted.append(part)
+                except RejectedError:
+                    rejected.append(part)
+            halvings = [found for part in rejected for found in _halves(box, part)]
+            if len(halvings) < 2 * len(rejected):
+                return ()
+            pending = []
+            for start in range(0, len(halvings), _HALVED):
+                pending += self._parts(graph, problem, halvings[start : start + _HALVED], budget)
         return tuple(accepted)
+
+    def _parts(
+        self, graph: Graph, problem: Problem, boxes: list[tuple[Halving, ...]], budget: WorkBudget
+    ) -> list[Part]:
+        """One part for each box, with planes of its own."""
+        sides = [_cut_out(problem.input_set.box(), halvings) for halvings in boxes]
+        whole = Box(*(torch.stack(side).reshape(-1, *graph.input_shape) for side in zip(*sides, strict=True)))
+        relaxations = self.cheap.propagate(graph, whole, budget).relaxations
+        found = []
+        for i, halvings in enumerate(boxes):
+            slopes = slopes_of(relaxations, i)
+            found.append(Part(halvings, slopes, (Leaf(_all(problem), (), np.zeros(0), slopes),)))
+        return found
 
     def _linear(self, graph: Graph, problem: Problem, budget: WorkBudget) -> tuple[Part, ...]:
         propagation = self.cheap.propagate(graph, problem.input_set, budget)
@@ -140,10 +152,20 @@ def claim_of(network: Network, problem: Problem, about: Mapping[str, Any]) -> Cl
             raise ValueError(f"certificates know boxes and balls, not {type(input_set).__name__}")
 
 
-def _cut_out(box: Box, part: Part) -> tuple[Tensor, Tensor]:
-    """The flat sides of a part's box."""
+def _halves(box: Box, part: Part) -> list[tuple[Halving, ...]]:
+    """Both halves of a part's box at its longest side; none where no number lies between the ends."""
+    lower, upper = _cut_out(box, part.halvings)
+    axis = int((upper - lower).argmax())
+    cut = lower[axis] / 2 + upper[axis] / 2
+    if not bool((lower[axis] < cut) & (cut < upper[axis])):
+        return []
+    return [(*part.halvings, Halving(axis, float(cut), high)) for high in (False, True)]
+
+
+def _cut_out(box: Box, halvings: tuple[Halving, ...]) -> tuple[Tensor, Tensor]:
+    """The flat sides of what halvings leave of a box."""
     lower, upper = box.lower.flatten().clone(), box.upper.flatten().clone()
-    for halving in part.halvings:
+    for halving in halvings:
         (lower if halving.high else upper)[halving.axis] = halving.cut
     return lower, upper
 
