@@ -24,10 +24,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "== installing what the tests need"
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "== installing calipers, what it needs and what the tests need (minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 report: $(VENV)/.installed ## the main job on an embedded default: one HTML page, its path is the last line
 	@echo "== training, attacking and certifying a small CNN on scikit-learn's digits"
@@ -47,7 +47,7 @@ full: $(VENV)/.installed-dev ## the long form of every battery: hours
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m full --hypothesis-profile=thorough
 
 wheel-test: $(VENV)/.installed-dev ## build the wheel, install it into a new environment, run the main job there
-	@$(BIN)/python -m pytest -m packaging
+	@$(BIN)/python -m pytest -m packaging tests/packaging
 
 lint: $(VENV)/.installed-dev ## linter, format, types, import arrows
 	@$(BIN)/ruff check .

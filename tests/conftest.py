@@ -40,6 +40,8 @@ _LONG = (
     "test_it_is_about_as_near_as_ddn_on_networks",
     "test_what_is_left_goes_to_random_starts",
     "test_intervals_prove_what_certified_training_made",
+    "test_what_is_searched_anew_leaves_one_tree_of_evidence",
+    "test_a_search_over_splits_that_is_stopped_within_a_batch",
 )
 
 # Batteries of every method on every network: one case in so many is run here, `make full` runs them all.
@@ -59,9 +61,14 @@ _BATTERIES = {
     "tests/verify/branching/test_split_search.py": 4,
     "tests/verify/milp/test_milp.py": 3,
     "tests/verify/test_complete.py": 3,
-    "tests/check/test_checker.py": 2,
+    "tests/verify/branching/test_input_search.py": 3,
+    "tests/verify/milp/test_tolerance.py": 3,
+    "tests/check/test_checker.py": 3,
+    "tests/check/test_tightened.py": 3,
     "tests/check/test_enclosure.py": 3,
-    "tests/attacks/test_gradient_estimation.py": 3,
+    "tests/attacks/test_gradient_estimation.py": 6,
+    "tests/attacks/test_one_pixel.py": 2,
+    "tests/attacks/adapters/test_adapters.py": 4,
     "tests/attacks/test_lbfgs.py": 2,
     "tests/attacks/test_pdpgd.py": 3,
     "tests/attacks/test_sight.py": 3,
