@@ -60,7 +60,6 @@ def repair_a_property(asked: AskedProperty, json_: str | None) -> None:
     )
     for what, path in (
         ("Repaired network", files.repaired),
-        ("Certificate", files.certificate),
         ("Patch", files.patch),
     ):
         out.print(f"{what}:\n{path}", markup=False, soft_wrap=True)
