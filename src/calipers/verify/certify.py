@@ -1,7 +1,7 @@
 """Certificates: evidence for a proof in a form that the checker can follow, and checked before it is given."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from calipers.bounds import FUSED, LinearBounds, OutOfTimeError, WorkBudget
+from calipers.bounds.precision import doubled
 from calipers.bounds.propagation.linear import specification_bounds
 from calipers.check import Certificate, Claim, Halving, Leaf, Network, Part, RejectedError, check, check_part
 from calipers.core.devices import moved
@@ -22,14 +23,17 @@ from calipers.verify.branching.journal import Journal, slopes_of
 from calipers.verify.branching.split_search import SplitSearch
 from calipers.verify.verifier import Limits
 
+# Parts for an instance; none where nothing was proven.
+Evidence = Callable[[Graph, Problem, WorkBudget], tuple[Part, ...]]
 # Halves that are bounded at once.
 _HALVED = 64
 
 
 @dataclass(frozen=True)
 class Certifier:
-    """Tries linear bounds first, then the searches; whatever the checker accepts is a certificate.
+    """Tries linear bounds first, then the searches, at last in double precision.
 
+    Whatever the checker accepts is a certificate.
     cheap: evidence that is quick to check.
     """
 
@@ -49,11 +53,11 @@ class Certifier:
         budget = self.limits.budget.until(time.monotonic() + self.limits.timeout)
         claim = claim_of(network, problem, about)
         with torch.no_grad():
-            for parts in (self._linear, self._searched):
+            for parts, asked_of, asked in self._stages(graph, problem):
                 try:
-                    found = parts(graph, problem, budget)
+                    found = parts(asked_of, asked, budget)
                     if found and found[0].halvings:
-                        found = self._halved(graph, problem, claim, network, found, budget)
+                        found = self._halved(asked_of, asked, claim, network, found, budget)
                 except OutOfTimeError:
                     return None
                 if found:
@@ -61,9 +65,16 @@ class Certifier:
                     try:
                         check(certificate, network)
                     except RejectedError:
-                        continue  # the checker charges more for rounding, and leaves are proven by a hair
+                        continue  # the checker's bounds are looser, and leaves are proven by a hair
                     return certificate
         return None
+
+    def _stages(self, graph: Graph, problem: Problem) -> Iterator[tuple[Evidence, Graph, Problem]]:
+        yield self._linear, graph, problem
+        yield self._searched, graph, problem
+        # What single precision is too coarse for may be decided in double.
+        if problem.specification.d.dtype != torch.float64:
+            yield self._searched, graph.to(torch.float64), doubled(problem)
 
     def _halved(
         self,
