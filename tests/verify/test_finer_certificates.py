@@ -24,7 +24,9 @@ class _Coarse(InputSearch):
         self, graph: Graph, problem: Problem, rows: list[int], budget: WorkBudget, journal: Journal | None = None
     ) -> SearchResult:
         found = super().run(graph, problem, rows, budget, journal)
-        return found if problem.specification.d.dtype == torch.float64 else replace(found, lower=dict.fromkeys(rows, 0.0))
+        return (
+            found if problem.specification.d.dtype == torch.float64 else replace(found, lower=dict.fromkeys(rows, 0.0))
+        )
 
 
 def test_what_single_precision_leaves_open_is_searched_again_in_double() -> None:
