@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from calipers.core.errors import InputError
-from calipers.repairs.shifts import agreement, cosine, directions, groups_of
+from calipers.repairs.shifts import cosine, directions, groups_of, mean_resultant_length
 
 
 def test_directions_have_length_one_and_nothing_stays_nothing() -> None:
@@ -10,9 +10,9 @@ def test_directions_have_length_one_and_nothing_stays_nothing() -> None:
     np.testing.assert_allclose(found, [[0.6, 0.8], [0.0, 0.0]])
 
 
-def test_agreement_is_one_for_one_direction_and_nothing_for_opposite_ones() -> None:
-    assert agreement(np.array([[1.0, 1.0], [5.0, 5.0]])) == pytest.approx(1.0)
-    assert agreement(np.array([[1.0, 1.0], [-5.0, -5.0]])) == pytest.approx(0.0)
+def test_the_mean_resultant_length_is_one_for_one_direction_and_nothing_for_opposite_ones() -> None:
+    assert mean_resultant_length(np.array([[1.0, 1.0], [5.0, 5.0]])) == pytest.approx(1.0)
+    assert mean_resultant_length(np.array([[1.0, 1.0], [-5.0, -5.0]])) == pytest.approx(0.0)
 
 
 def test_cosine_of_known_angles() -> None:

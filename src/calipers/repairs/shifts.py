@@ -20,8 +20,11 @@ def directions(shifts: Float[np.ndarray, "samples features"]) -> Float[np.ndarra
     return np.divide(shifts, lengths, out=np.zeros_like(shifts), where=lengths > 0)
 
 
-def agreement(shifts: Float[np.ndarray, "samples features"]) -> float:
-    """The length of the mean direction: 1 where all shifts point the same way, about 1 / sqrt(samples) by chance."""
+def mean_resultant_length(shifts: Float[np.ndarray, "samples features"]) -> float:
+    """Of the shifts' directions (Mardia & Jupp, "Directional Statistics", 2000).
+
+    1 where all shifts point the same way, about 1 / sqrt(samples) by chance.
+    """
     return float(np.linalg.norm(directions(shifts).mean(0)))
 
 

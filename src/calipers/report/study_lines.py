@@ -117,9 +117,9 @@ def _panel(axes: Axes, points: Sequence[Point], lines: Sequence[str], apart: boo
 
 
 def _ends(point: Point) -> _Limits:
-    """Of the bar through a point, in percent; the point itself where it has none."""
+    """Of the bar through a point, in percent, cut at 0 and 100; the point itself where it has none."""
     low, high = (point.y if end is None else end for end in (point.low, point.high))
-    return 100 * low, 100 * high
+    return max(0.0, 100 * low), min(100.0, 100 * high)
 
 
 def _limits(points: Sequence[Point]) -> tuple[_Limits, _Limits]:

@@ -53,19 +53,17 @@ class Certifier:
         budget = self.limits.budget.until(time.monotonic() + self.limits.timeout)
         claim = claim_of(network, problem, about)
         with torch.no_grad():
-            for parts, asked_of, asked in self._stages(graph, problem):
+            for evidence, asked_of, asked in self._stages(graph, problem):
                 try:
-                    found = parts(asked_of, asked, budget)
-                    if found and found[0].halvings:
-                        found = self._halved(asked_of, asked, claim, network, found, budget)
+                    parts = evidence(asked_of, asked, budget)
+                    certificate = _accepted(claim, network, parts)
+                    if certificate is None and parts and parts[0].halvings:
+                        certificate = _accepted(
+                            claim, network, self._halved(asked_of, asked, claim, network, parts, budget)
+                        )
                 except OutOfTimeError:
                     return None
-                if found:
-                    certificate = Certificate(claim, found)
-                    try:
-                        check(certificate, network)
-                    except RejectedError:
-                        continue  # the checker's bounds are looser, and leaves are proven by a hair
+                if certificate is not None:
                     return certificate
         return None
 
@@ -87,7 +85,7 @@ class Certifier:
     ) -> tuple[Part, ...]:
         """Boxes that the checker rejects by themselves, halved at their longest side until it accepts their halves.
 
-        None where a box cannot be halved any more. Raises OutOfTimeError.
+        No part at all where a box cannot be halved any more. Raises OutOfTimeError.
         """
         box, accepted = problem.input_set.box(), []
         pending = list(parts)
@@ -138,6 +136,18 @@ class Certifier:
             return tuple(replace(part, leaves=(leaf,)) for part, leaf in leaves) if found.proven else ()
         found = self.splits.run(graph, problem, rows, budget, journal)
         return tuple(journal.parts) if found.proven else ()
+
+
+def _accepted(claim: Claim, network: Network, parts: tuple[Part, ...]) -> Certificate | None:
+    """The certificate that the parts are, if the checker accepts it: its bounds are looser than those of a search."""
+    if not parts:
+        return None
+    certificate = Certificate(claim, parts)
+    try:
+        check(certificate, network)
+    except RejectedError:
+        return None
+    return certificate
 
 
 def network_of(graph: Graph) -> Network:

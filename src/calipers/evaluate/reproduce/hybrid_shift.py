@@ -26,7 +26,7 @@ from calipers.graph.from_torch import graph_of
 from calipers.models.loading import LoadedModel
 from calipers.repairs.selection import p_values, selected
 from calipers.repairs.settings import Guarantee, RepairSettings
-from calipers.repairs.shifts import agreement, cosine, groups_of
+from calipers.repairs.shifts import cosine, groups_of, mean_resultant_length
 from calipers.verify import BoundVerifier, run_verifier
 
 
@@ -131,8 +131,8 @@ class _Shifts:
         rows = [Row(f"{label} {name}: {what}", value, n, unit) for what, (value, unit) in values.items()]
         for k in range(int(self.hybrids.labels.max()) + 1):
             mine = side.shifts[self._of(side, k)]
-            value = agreement(mine) if len(mine) else None
-            rows.append(Row(f"{label} {name}: agreement within class {k}", value, len(mine), "of 1"))
+            value = mean_resultant_length(mine) if len(mine) else None
+            rows.append(Row(f"{label} {name}: mean resultant length within class {k}", value, len(mine), "of 1"))
         return rows
 
     def _turned(self, after: _Attacked) -> list[Row]:
@@ -196,11 +196,9 @@ class _Shifts:
         """The hybrid itself where a group is too small to learn from."""
         if not len(chosen):
             return self.hybrids.lh
-        settings = RepairSettings() if self.study.proven is None else self._guaranteed(self.study.proven)
+        proven = self.study.proven
+        settings = RepairSettings() if proven is None else RepairSettings(Guarantee.LINEAR, proven[1])
         return self.repairer.ours(self.before.x[chosen], self.before.places[chosen], settings)
-
-    def _guaranteed(self, proven: tuple[int, float]) -> RepairSettings:
-        return RepairSettings(Guarantee.LINEAR, proven[1])
 
     def _right(self, model: nn.Module) -> np.ndarray:
         """Which of LH's adversaries a model classifies correctly."""
