@@ -82,7 +82,7 @@ class Study(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the rows, JSON-ready."""
+        """Everything that decides the rows, JSON-ready; `study` is what kind of study it is, in a word."""
 
     def laid(self, model: LoadedModel, bench: Bench) -> Laid:
         """Get everything that parts have in common."""
@@ -103,7 +103,7 @@ class StudyTask:
 
     @property
     def title(self) -> str:
-        return f"{self.label}, seed {self.seed}"
+        return f"{self.settings['study']}: {self.label}, seed {self.seed}"
 
     @property
     def digest(self) -> str:
