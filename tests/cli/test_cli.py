@@ -295,6 +295,7 @@ def test_an_unsat_property_can_be_checked(tmp_path: Path) -> None:
     asked = ["--model", "net.onnx", "--property", "p.vnnlib"]
     assert "proven for 2 of 2 cases" in run("check", "c.npz", "c-1.npz", *asked, cwd=tmp_path).stdout
     assert "proven for 1 of 2 cases" in run("check", "c.npz", *asked, cwd=tmp_path, expect=1).stdout
+    assert "--property FILE" in run("check", "c.npz", "--model", "net.onnx", cwd=tmp_path, expect=1).stdout
 
 
 def test_one_of_several_outputs_is_chosen_by_name_in_every_command(tmp_path: Path) -> None:

@@ -37,7 +37,12 @@ def audit(files: Sequence[Path], model: nn.Module, advance: Callable[[str, int],
         module, _ = present(model, zeros)
         return checked_network(graph_of(module, examples(module, zeros)))
 
-    return [finding for finding, _ in _examined(files, lambda claim: network(claim.center.shape), advance)]
+    def network_of(claim: Claim) -> Network:
+        if "case" in claim.about:
+            raise RejectedError("its claim is about a VNN-LIB property, which was not given: --property FILE")
+        return network(claim.center.shape)
+
+    return [finding for finding, _ in _examined(files, network_of, advance)]
 
 
 def audit_property(
