@@ -8,6 +8,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= calipers-runs
 .DEFAULT_GOAL := help
+# Programs are started hundreds of times here: what they import is compiled once, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help report test arithmetic lint format soundness full wheel-test browser benchmark clean
 
 help: ## list the targets
